@@ -1,0 +1,50 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both make .venv first, once.
+# In an environment of your own nothing is installed:  pip install -e .[mpi,test];  make test PYTHON=python
+SHELL := /bin/bash
+VENV := .venv
+ARGS :=
+
+ifeq ($(origin PYTHON),command line)
+  # The user's own environment: taken as it is.
+  INSTALLED :=
+  REFERENCE :=
+else
+  PYTHON := $(VENV)/bin/python
+  INSTALLED := $(VENV)/.installed
+  REFERENCE := $(VENV)/.reference
+  # mpirun is found here, by the commands and by the tests.
+  export PATH := $(abspath $(VENV))/bin:$(PATH)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help install reference demo test lint clean
+
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+install: $(INSTALLED)  ## make .venv and install cosmogan with all it needs, MPI included (VENV=dir: elsewhere)
+
+reference: $(REFERENCE)  ## add nbodykit and Pylians, which some tests compare with (10 minutes the first time)
+
+demo: $(INSTALLED)  ## run the whole chain at a small size: configs/demo.yaml
+	$(PYTHON) -m cosmogan.run configs/demo.yaml
+
+test: $(INSTALLED)  ## run the tests (ARGS="-m 'not slow'": options for pytest)
+	$(PYTHON) -m pytest $(ARGS)
+
+lint: $(INSTALLED)  ## check the style with ruff and the types with mypy
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+
+clean:  ## remove build products and caches; runs/ and .venv stay
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './.*' -not -path './runs/*' -prune -exec rm -rf {} +
+
+# The stamps make a second call do nothing.
+$(VENV)/.installed: setup.py pyproject.toml scripts/install.sh
+	scripts/install.sh $(VENV)
+	@touch $@
+
+$(VENV)/.reference: scripts/install_reference.sh | $(VENV)/.installed
+	scripts/install_reference.sh $(VENV)
+	@touch $@

@@ -1,0 +1,301 @@
+"""The experiment: every setting, in the order in which data flows. Read by every command.
+
+Lengths are comoving Mpc/h, wavenumbers h/Mpc, masses 1e10 Msun/h.
+"""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from hpc import settings
+
+
+def _check(good: bool, message: str) -> None:
+    if not good:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class Cosmology:
+    """A flat ΛCDM universe."""
+
+    omega_m: float = 0.29
+    omega_b: float = 0.047
+    h: float = 0.695
+    n_s: float = 0.96
+    sigma_8: float = 0.82
+
+    def __post_init__(self) -> None:
+        _check(0 < self.omega_m <= 1, f"omega_m: expected a number in (0, 1], found {self.omega_m}")
+        _check(
+            0 < self.omega_b < self.omega_m, f"omega_b: expected a number between 0 and omega_m, found {self.omega_b}"
+        )
+        _check(0.1 < self.h < 2, f"h: expected H0/(100 km/s/Mpc), as 0.7, found {self.h}")
+        _check(self.sigma_8 > 0, f"sigma_8: expected a positive number, found {self.sigma_8}")
+
+
+@dataclass(frozen=True)
+class Simulate:
+    """The embedded particle-mesh simulator."""
+
+    n_simulations: int = 4
+    box_size: float = 355.84  # [Mpc/h]
+    n_particles: int = 512  # a side
+    mesh_factor: int = 2  # force mesh cells a side, per particle a side
+    redshift_initial: float = 49.0
+    redshifts: tuple[float, ...] = (0.0,)
+    n_steps: int = 40
+    seed: int = 1
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def __post_init__(self) -> None:
+        _check(self.n_simulations >= 1, f"n_simulations: expected at least 1, found {self.n_simulations}")
+        _check(self.box_size > 0, f"box_size: expected a positive length in Mpc/h, found {self.box_size}")
+        _check(self.n_particles >= 2, f"n_particles: expected at least 2 a side, found {self.n_particles}")
+        _check(self.mesh_factor >= 1, f"mesh_factor: expected at least 1, found {self.mesh_factor}")
+        _check(self.n_steps >= 1, f"n_steps: expected at least 1, found {self.n_steps}")
+        _check(len(self.redshifts) >= 1, "redshifts: expected at least one")
+        falling = all(a > b for a, b in zip(self.redshifts, self.redshifts[1:], strict=False))
+        _check(falling, f"redshifts: expected a falling list, found {list(self.redshifts)}")
+        _check(self.redshifts[-1] >= 0, f"redshifts: expected no negative one, found {self.redshifts[-1]}")
+        _check(
+            self.redshift_initial > self.redshifts[0],
+            f"redshift_initial: expected more than the first of redshifts, found {self.redshift_initial}",
+        )
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """From snapshots to sharded subvolumes."""
+
+    snapshots: tuple[str, ...] = ()  # paths, stems of multi-file snapshots, or globs; empty: what `simulate` wrote
+    length_unit: Literal["kpc/h", "Mpc/h"] = "Mpc/h"
+    particle_type: Literal["all", 0, 1, 2, 3, 4, 5] = "all"
+    n_mesh: int = 512  # cells a side
+    subvolume: int = 64  # cells a side
+    shards: int | None = None  # files a simulation; null: one a rank
+    memory_per_rank: float = 512.0  # [MB] for the particles of one round of reading and exchange
+    output: str | None = None  # folder; null: <output>/shards
+
+    def __post_init__(self) -> None:
+        _check(self.n_mesh >= 1, f"n_mesh: expected a positive number of cells, found {self.n_mesh}")
+        _check(
+            self.subvolume >= 1 and self.n_mesh % self.subvolume == 0,
+            f"subvolume: expected a divisor of n_mesh = {self.n_mesh}, found {self.subvolume}",
+        )
+        n = self.n_subvolumes
+        _check(self.shards is None or 1 <= self.shards <= n, f"shards: expected 1 to {n}, found {self.shards}")
+        _check(self.memory_per_rank >= 1, f"memory_per_rank: expected at least 1 MB, found {self.memory_per_rank}")
+
+    @property
+    def n_subvolumes(self) -> int:
+        """Subvolumes in one simulation."""
+        return (self.n_mesh // self.subvolume) ** 3
+
+
+@dataclass(frozen=True)
+class Model:
+    """The networks, the scaling of the density and the latent prior; their size follows `preprocess.subvolume`."""
+
+    kappa: float = 45.0  # eq. (5)
+    width: int = 32  # channels of the layer next to the density; doubled at each halving of the side
+    latent_dimension: int = 100
+    prior: Literal["student_t", "gaussian"] = "student_t"
+    degrees_of_freedom: float = 10.0  # of the Student-t prior
+    output_bias: bool = False  # a bias in the generator's last layer that starts the fakes at the mean density
+
+    def __post_init__(self) -> None:
+        _check(self.kappa > 0, f"kappa: expected a positive density, found {self.kappa}")
+        _check(self.width >= 1, f"width: expected at least 1, found {self.width}")
+        _check(self.latent_dimension >= 1, f"latent_dimension: expected at least 1, found {self.latent_dimension}")
+        _check(
+            self.degrees_of_freedom > 0,
+            f"degrees_of_freedom: expected a positive number, found {self.degrees_of_freedom}",
+        )
+
+
+@dataclass(frozen=True)
+class Train:
+    """Adversarial training."""
+
+    epochs: int = 150
+    batch_size: int = 16  # over all processes
+    batch_norm_group: int = 4  # samples that BatchNorm normalises together
+    generator_rate: float = 1e-4
+    discriminator_rate: float = 5e-5
+    betas: tuple[float, ...] = (0.5, 0.999)
+    gate: float = 0.2  # the discriminator rests while its mean score of fakes is not above this
+    rate_end: float = 1.0  # rates are held for half the epochs, then fall linearly to this fraction
+    ema: int | None = None  # moving average of the generator's weights, e-folding in samples seen; null: none
+    epoch_repeats: int = 1  # passes over the training set that make one epoch
+    seed: int = 1
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    checkpoint_minutes: float = 10.0
+    keep_checkpoints: int = 2
+
+    def __post_init__(self) -> None:
+        _check(self.epochs >= 1, f"epochs: expected at least 1, found {self.epochs}")
+        _check(self.batch_size >= 1, f"batch_size: expected at least 1, found {self.batch_size}")
+        _check(
+            self.batch_norm_group >= 1 and self.batch_size % self.batch_norm_group == 0,
+            f"batch_norm_group: expected a divisor of batch_size = {self.batch_size}, found {self.batch_norm_group}",
+        )
+        _check(
+            len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas),
+            f"betas: expected two numbers in [0, 1), found {self.betas}",
+        )
+        for name in ("generator_rate", "discriminator_rate", "rate_end"):
+            _check(0 <= getattr(self, name) <= 1, f"{name}: expected a number in [0, 1], found {getattr(self, name)}")
+        _check(0 <= self.gate <= 1, f"gate: expected a score in [0, 1], found {self.gate}")
+        _check(
+            self.ema is None or self.ema > 0, f"ema: expected a positive number of samples or null, found {self.ema}"
+        )
+        _check(self.epoch_repeats >= 1, f"epoch_repeats: expected at least 1, found {self.epoch_repeats}")
+        _check(
+            self.checkpoint_minutes > 0,
+            f"checkpoint_minutes: expected a positive time, found {self.checkpoint_minutes}",
+        )
+        _check(self.keep_checkpoints >= 1, f"keep_checkpoints: expected at least 1, found {self.keep_checkpoints}")
+
+
+@dataclass(frozen=True)
+class Select:
+    """Which epoch's generator is released, and its latent scale."""
+
+    n_samples: int = 256  # generated a candidate
+    first_epoch: int = 1  # earlier ones are not scored
+    n_tune: int = 1024  # generated for each trial of the latent scale; 0 leaves it at 1
+
+    def __post_init__(self) -> None:
+        _check(self.n_samples >= 16, f"n_samples: expected at least 16, found {self.n_samples}")
+        _check(self.first_epoch >= 1, f"first_epoch: expected at least 1, found {self.first_epoch}")
+        _check(self.n_tune == 0 or self.n_tune >= 16, f"n_tune: expected 0 or at least 16, found {self.n_tune}")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the released generator draws."""
+
+    n_samples: int = 2000
+    seed: int = 1
+    batch_size: int = 64
+    samples_per_shard: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ("n_samples", "batch_size", "samples_per_shard"):
+            _check(getattr(self, name) >= 1, f"{name}: expected at least 1, found {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Validate:
+    """Statistics of generated against held-out subvolumes."""
+
+    engine: Literal["native", "pylians", "nbodykit"] = "native"
+    n_k: int | None = None  # wavenumber bins, linear in k_fundamental; null: one a k_fundamental
+    batch_size: int = 32
+    seed: int = 1  # pairs of the cross power and halves of the noise floor
+
+    def __post_init__(self) -> None:
+        _check(self.n_k is None or self.n_k >= 1, f"n_k: expected at least 1 bin or null, found {self.n_k}")
+        _check(self.batch_size >= 1, f"batch_size: expected at least 1, found {self.batch_size}")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment, from simulations to a report, in one folder."""
+
+    name: str
+    output: str  # the run's folder
+    held_out: tuple[int, ...] = ()  # numbers of the simulations that only validation sees
+    cosmology: Cosmology = field(default_factory=Cosmology)
+    simulate: Simulate = field(default_factory=Simulate)
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    model: Model = field(default_factory=Model)
+    train: Train = field(default_factory=Train)
+    select: Select = field(default_factory=Select)
+    sample: Sample = field(default_factory=Sample)
+    validate: Validate = field(default_factory=Validate)
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return Path(self.output)
+
+    @property
+    def simulations_folder(self) -> Path:
+        """Where `simulate` writes ``box-000/snapshot_000`` and so on."""
+        return self.folder / "simulations"
+
+    @property
+    def snapshots(self) -> tuple[str, ...]:
+        """What `preprocess` reads: the user's snapshots, or the last redshift that `simulate` wrote."""
+        last = len(self.simulate.redshifts) - 1
+        return self.preprocess.snapshots or tuple(
+            str(self.simulations_folder / f"box-{i:03d}" / f"snapshot_{last:03d}")
+            for i in range(self.simulate.n_simulations)
+        )
+
+    @property
+    def shards_folder(self) -> Path:
+        """Where `preprocess` writes."""
+        return Path(self.preprocess.output) if self.preprocess.output else self.folder / "shards"
+
+    @property
+    def train_folder(self) -> Path:
+        """Checkpoints, every epoch's generator, metrics."""
+        return self.folder / "train"
+
+    @property
+    def generator_path(self) -> Path:
+        """The released generator's weights; its settings lie beside it as ``.json``."""
+        return self.folder / "generator" / "generator.safetensors"
+
+    @property
+    def samples_folder(self) -> Path:
+        """Generated shards."""
+        return self.folder / "samples"
+
+    @property
+    def statistics_path(self) -> Path:
+        """What `validate` measured."""
+        return self.folder / "statistics.h5"
+
+    @property
+    def report_folder(self) -> Path:
+        """The page and its figures."""
+        return self.folder / "report"
+
+    def section(self, *names: str) -> dict[str, Any]:
+        """Return sections as plain data, for a stage's receipt."""
+        tree = settings.to_tree(self)
+        return {name: tree[name] for name in names}
+
+
+def configs_folder() -> Path:
+    """Return the folder of the experiments that come with the package."""
+    here = Path(__file__).parent
+    packaged = here / "configs"
+    return packaged if packaged.is_dir() else here.parent / "configs"
+
+
+def default_config() -> Path:
+    """Return ``cosmogan.yaml`` of the working folder, or else the demo experiment."""
+    own = Path("cosmogan.yaml")
+    return own if own.exists() else configs_folder() / "demo.yaml"
+
+
+def load(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -> Experiment:
+    """Read an experiment.
+
+    Raises
+    ------
+    SettingsError
+        one line that names the file, the setting, what was found and what was expected.
+    """
+    experiment = settings.load(Experiment, path, overrides)
+    n = math.inf if experiment.preprocess.snapshots else experiment.simulate.n_simulations
+    for number in experiment.held_out:
+        if not 0 <= number < n:
+            raise settings.SettingsError(f"{path}: held_out: expected simulations from 0 to {n - 1}, found {number}")
+    return experiment

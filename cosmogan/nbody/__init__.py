@@ -1,0 +1,1 @@
+"""Particles: read, made, moved and put on a mesh."""

@@ -1,0 +1,96 @@
+"""The whole chain on this machine: ``python -m cosmogan.run CONFIG``."""
+
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+import yaml
+
+from cosmogan import command, preprocess, report, sample, select, simulate, train, validate
+from cosmogan.config import Experiment
+from hpc import mpi, settings
+from hpc.chain import Stage, command_line, load_cluster, thread_environment
+from hpc.log import clock, say
+from hpc.rundir import whole_file
+
+TEXT = """\
+Run the whole chain on this machine: simulate, preprocess, train, select, sample, validate, report. What is complete is
+kept, so the same command goes on after an interruption, and a finished chain says so. How many processes each stage
+gets stands in configs/cluster/local.yaml; --cluster takes another file like it."""
+EXAMPLE = "python -m cosmogan.run configs/demo.yaml output=runs/mine train.epochs=100"
+
+_STAGES: dict[str, Any] = {
+    "simulate": simulate,
+    "preprocess": preprocess,
+    "train": train,
+    "select": select,
+    "sample": sample,
+    "validate": validate,
+    "report": report,
+}
+
+
+def run(experiment: Experiment, stages: dict[str, Stage]) -> None:
+    """Run every stage that is not done, each in processes of its own.
+
+    Raises
+    ------
+    RuntimeError
+        when a stage fails: names it.
+    """
+    frozen = experiment.folder / "config.yaml"
+    with whole_file(frozen) as temporary:
+        temporary.write_text(yaml.safe_dump(settings.to_tree(experiment), sort_keys=False, allow_unicode=True))
+    start = time.monotonic()
+    for i, (name, stage) in enumerate(stages.items(), 1):
+        if _STAGES[name].done(experiment):
+            say(f"[{i}/{len(stages)}] {name}: done before")
+            continue
+        say(f"[{i}/{len(stages)}] {name}")
+        began = time.monotonic()
+        _run_stage(name, stage, str(frozen))
+        say(f"[{i}/{len(stages)}] {name}: took {clock(time.monotonic() - began)}")
+    page = experiment.report_folder / "index.html"
+    say(f"\nall stages done in {clock(time.monotonic() - start)}; the report: {page.resolve()}")
+    say(f"what to try next:\n{_next_steps(experiment)}")
+
+
+def _run_stage(name: str, stage: Stage, config: str) -> None:
+    environment = {**os.environ, **thread_environment(stage)}
+    process = subprocess.Popen(command_line(stage, [config]), env=environment)
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        process.wait()  # the terminal has told the stage too; it saves what it has
+        raise
+    if status != 0:
+        raise RuntimeError(
+            f"{name}: failed with exit status {status}, see above; run the same command again to go on from here"
+        )
+
+
+def _next_steps(experiment: Experiment) -> str:
+    config, epochs = experiment.folder / "config.yaml", 2 * experiment.train.epochs
+    return (
+        f"  python -m cosmogan.run {config} sample.n_samples=5000     # more volumes\n"
+        f"  python -m cosmogan.run {config} train.epochs={epochs}         # train for longer, from here on\n"
+        "  python -m cosmogan.preprocess --help                       # your own snapshots"
+    )
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = command.parser("cosmogan.run", TEXT, EXAMPLE)
+    parser.add_argument(
+        "--cluster", default="local", help="processes for each stage: a name in configs/cluster or a YAML file"
+    )
+    arguments = parser.parse_intermixed_args()
+    with mpi.abort_on_error(mpi.SerialComm(), expected=(ValueError, OSError, RuntimeError)):
+        experiment = command.read_experiment(arguments)
+        run(experiment, load_cluster(arguments.cluster).stages)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

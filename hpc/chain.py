@@ -1,0 +1,111 @@
+"""A chain of stages: commands in order, how each one's processes start, and what they need of a machine."""
+
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from hpc import settings
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command of a chain."""
+
+    module: str  # run as ``python -m module CONFIG``
+    start: Literal["process", "mpi", "torch"] = "process"  # one process; MPI ranks; torch.distributed workers
+    nodes: int = 1
+    tasks_per_node: int = 1
+    cpus_per_task: int = 1
+    gpus_per_node: int = 0
+    minutes: int = 60
+    memory_gb: int | None = None  # a node; null: the site's default
+
+    def __post_init__(self) -> None:
+        for name in ("nodes", "tasks_per_node", "cpus_per_task", "minutes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, found {getattr(self, name)}")
+        if self.start == "process" and self.tasks != 1:
+            raise ValueError(f"tasks_per_node: {self.module} runs as one process, found {self.tasks}")
+
+    @property
+    def tasks(self) -> int:
+        """Processes in all."""
+        return self.nodes * self.tasks_per_node
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A machine: its scheduler, what the site wants on every job, and the stages with their resources."""
+
+    executor: Literal["local", "debug", "slurm"]
+    stages: dict[str, Stage]  # in the order of a run
+    partition: str | None = None
+    account: str | None = None
+    setup: tuple[str, ...] = ()  # shell lines before the work, as ``module load cuda``
+    extra: dict[str, str | int] = field(default_factory=dict)  # other options of sbatch, as ``constraint: h100``
+
+
+def clusters_folder() -> Path:
+    """Return the folder of the machines that come with the package."""
+    here = Path(__file__).parent
+    packaged = here / "cluster"
+    return packaged if packaged.is_dir() else here.parent / "configs" / "cluster"
+
+
+def load_cluster(name: str) -> Cluster:
+    """Read a machine by name, or from a YAML file of the user's own.
+
+    Raises
+    ------
+    SettingsError
+        when there is no such machine, or its file is wrong.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else clusters_folder() / f"{name}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in clusters_folder().glob("*.yaml") if p.stem != "chain"))
+        raise settings.SettingsError(
+            f"--cluster {name}: {path} not found; expected one of {known}, or a YAML file of your own"
+        )
+    return settings.load(Cluster, path)
+
+
+def command_line(stage: Stage, arguments: list[str]) -> list[str]:
+    """Return the command that starts a stage's processes on this machine.
+
+    Raises
+    ------
+    ValueError
+        when several MPI ranks are wanted and there is no ``mpirun``.
+    """
+    work = ["-m", stage.module, *arguments]
+    if stage.tasks == 1:
+        return [sys.executable, *work]
+    if stage.start == "torch":
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(stage.tasks_per_node)]
+        return [sys.executable, *torchrun, *work]
+    return [mpirun(), "-n", str(stage.tasks), sys.executable, *work]
+
+
+def mpirun() -> str:
+    """Return the MPI launcher: the one beside this Python, else the first on PATH.
+
+    Raises
+    ------
+    ValueError
+        when there is none.
+    """
+    beside = Path(sys.executable).parent / "mpirun"
+    found = str(beside) if beside.exists() else shutil.which("mpirun")
+    if found is None:
+        raise ValueError(
+            "mpirun: not found; install one (`pip install mpich`), load your site's MPI module, "
+            "or set tasks_per_node: 1 in a file for --cluster"
+        )
+    return found
+
+
+def thread_environment(stage: Stage) -> dict[str, str]:
+    """Return the environment that keeps each process to its own cores."""
+    return {"OMP_NUM_THREADS": str(stage.cpus_per_task), "NUMBA_NUM_THREADS": str(stage.cpus_per_task)}

@@ -1,0 +1,131 @@
+"""The torch process group, from whatever started the processes: torchrun, srun, submitit, mpirun, or nothing."""
+
+import os
+import socket
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that train together."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    def device(self, wanted: str = "auto") -> torch.device:
+        """Return this process's device: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
+
+        Raises
+        ------
+        ValueError
+            when ``cuda`` is wanted and there is none.
+        """
+        if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+            return torch.device("cpu")
+        if not torch.cuda.is_available():
+            raise ValueError(
+                "device: expected a CUDA GPU, found none that torch can use; set device=auto or device=cpu"
+            )
+        return torch.device("cuda", self.local_rank % torch.cuda.device_count())
+
+    def mean(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Replace a tensor by its mean over all processes, in place, and return it."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+            tensor /= self.size
+        return tensor
+
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """Say whether the flag is set on any process."""
+        if self.size == 1:
+            return flag
+        value = torch.tensor(float(flag), device=device)
+        dist.all_reduce(value, op=dist.ReduceOp.MAX)
+        return bool(value.item())
+
+    def barrier(self) -> None:
+        """Wait until every process is here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+# (rank, size, local rank) as each launcher names them; the first whose names are all set counts.
+_LAUNCHERS = (
+    ("RANK", "WORLD_SIZE", "LOCAL_RANK"),  # torchrun
+    ("SUBMITIT_LOCAL_GLOBALID", "SUBMITIT_LOCAL_NTASKS", "SUBMITIT_LOCAL_LOCALID"),  # submitit's local executor
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),  # Open MPI
+    ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"),  # MPICH
+    ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),  # srun
+)
+
+
+def find(environment: Mapping[str, str]) -> Processes:
+    """Read this process's place from its launcher's environment; alone when no launcher is seen.
+
+    A batch script's own shell has SLURM_NTASKS too: only what srun started (it has SLURM_STEP_ID) counts.
+    """
+    for names in _LAUNCHERS:
+        if names[0].startswith("SLURM") and "SLURM_STEP_ID" not in environment:
+            continue
+        if all(name in environment for name in names):
+            return Processes(*(int(environment[name]) for name in names))
+    return Processes()
+
+
+def join() -> Processes:
+    """Join the process group (nccl where there are GPUs, else gloo) and return this process's place."""
+    processes = find(os.environ)
+    if processes.size == 1:
+        return processes
+    for name, value in zip(
+        ("RANK", "WORLD_SIZE", "LOCAL_RANK"), (processes.rank, processes.size, processes.local_rank), strict=True
+    ):
+        os.environ.setdefault(name, str(value))
+    os.environ.setdefault("MASTER_ADDR", _first_host())
+    os.environ.setdefault("MASTER_PORT", str(_job_port()))
+    if torch.cuda.is_available():
+        torch.cuda.set_device(processes.device("cuda"))
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return processes
+
+
+def leave() -> None:
+    """Leave the process group."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _first_host() -> str:
+    """Return the host of rank 0: the first of the SLURM job's nodes, else this machine."""
+    nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_JOB_NODELIST")
+    if not nodes:
+        return "127.0.0.1"
+    if "[" not in nodes:
+        return nodes.split(",")[0]
+    listed = subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True)
+    return listed.stdout.split()[0]
+
+
+def _job_port() -> int:
+    """Return a port that two jobs on one host do not share: from the job's number, else the parent's."""
+    job = (
+        os.environ.get("SLURM_JOB_ID")
+        or os.environ.get("SUBMITIT_LOCAL_JOB_ID")
+        or os.environ.get("PMI_ID")
+        or str(os.getppid())
+    )
+    digits = "".join(c for c in job if c.isdigit()) or "0"
+    return 20000 + int(digits) % 40000
+
+
+def free_port() -> int:
+    """Return a port of this machine that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]

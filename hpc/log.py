@@ -1,0 +1,112 @@
+"""What people see while it runs: one voice for all ranks, progress bars with time left, JSON-lines metrics."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def say(text: str, rank: int = 0) -> None:
+    """Print one line from rank 0; other ranks are silent."""
+    if rank == 0:
+        print(text, flush=True)
+
+
+class Progress:
+    """A progress bar with time left on a terminal, a line every few seconds in a log file.
+
+    Parameters
+    ----------
+    label : what is being done
+    total : number of steps
+    unit : what a step is, in words
+    rank : only rank 0 draws
+    """
+
+    terminal_interval = 0.2  # seconds between redraws
+    log_interval = 10.0
+
+    def __init__(self, label: str, total: int, unit: str = "", rank: int = 0) -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.count = self._first = 0
+        self._start = time.monotonic()
+        self._terminal = sys.stderr.isatty()
+        self._interval = self.terminal_interval if self._terminal else self.log_interval
+        self._last = self._start
+        self._drawing = rank == 0
+        self._drawn = False
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._drawn and self._terminal:
+            print(file=sys.stderr, flush=True)
+
+    def resume_at(self, count: int) -> None:
+        """Start from ``count`` steps that an earlier run made; they do not enter the speed."""
+        self.count = self._first = count
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Count steps and redraw when it is time."""
+        self.count += steps
+        now = time.monotonic()
+        if self._drawing and now - self._last >= self._interval:
+            self._last = now
+            self._draw(now - self._start, note)
+
+    def _draw(self, elapsed: float, note: str) -> None:
+        made = max(self.count - self._first, 1)
+        left = elapsed / made * max(self.total - self.count, 0)
+        fraction = min(self.count / max(self.total, 1), 1.0)
+        bar = "█" * round(20 * fraction) + "░" * (20 - round(20 * fraction))
+        times = f"{clock(elapsed)} gone, {clock(left)} left"
+        text = f"{self.label}: {bar} {self.count}/{self.total} {self.unit}  {times}  {note}".rstrip()
+        if self._terminal:
+            width = os.get_terminal_size(sys.stderr.fileno()).columns
+            print("\r" + text[: width - 1].ljust(width - 1), end="", file=sys.stderr, flush=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
+        self._drawn = True
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class Metrics:
+    """A JSON-lines file, one record a line, without gaps or doubles after a resume.
+
+    Parameters
+    ----------
+    path : the file
+    keep_below : (name, limit): records whose ``name`` is not below ``limit`` are dropped from an existing file
+    """
+
+    def __init__(self, path: Path, keep_below: tuple[str, int] = ("", 0)) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        name, limit = keep_below
+        kept = [line for line in path.read_text().splitlines() if _value(line, name) < limit] if path.exists() else []
+        path.write_text("".join(line + "\n" for line in kept))
+        self._file = open(path, "a", buffering=1)  # noqa: SIM115 - lives as long as the run
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append one record."""
+        self._file.write(json.dumps(record) + "\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _value(line: str, name: str) -> float:
+    """Return the number that a record has under ``name``; infinity when the line was cut off."""
+    try:
+        return float(json.loads(line)[name])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")

@@ -1,0 +1,205 @@
+"""The MPI world: communicator, ownership, bounded exchange, and one line and an end for all on an error.
+
+The only importer of mpi4py. A process that no MPI launcher started never touches MPI: a communicator of one
+rank stands in, so every command runs without MPI installed.
+"""
+
+import contextlib
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+# What the launchers in use tell a rank about the size of its world: MPICH and PMI-2, Open MPI, PMIx under srun.
+_SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+
+
+class MPIError(RuntimeError):
+    """A launcher and an MPI library that do not find each other."""
+
+
+class SerialComm:
+    """A communicator of one rank, with the calls this project uses."""
+
+    rank = 0
+    size = 1
+
+    def barrier(self) -> None:
+        """Return at once."""
+
+    def bcast(self, value: Any, root: int = 0) -> Any:
+        """Return the value."""
+        return value
+
+    def gather(self, value: Any, root: int = 0) -> list[Any]:
+        """Return the value in a list of one."""
+        return [value]
+
+    def allgather(self, value: Any) -> list[Any]:
+        """Return the value in a list of one."""
+        return [value]
+
+    def allreduce(self, value: Any) -> Any:
+        """Return the value: a sum over one rank."""
+        return value
+
+    def alltoallv(self, values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows that this rank sends to itself, and their counts."""
+        return values, counts
+
+
+class MPIComm:
+    """The MPI world as this project uses it: a thin cover of an mpi4py communicator."""
+
+    def __init__(self, comm: Any) -> None:
+        self._comm = comm
+        self.rank: int = comm.Get_rank()
+        self.size: int = comm.Get_size()
+
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+        self._comm.Barrier()
+
+    def bcast(self, value: Any, root: int = 0) -> Any:
+        """Return root's value on every rank."""
+        return self._comm.bcast(value, root=root)
+
+    def gather(self, value: Any, root: int = 0) -> list[Any] | None:
+        """Return every rank's value in rank order on root, None elsewhere."""
+        return self._comm.gather(value, root=root)
+
+    def allgather(self, value: Any) -> list[Any]:
+        """Return every rank's value in rank order on every rank."""
+        return self._comm.allgather(value)
+
+    def allreduce(self, value: Any) -> Any:
+        """Return the sum over ranks on every rank."""
+        return self._comm.allreduce(value)
+
+    def alltoallv(self, values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Send rows of an array to every rank.
+
+        Parameters
+        ----------
+        values : (n, ...) array, sorted by destination rank
+        counts : (size,) int64, rows for each rank
+
+        Returns
+        -------
+        received : (m, ...) array, sorted by source rank
+        received_counts : (size,) int64
+        """
+        received_counts = np.empty_like(counts)
+        self._comm.Alltoall(counts, received_counts)
+        row_shape = values.shape[1:]
+        received = np.empty((int(received_counts.sum()), *row_shape), values.dtype)
+        row = _row_type(values)
+        self._comm.Alltoallv(
+            [values, (counts, _offsets(counts)), row], [received, (received_counts, _offsets(received_counts)), row]
+        )
+        row.Free()
+        return received, received_counts
+
+    def abort(self) -> None:
+        """End every rank of the world with a non-zero exit status."""
+        self._comm.Abort(1)
+
+
+Comm = SerialComm | MPIComm
+
+
+def _offsets(counts: np.ndarray) -> np.ndarray:
+    return np.concatenate(([0], np.cumsum(counts)[:-1]))
+
+
+def _row_type(values: np.ndarray) -> Any:
+    """Make the MPI type of one row, so that counts stay below 2^31 for any number of bytes."""
+    from mpi4py import MPI
+
+    row = MPI.BYTE.Create_contiguous(int(values.itemsize * np.prod(values.shape[1:], dtype=np.int64)))
+    return row.Commit()
+
+
+def launched_size() -> int:
+    """Return the number of ranks that an MPI launcher started, 1 when none did."""
+    for name in _SIZE_VARIABLES:
+        if name in os.environ:
+            return int(os.environ[name])
+    if "PMIX_RANK" in os.environ:  # srun --mpi=pmix gives no size of its own
+        return int(os.environ.get("SLURM_NTASKS", "1"))
+    return 1
+
+
+def world() -> Comm:
+    """Return the communicator of all ranks that the launcher started.
+
+    Raises
+    ------
+    MPIError
+        when a launcher started several ranks but mpi4py cannot be imported, or finds each of them alone
+        (an mpirun of another MPI than the one that mpi4py uses).
+    """
+    size = launched_size()
+    if size == 1:
+        return SerialComm()
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise MPIError(
+            f"mpi4py: started as one of {size} MPI ranks, but it cannot be imported ({reason}); install it for this MPI"
+        ) from None
+    found = MPI.COMM_WORLD.Get_size()
+    if found != size:
+        library = MPI.Get_library_version().split(",")[0].split("\n")[0].strip()
+        raise MPIError(
+            f"mpirun: started {size} ranks, but each finds itself in a world of {found}: mpi4py uses {library}, "
+            "the launcher belongs to another MPI; use the mpirun that comes with it"
+        )
+    return MPIComm(MPI.COMM_WORLD)
+
+
+@contextlib.contextmanager
+def abort_on_error(comm: Any, expected: tuple[type[BaseException], ...] = (ValueError, OSError)) -> Iterator[None]:
+    """End every rank when one fails: one line for an expected error, the traceback for any other.
+
+    Ranks above 0 wait a moment before they speak: what all ranks find wrong (a misspelt setting) rank 0 says once.
+    """
+    try:
+        yield
+    except SystemExit:
+        raise
+    except BaseException as error:
+        if comm.rank > 0:
+            time.sleep(min(0.5 + 0.05 * comm.rank, 4.0))
+        _say(error, expected, comm)
+        if isinstance(comm, MPIComm):
+            comm.abort()
+        raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else 1) from None
+
+
+def _say(error: BaseException, expected: tuple[type[BaseException], ...], comm: Any) -> None:
+    rank = f" (rank {comm.rank} of {comm.size})" if comm.rank else ""
+    if isinstance(error, (*expected, MPIError)):
+        text = f"error{rank}: {describe(error)}"
+    elif isinstance(error, KeyboardInterrupt):
+        text = "interrupted: run the same command again to go on"
+    else:
+        text = f"error{rank}:\n" + "".join(traceback.format_exception(error))
+    print(text, file=sys.stderr, flush=True)
+
+
+def describe(error: BaseException) -> str:
+    """Return an error as one line; a system error names its file first."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
+def share(n: int, comm: Comm) -> range:
+    """Return this rank's consecutive part of ``range(n)``; parts differ by at most one."""
+    return range(comm.rank * n // comm.size, (comm.rank + 1) * n // comm.size)

@@ -1,0 +1,145 @@
+"""A run's folder and its record: whole files only, which stage is done with what, and what made it."""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hpc import settings
+
+
+@contextlib.contextmanager
+def whole_file(path: Path | str) -> Iterator[Path]:
+    """Give a temporary name to write to, and rename it to ``path`` when all went well.
+
+    A file with the final name is therefore always whole; a failed one leaves nothing behind.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path | str, tree: Any) -> None:
+    """Write plain data as indented JSON, atomically."""
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(tree, indent=1) + "\n")
+
+
+def read_json(path: Path | str) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    ValueError
+        when it is not JSON; the message names the file.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise ValueError(f"{path}: damaged: not valid JSON; delete it and run the stage that writes it again") from None
+
+
+def checksum(path: Path | str) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@cache
+def provenance() -> dict[str, str]:
+    """Return the versions of all that computes here and the git revision, where there is one."""
+    names = ("cosmogan", "torch", "numpy", "h5py", "numba", "mpi4py")
+    versions = {"python": platform.python_version()}
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    checkout = Path(__file__).parent.parent
+    if (checkout / ".git").exists() and shutil.which("git"):
+        command = ["git", "-C", str(checkout), "describe", "--always", "--dirty"]
+        git = subprocess.run(command, capture_output=True, text=True, check=False)
+        if git.returncode == 0:
+            versions["revision"] = git.stdout.strip()
+    return versions
+
+
+class Receipt:
+    """The record ``<folder>/receipts/<stage>.json`` that a stage is done: its settings and its inputs.
+
+    Parameters
+    ----------
+    folder : the run's folder
+    stage : the stage's name
+    recipe : plain data on which the result depends: the settings that it reads and its inputs' checksums
+    """
+
+    def __init__(self, folder: Path | str, stage: str, recipe: dict[str, Any]) -> None:
+        self.path = Path(folder) / "receipts" / f"{stage}.json"
+        self.stage = stage
+        self.recipe = json.loads(json.dumps(recipe))
+
+    @staticmethod
+    def recorded(folder: Path | str, stage: str) -> dict[str, Any]:
+        """Return the recipe that a folder's record of a stage holds; empty when there is none."""
+        path = Path(folder) / "receipts" / f"{stage}.json"
+        return read_json(path).get("recipe", {}) if path.exists() else {}
+
+    def done(self) -> bool:
+        """Say whether the stage was finished with just this recipe."""
+        return self.path.exists() and self._read().get("done", False) and not self._differences()
+
+    def begin(self, *, keep: bool) -> None:
+        """Record what the stage is about to do.
+
+        Parameters
+        ----------
+        keep : the stage's output took long: refuse when it was made with another recipe
+
+        Raises
+        ------
+        ValueError
+            when ``keep`` and the recorded recipe differs: names the first difference.
+        """
+        changed = self._differences() if self.path.exists() else []
+        if keep and changed:
+            raise ValueError(
+                f"{self.path}: `{self.stage}` was begun here with other settings ({'; '.join(changed[:3])}); "
+                "use another `output`, or delete this stage's files and this record"
+            )
+        self._write(done=False, results={})
+
+    def finish(self, **results: Any) -> None:
+        """Record that the stage is done, and what is worth saying of it."""
+        self._write(done=True, results=results)
+
+    def results(self) -> dict[str, Any]:
+        """Return what ``finish`` recorded."""
+        return self._read().get("results", {})
+
+    def _differences(self) -> list[str]:
+        return list(settings.differences(self._read().get("recipe", {}), self.recipe))
+
+    def _read(self) -> dict[str, Any]:
+        return read_json(self.path)
+
+    def _write(self, *, done: bool, results: dict[str, Any]) -> None:
+        record = {"stage": self.stage, "done": done, "recipe": self.recipe, "results": results}
+        write_json(self.path, {**record, "versions": provenance()})

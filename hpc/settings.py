@@ -1,0 +1,178 @@
+"""YAML files and ``section.key=value`` overrides, checked into frozen dataclasses."""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+T = TypeVar("T")
+
+
+class SettingsError(ValueError):
+    """A setting that is misspelt, of the wrong type, or impossible; the message names it."""
+
+
+def load(schema: type[T], path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -> T:
+    """Read a YAML file and overrides into an instance of ``schema``.
+
+    A file may start from another: ``defaults: other.yaml``, a path relative to itself.
+
+    Parameters
+    ----------
+    schema : a (nested) dataclass
+    path : the YAML file
+    overrides : ``section.key=value`` strings; the value is read as YAML
+
+    Raises
+    ------
+    SettingsError
+        for a missing or malformed file, and for an unknown, mistyped or impossible setting.
+    """
+    tree = read_tree(Path(path))
+    for override in overrides:
+        apply(tree, override)
+    return build(schema, tree, source=str(path))
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """Read a YAML file, and the files that its ``defaults`` name, into one nested dict."""
+    return _read_tree(path, ())
+
+
+def _read_tree(path: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in chain:
+        raise SettingsError(f"{path}: `defaults` leads back to the file itself")
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise SettingsError(f"{path}: cannot be read: {reason}") from None
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise SettingsError(f"{path}: not valid YAML{where}: {getattr(error, 'problem', error)}") from None
+    tree = {} if tree is None else tree
+    if not isinstance(tree, dict):
+        raise SettingsError(f"{path}: expected `section: settings` pairs, found a {type(tree).__name__}")
+    base = tree.pop("defaults", None)
+    if base is None:
+        return tree
+    return _merge(_read_tree(path.parent / str(base), (*chain, path.resolve())), tree)
+
+
+def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def apply(tree: dict[str, Any], override: str) -> None:
+    """Set one ``section.key=value`` in a nested dict."""
+    name, equals, text = override.partition("=")
+    if not equals or not name:
+        raise SettingsError(f"{override!r}: an override has the form section.key=value")
+    *sections, key = name.strip().split(".")
+    for section in sections:
+        if not isinstance(tree.get(section), dict):
+            tree[section] = {}
+        tree = tree[section]
+    try:
+        tree[key] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise SettingsError(f"{override!r}: the value is not valid YAML") from None
+
+
+def build(schema: type[T], tree: dict[str, Any], source: str, prefix: str = "") -> T:
+    """Make ``schema`` from a nested dict; ``source`` and ``prefix`` say where in error messages."""
+    hints = typing.get_type_hints(schema)
+    fields = {field.name: field for field in dataclasses.fields(schema)}  # type: ignore[arg-type]
+    for key in tree:
+        if key not in fields:
+            close = difflib.get_close_matches(str(key), fields, n=1, cutoff=0.5)
+            hint = f"did you mean {prefix}{close[0]}?" if close else f"expected one of {', '.join(fields)}"
+            raise SettingsError(f"{source}: {prefix}{key}: unknown setting; {hint}")
+    values = {key: _convert(hints[key], value, source, prefix + key) for key, value in tree.items()}
+    for name, field in fields.items():
+        missing = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if missing and name not in values:
+            raise SettingsError(f"{source}: {prefix}{name}: not set, and it has no default")
+    try:
+        return schema(**values)
+    except SettingsError:
+        raise
+    except ValueError as error:
+        raise SettingsError(f"{source}: {prefix}{error}") from None
+
+
+def _convert(hint: Any, value: Any, source: str, name: str) -> Any:
+    """Return ``value`` as the type that ``hint`` says, or raise SettingsError."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        if value is None:
+            value = {}
+        if isinstance(value, dict):
+            return build(typing.cast(type, hint), value, source, name + ".")
+    elif origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in arguments:
+            return None
+        return _convert(next(a for a in arguments if a is not type(None)), value, source, name)
+    elif origin is typing.Literal:
+        if value in arguments:
+            return value
+    elif origin is tuple:
+        values = value if isinstance(value, list) else [value]
+        return tuple(_convert(arguments[0], item, source, f"{name}[{i}]") for i, item in enumerate(values))
+    elif origin is dict:
+        if isinstance(value, dict):
+            return {str(k): _convert(arguments[1], v, source, f"{name}.{k}") for k, v in value.items()}
+    elif hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            return float(value)  # YAML reads 1e-4 as a string
+        except ValueError:
+            pass
+    elif (isinstance(value, bool) and hint is bool) or (isinstance(value, hint) and not isinstance(value, bool)):
+        return value
+    raise SettingsError(f"{source}: {name}: expected {_describe(hint)}, found {value!r}")
+
+
+def _describe(hint: Any) -> str:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint) or origin is dict:
+        return "a section with settings"
+    if origin is typing.Literal:
+        return "one of " + ", ".join(str(a) for a in arguments)
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(hint, str(hint))
+
+
+def to_tree(settings: Any) -> dict[str, Any]:
+    """Turn a settings dataclass into plain dicts, lists and numbers, as YAML and JSON take them."""
+    return {field.name: _plain(getattr(settings, field.name)) for field in dataclasses.fields(settings)}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_tree(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield one ``section.key: old -> new`` line for each setting in which two trees differ."""
+    for key in sorted(old.keys() | new.keys()):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            yield from differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            yield f"{prefix}{key}: {a} -> {b}"

@@ -1,0 +1,64 @@
+"""Package cosmogan: the libraries hpc and cosmogan, and the experiments under configs/."""
+
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).parent
+
+
+def version() -> str:
+    """Return the version that the package states, without importing it (its imports may not be installed yet)."""
+    text = (ROOT / "cosmogan" / "__init__.py").read_text(encoding="utf-8")
+    match = re.search(r'^__version__ = "([^"]+)"', text, re.MULTILINE)
+    if match is None:
+        raise ValueError('cosmogan/__init__.py: no line `__version__ = "…"` found')
+    return match.group(1)
+
+
+def readme() -> str:
+    """Return the text of README.md, or nothing in a tree that does not carry it."""
+    path = ROOT / "README.md"
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+setup(
+    name="cosmogan",
+    version=version(),
+    description="Generative adversarial networks for the cosmic web, from N-body snapshots to statistics, on many nodes",
+    long_description=readme(),
+    long_description_content_type="text/markdown",
+    author="the cosmogan developers",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=["hpc", "cosmogan", "cosmogan.nbody", "cosmogan.gan", "cosmogan.statistics", "cosmogan.configs"],
+    # The experiments stand at the top of the repository, where a user looks for them, and are installed inside the
+    # package, where `importlib.resources.files("cosmogan.configs")` finds them.
+    package_dir={"cosmogan.configs": "configs"},
+    package_data={"cosmogan.configs": ["*.yaml", "cluster/*.yaml"]},
+    install_requires=[
+        # Which build of torch (CPU, CUDA, ROCm) is the machine's business: scripts/install.sh picks one.
+        "torch>=2.4",
+        "numpy",
+        "scipy",
+        "h5py",
+        "numba",
+        "pyyaml",
+        # From version 4 its wheel finds the MPI library at run time: a site's own, or the one of the extra `mpi`.
+        "mpi4py>=4",
+        "submitit",
+        "safetensors",
+        "matplotlib",
+        "tensorboard",
+        "tqdm",
+    ],
+    extras_require={
+        # mpirun and the MPI library, for machines that have none; works as root and with more ranks than cores.
+        "mpi": ["mpich"],
+        # Independent codes that the tests compare with. They rarely build with plain pip: `make reference` does it.
+        "reference": ["nbodykit==0.3.16", "Pylians==0.12"],
+        "test": ["pytest", "ruff", "mypy", "types-PyYAML", "types-tqdm"],
+    },
+    zip_safe=False,
+)

@@ -1,0 +1,56 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from hpc import distributed
+from hpc.distributed import Processes
+
+SUM = """
+import torch
+from hpc import distributed
+processes = distributed.join()
+mean = processes.mean(torch.tensor([float(processes.rank)]))
+flag = processes.any(processes.rank == 1, torch.device("cpu"))
+if processes.rank == 0:
+    print(processes.size, mean.item(), flag)
+distributed.leave()
+"""
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, Processes()),
+        ({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}, Processes(3, 8, 1)),
+        ({"PMI_RANK": "1", "PMI_SIZE": "2", "MPI_LOCALRANKID": "1"}, Processes(1, 2, 1)),
+        (
+            {"SLURM_PROCID": "5", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1", "SLURM_STEP_ID": "0"},
+            Processes(5, 8, 1),
+        ),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_LOCALID": "0"}, Processes()),
+    ],
+)
+def test_the_launcher_is_recognised(environment, expected):
+    assert distributed.find(environment) == expected
+
+
+def test_torchrun_workers_meet(tmp_path):
+    (tmp_path / "script.py").write_text(SUM)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run([*launcher, str(tmp_path / "script.py")], capture_output=True, text=True, timeout=100)
+    assert done.stdout == "2 0.5 True\n", done.stderr
+
+
+def test_mpirun_workers_meet_without_mpi4py(tmp_path, mpirun):
+    (tmp_path / "script.py").write_text("import sys\nsys.modules['mpi4py'] = None\n" + SUM)
+    done = mpirun(2, "script", cwd=tmp_path)
+    assert done.stdout == "2 0.5 True\n", done.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="device: expected a CUDA GPU"):
+        Processes().device("cuda")
+    assert Processes().device("auto").type == "cpu"

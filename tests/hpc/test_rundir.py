@@ -1,0 +1,49 @@
+import hashlib
+
+import pytest
+
+from hpc.rundir import Receipt, checksum, read_json, whole_file, write_json
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), whole_file(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_checksum_is_sha256(tmp_path):
+    (tmp_path / "a").write_bytes(b"x" * 3_000_000)
+    assert checksum(tmp_path / "a") == hashlib.sha256(b"x" * 3_000_000).hexdigest()
+
+
+def test_a_damaged_json_file_is_named(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": ')
+    with pytest.raises(ValueError, match=r"a\.json: damaged"):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_receipt_is_done_only_with_the_same_recipe(tmp_path):
+    receipt = Receipt(tmp_path, "work", {"n": 1, "sizes": (1, 2)})
+    assert not receipt.done()
+    receipt.begin(keep=True)
+    assert not receipt.done()
+    receipt.finish(rows=3)
+    assert Receipt(tmp_path, "work", {"n": 1, "sizes": (1, 2)}).done()
+    assert not Receipt(tmp_path, "work", {"n": 2, "sizes": (1, 2)}).done()
+    assert receipt.results() == {"rows": 3}
+
+
+def test_work_begun_with_other_settings_is_refused_or_redone(tmp_path):
+    Receipt(tmp_path, "work", {"n": 1}).begin(keep=True)
+    with pytest.raises(ValueError, match=r"begun here with other settings \(n: 1 -> 2\)"):
+        Receipt(tmp_path, "work", {"n": 2}).begin(keep=True)
+    Receipt(tmp_path, "work", {"n": 2}).begin(keep=False)
+    assert Receipt.recorded(tmp_path, "work") == {"n": 2}
+
+
+def test_json_round_trip(tmp_path):
+    write_json(tmp_path / "deep" / "a.json", {"a": [1, 2.5, None]})
+    assert read_json(tmp_path / "deep" / "a.json") == {"a": [1, 2.5, None]}

@@ -1,0 +1,95 @@
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+
+from hpc import settings
+
+
+@dataclass(frozen=True)
+class Inner:
+    rate: float = 0.5
+    steps: int = 3
+    kind: Literal["a", "b"] = "a"
+    sizes: tuple[int, ...] = (1, 2)
+    limit: int | None = None
+
+    def __post_init__(self):
+        if self.steps < 1:
+            raise ValueError(f"steps: expected at least 1, found {self.steps}")
+
+
+@dataclass(frozen=True)
+class Outer:
+    name: str
+    inner: Inner = field(default_factory=Inner)
+
+
+def load(tmp_path, text, *overrides):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    return settings.load(Outer, path, overrides)
+
+
+def test_values_defaults_and_overrides(tmp_path):
+    made = load(tmp_path, "name: x\ninner: {rate: 1e-4, sizes: [4, 5]}", "inner.steps=7", "inner.limit=2")
+    assert made == Outer("x", Inner(rate=1e-4, steps=7, sizes=(4, 5), limit=2))
+
+
+def test_an_override_can_unset(tmp_path):
+    assert load(tmp_path, "name: x\ninner: {limit: 3}", "inner.limit=null").inner.limit is None
+
+
+def test_defaults_file_is_merged_section_by_section(tmp_path):
+    (tmp_path / "base.yaml").write_text("name: base\ninner: {rate: 0.1, steps: 9}")
+    assert load(tmp_path, "defaults: base.yaml\ninner: {steps: 2}") == Outer("base", Inner(rate=0.1, steps=2))
+
+
+def test_defaults_that_lead_back_are_refused(tmp_path):
+    with pytest.raises(settings.SettingsError, match="leads back"):
+        load(tmp_path, "defaults: c.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: x\ninner: {rat: 1}", r"inner\.rat: unknown setting; did you mean inner\.rate\?"),
+        ("name: x\nzzz: 1", r"zzz: unknown setting; expected one of name, inner"),
+        ("name: x\ninner: {steps: many}", r"inner\.steps: expected a whole number, found 'many'"),
+        ("name: x\ninner: {steps: 1.5}", r"inner\.steps: expected a whole number, found 1\.5"),
+        ("name: x\ninner: {steps: true}", r"inner\.steps: expected a whole number, found True"),
+        ("name: x\ninner: {rate: fast}", r"inner\.rate: expected a number, found 'fast'"),
+        ("name: x\ninner: {kind: c}", r"inner\.kind: expected one of a, b, found 'c'"),
+        ("name: x\ninner: {sizes: [1, b]}", r"inner\.sizes\[1\]: expected a whole number, found 'b'"),
+        ("name: x\ninner: {steps: 0}", r"inner\.steps: expected at least 1, found 0"),
+        ("name: x\ninner: 3", r"inner: expected a section with settings, found 3"),
+        ("inner: {}", r"name: not set, and it has no default"),
+        ("- a", r"expected `section: settings` pairs, found a list"),
+        ("name: [", r"not valid YAML in line"),
+    ],
+)
+def test_a_wrong_setting_is_named_in_one_line(tmp_path, text, message):
+    with pytest.raises(settings.SettingsError, match=message) as caught:
+        load(tmp_path, text)
+    assert "c.yaml: " in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["inner.steps", "=3"])
+def test_an_override_without_a_value_is_refused(tmp_path, override):
+    with pytest.raises(settings.SettingsError, match=r"section\.key=value"):
+        load(tmp_path, "name: x", override)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(settings.SettingsError, match=r"none\.yaml: cannot be read: No such file"):
+        settings.load(Outer, tmp_path / "none.yaml")
+
+
+def test_tree_and_back(tmp_path):
+    made = Outer("x", Inner(sizes=(7,)))
+    assert settings.build(Outer, settings.to_tree(made), "tree") == made
+
+
+def test_differences_name_the_setting():
+    old, new = settings.to_tree(Outer("x")), settings.to_tree(Outer("x", Inner(steps=4)))
+    assert list(settings.differences(old, new)) == ["inner.steps: 3 -> 4"]

@@ -1,0 +1,207 @@
+import json
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+
+from cosmogan import config, preprocess, shards
+from cosmogan.nbody import gadget
+from hpc.mpi import SerialComm
+
+REAL = [  # folder, snapshot, unit, mesh
+    ("g2_32_mpc_f1", "snapshot_006", "Mpc/h", 32),
+    ("g2_32_mpc_f1", "snapshot_000", "Mpc/h", 32),
+    ("g2_32_mpc_f1", "ic32_mpc", "Mpc/h", 32),
+    ("g2_32_mpc_f1_n4", "snapshot_006", "Mpc/h", 32),
+    ("g2_32_mpc_f2_longids", "snapshot_006", "Mpc/h", 32),
+    ("g2_32_mpc_f1_potacc_double", "snapshot_000", "Mpc/h", 32),
+    ("g2_64_kpc_f1", "snapshot_006", "kpc/h", 64),
+]
+
+
+def write_config(folder: Path, snapshots, **settings) -> Path:
+    """An experiment on given snapshots: 32³ cells in subvolumes of 8³, unless ``settings`` say otherwise."""
+    tree = {"name": "test", "output": str(folder / "run")}
+    tree["preprocess"] = {"snapshots": [str(s) for s in snapshots], "n_mesh": 32, "subvolume": 8} | settings
+    path = folder / "experiment.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+def grid(folder: Path, simulation: int = 0) -> np.ndarray:
+    """Put a simulation's subvolumes back together."""
+    opened = shards.Folder(folder)
+    n, m = opened.geometry.n_mesh, opened.geometry.subvolume
+    mesh = np.full((n, n, n), np.nan, np.float32)
+    for path in sorted(folder.glob("*.h5")):
+        with h5py.File(path) as file:
+            for density, corner, number in zip(file["density"], file["corner"], file["simulation"], strict=True):
+                if number == simulation:
+                    mesh[tuple(slice(c, c + m) for c in corner)] = density
+    return mesh
+
+
+@pytest.mark.parametrize(("folder", "name", "unit", "n_mesh"), REAL)
+def test_grids_of_real_snapshots_equal_pylians(data, tmp_path, folder, name, unit, n_mesh):
+    path = write_config(tmp_path, [data / folder / name], length_unit=unit, n_mesh=n_mesh, subvolume=n_mesh // 4)
+    preprocess.preprocess(config.load(path), SerialComm())
+    mesh = grid(tmp_path / "run" / "shards")
+    counts = np.load(data / folder / "facts" / f"{name}_cic{n_mesh}_pylians.npy")
+    assert counts.sum(dtype=np.float64) == pytest.approx(n_mesh**3, rel=1e-6)  # one particle a cell
+    np.testing.assert_allclose(mesh, counts, rtol=1e-5, atol=1e-5)  # float32 positions: 4e-6 of a cell
+    assert mesh.sum(dtype=np.float64) == pytest.approx(n_mesh**3, rel=1e-6)
+    geometry = shards.Folder(tmp_path / "run" / "shards").geometry
+    facts = json.loads((data / folder / "facts" / f"{name}.facts.json").read_text())
+    assert geometry.box_size == pytest.approx(facts["BoxSize_Mpc_h"])
+    assert geometry.mean_cell_mass == pytest.approx(facts["mass_table_1e10Msun_h"][1])
+    assert geometry.redshift == pytest.approx(facts["redshift"], abs=1e-6)
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_any_number_of_ranks_writes_the_same_bytes(data, tmp_path, mpirun, ranks):
+    snapshots = [data / "g2_32_mpc_f1_n4" / "snapshot_006", data / "g2_32_mpc_f1" / "snapshot_006"]
+    path = write_config(tmp_path, snapshots, shards=5, memory_per_rank=1)
+    done = mpirun(ranks, "cosmogan.preprocess", path)
+    assert done.returncode == 0, done.stderr
+    alone = f"output={tmp_path / 'alone'}"
+    preprocess.preprocess(config.load(path, [alone, "preprocess.memory_per_rank=64"]), SerialComm())
+    written = sorted((tmp_path / "run" / "shards").glob("*.h5"))
+    assert len(written) == 10
+    for shard in written:
+        assert shard.read_bytes() == (tmp_path / "alone" / "shards" / shard.name).read_bytes()
+
+
+def test_more_ranks_than_subvolumes_and_no_mpi4py(data, tmp_path, mpirun, python):
+    path = write_config(tmp_path, [data / "g2_32_mpc_f1" / "snapshot_006"], subvolume=32)
+    assert mpirun(3, "cosmogan.preprocess", path).returncode == 0
+    mesh = grid(tmp_path / "run" / "shards")
+    (tmp_path / "mpi4py.py").write_text("raise ImportError('no MPI here')")
+    done = python("cosmogan.preprocess", path, f"output={tmp_path / 'plain'}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(grid(tmp_path / "plain" / "shards"), mesh)
+
+
+def write_gas_and_halo(path: Path, dtype=np.float64) -> np.ndarray:
+    """Gas and dark matter of different masses in a box of 8 Mpc/h whose mean density fits its header."""
+    rng = np.random.default_rng(3)
+    positions = rng.uniform(0, 8, (1000, 3)).astype(dtype)
+    total = gadget.CRITICAL_DENSITY * 0.3 * 8.0**3
+    masses = (total * 0.1 / 400, total * 0.9 / 600, 0, 0, 0, 0)
+    n_part = (400, 600, 0, 0, 0, 0)
+    header = gadget.Header(n_part, masses, 0.0, 8.0, 0.3, 0.7, 0.7, n_part, 1)
+    gadget.write(path, positions, np.zeros_like(positions), np.arange(1000, dtype=np.uint64), header, labelled=True)
+    return positions
+
+
+def test_types_with_different_masses_weigh_what_they_weigh(tmp_path):
+    write_gas_and_halo(tmp_path / "s")
+    path = write_config(tmp_path, [tmp_path / "s"], n_mesh=8, subvolume=4)
+    for kind in ("all", "0", "1"):
+        output = [f"output={tmp_path / kind}", f"preprocess.particle_type={kind}"]
+        preprocess.preprocess(config.load(path, output), SerialComm())
+    meshes = {kind: grid(tmp_path / kind / "shards") for kind in ("all", "0", "1")}
+    assert all(mesh.mean(dtype=np.float64) == pytest.approx(1, rel=1e-6) for mesh in meshes.values())
+    np.testing.assert_allclose(meshes["all"], 0.1 * meshes["0"] + 0.9 * meshes["1"], rtol=1e-4, atol=1e-5)
+
+
+def test_globs_stems_and_parts_name_a_snapshot_once(data, tmp_path):
+    several = data / "g2_32_mpc_f1_n4"
+    path = write_config(tmp_path, [several / "snapshot_006.*", several / "snapshot_006"])
+    assert len(preprocess._find_snapshots(config.load(path))) == 1
+
+
+def test_a_finished_folder_is_left_alone_and_a_missing_shard_made_again(data, tmp_path, capsys):
+    path = write_config(tmp_path, [data / "g2_32_mpc_f1" / "snapshot_006"], shards=4)
+    experiment = config.load(path)
+    preprocess.preprocess(experiment, SerialComm())
+    folder = experiment.shards_folder
+    before = {p: p.stat().st_mtime_ns for p in folder.glob("*")}
+    preprocess.preprocess(experiment, SerialComm())
+    assert "done" in capsys.readouterr().out
+    assert {p: p.stat().st_mtime_ns for p in folder.glob("*")} == before
+    lost = sorted(folder.glob("*.h5"))[2]
+    whole = lost.read_bytes()
+    lost.unlink()
+    (folder / "manifest.json").unlink()
+    (folder / "receipts" / "preprocess.json").unlink()
+    preprocess.preprocess(experiment, SerialComm())
+    assert lost.read_bytes() == whole
+    kept = [p for p in folder.glob("*.h5") if p != lost]
+    assert all(p.stat().st_mtime_ns == before[p] for p in kept)
+
+
+def real(data):
+    return data / "g2_32_mpc_f1" / "snapshot_006"
+
+
+BAD = {  # what is wrong: (settings, what the line must say)
+    "missing": ({"snapshots": ["none"]}, "none: not found; expected a GADGET-2 snapshot"),
+    "no match": ({"snapshots": ["none*"]}, "preprocess.snapshots: nothing matches none*"),
+    "unit": ({"length_unit": "kpc/h"}, "is preprocess.length_unit=kpc/h right?"),
+    "divisor": ({"subvolume": 7}, "preprocess.subvolume: expected a divisor of n_mesh = 32, found 7"),
+    "type": ({"particle_type": 4}, "no particles of preprocess.particle_type=4"),
+    "shards": ({"shards": 65}, "preprocess.shards: expected 1 to 64, found 65"),
+    "misspelt": ({"n_mehs": 3}, "preprocess.n_mehs: unknown setting; did you mean preprocess.n_mesh?"),
+}
+
+
+@pytest.mark.parametrize("defect", BAD)
+def test_bad_settings_end_in_one_line(data, tmp_path, python, defect):
+    settings, message = BAD[defect]
+    given = {"snapshots": [str(real(data))]} | settings
+    path = write_config(tmp_path, given.pop("snapshots"), **given)
+    done = python("cosmogan.preprocess", path, cwd=tmp_path)
+    assert done.returncode == 1 and message in done.stderr
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
+
+
+def spoil(path: Path, defect: str) -> None:
+    raw = bytearray(path.read_bytes())
+    if defect == "nan":
+        raw[268 + 12 * 20_000 : 272 + 12 * 20_000] = np.float32(np.nan).tobytes()
+    elif defect == "far":
+        raw[268 + 12 * 20_000 : 272 + 12 * 20_000] = np.float32(1e6).tobytes()
+    elif defect == "truncated":
+        raw = raw[:100_000]
+    path.write_bytes(raw)
+
+
+@pytest.mark.parametrize("defect", ["nan", "far", "truncated"])
+def test_a_bad_file_among_good_ones_ends_all_ranks_and_keeps_what_is_complete(data, tmp_path, mpirun, defect):
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(real(data).read_bytes())
+    spoil(tmp_path / "b", defect)
+    path = write_config(tmp_path, [tmp_path / "a", tmp_path / "b"], shards=2)
+    start = time.monotonic()
+    done = mpirun(3, "cosmogan.preprocess", path)
+    assert done.returncode != 0 and time.monotonic() - start < 30
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error")]
+    assert len(lines) == 1 and f"{tmp_path / 'b'}: " in lines[0]
+    assert {"nan": "particle 20000: position (nan", "far": "position (1e+06"}.get(defect, "truncated") in lines[0]
+    complete = sorted(p.name for p in (tmp_path / "run").rglob("*.h5"))
+    expected = [] if defect == "truncated" else [f"simulation-000-shard-{i:03d}-of-002.h5" for i in range(2)]
+    assert complete == expected  # a truncated file is found before any work
+
+
+def test_snapshots_of_two_redshifts_are_refused(data, tmp_path):
+    path = write_config(tmp_path, [data / "g2_32_mpc_f1" / f"snapshot_00{i}" for i in (0, 6)])
+    with pytest.raises(ValueError, match=r"snapshot_006: redshift is .* but .*snapshot_000 has 3"):
+        preprocess.preprocess(config.load(path), SerialComm())
+
+
+def test_a_folder_of_another_experiment_is_refused(data, tmp_path):
+    path = write_config(tmp_path, [real(data)])
+    preprocess.preprocess(config.load(path), SerialComm())
+    with pytest.raises(ValueError, match=r"begun here with other settings \(.*subvolume: 8 -> 16"):
+        preprocess.preprocess(config.load(path, ["preprocess.subvolume=16"]), SerialComm())
+
+
+def test_a_finished_folder_keeps_its_shards_on_another_number_of_ranks(data, tmp_path, mpirun):
+    path = write_config(tmp_path, [real(data)])
+    assert mpirun(3, "cosmogan.preprocess", path).returncode == 0
+    done = mpirun(2, "cosmogan.preprocess", path)
+    assert done.returncode == 0 and "preprocess: done" in done.stdout
+    assert len(list((tmp_path / "run" / "shards").glob("*.h5"))) == 3
