@@ -48,13 +48,12 @@ def preprocess(experiment: Experiment, comm: mpi.Comm) -> None:
     """Write all shards of an experiment that are not yet there, and the manifest."""
     folder = experiment.shards_folder
     snapshots = _on_root(comm, lambda: _find_snapshots(experiment))
-    recipe = _recipe(experiment, snapshots, folder, comm)
-    receipt = Receipt(folder, "preprocess", recipe)
-    if _on_root(comm, receipt.done):
+    receipt = _on_root(comm, lambda: _receipt(experiment, snapshots, comm.size))
+    if _on_root(comm, lambda: receipt.done() and shards.is_complete(folder)):
         say(f"preprocess: done: {folder}", comm.rank)
         return
     _on_root(comm, lambda: receipt.begin(keep=True))
-    plan = _plan(experiment, snapshots, recipe["shards"])
+    plan = _plan(experiment, snapshots, receipt.recipe["shards"])
     _share_compiled_kernels(comm)
     say(
         f"preprocess: {len(snapshots)} snapshots of {snapshots[0].n_particles:,} particles on {comm.size} MPI rank(s)",
@@ -65,11 +64,17 @@ def preprocess(experiment: Experiment, comm: mpi.Comm) -> None:
     gathered = comm.gather(lines)
     if gathered is not None:
         listed = sorted((line for part in gathered for line in part), key=lambda line: line["file"])
-        shards.write_manifest(folder, plan.geometry, "simulated", listed, {"snapshots": recipe["snapshots"]})
+        shards.write_manifest(folder, plan.geometry, "simulated", listed, {"snapshots": receipt.recipe["snapshots"]})
         n = sum(line["rows"] for line in listed)
         receipt.finish(subvolumes=n, shards=len(listed))
         say(f"preprocess: wrote {n} subvolumes of {plan.layout.subvolume}³ cells in {len(listed)} shards: {folder}")
     comm.barrier()
+
+
+def done(experiment: Experiment) -> bool:
+    """Say whether all shards are there, made with just these settings."""
+    folder = experiment.shards_folder
+    return _receipt(experiment, _find_snapshots(experiment), 1).done() and shards.is_complete(folder)
 
 
 def _on_root(comm: mpi.Comm, work: Any) -> Any:
@@ -84,18 +89,19 @@ def _share_compiled_kernels(comm: mpi.Comm) -> None:
     comm.barrier()
 
 
-def _recipe(experiment: Experiment, snapshots: tuple[Snapshot, ...], folder: Path, comm: mpi.Comm) -> dict[str, Any]:
-    """Return all that the shards depend on. Left to itself, a finished or begun folder keeps its number of shards."""
-    wanted = experiment.preprocess
-    n_shards = wanted.shards or _on_root(comm, lambda: Receipt.recorded(folder, "preprocess").get("shards"))
-    return {
+def _receipt(experiment: Experiment, snapshots: tuple[Snapshot, ...], n_ranks: int) -> Receipt:
+    """Return the record of all that the shards depend on; a begun folder keeps its number of shards if none is set."""
+    wanted, folder = experiment.preprocess, experiment.shards_folder
+    n_shards = wanted.shards or Receipt.recorded(folder, "preprocess").get("shards")
+    recipe = {
         "snapshots": [{"files": [str(f.path) for f in s.files], "particles": s.n_particles} for s in snapshots],
         "length_unit": wanted.length_unit,
         "particle_type": wanted.particle_type,
         "n_mesh": wanted.n_mesh,
         "subvolume": wanted.subvolume,
-        "shards": n_shards or min(comm.size, wanted.n_subvolumes),
+        "shards": n_shards or min(n_ranks, wanted.n_subvolumes),
     }
+    return Receipt(folder, "preprocess", recipe)
 
 
 def _plan(experiment: Experiment, snapshots: tuple[Snapshot, ...], n_shards: int) -> Plan:
@@ -214,10 +220,11 @@ def _check_unit(snapshot: Snapshot, header: gadget.Header, length_unit: str) -> 
     box_size = header.box_size * _UNITS[length_unit]
     density = snapshot.n_particles * snapshot.particle_mass / box_size**3
     expected = gadget.CRITICAL_DENSITY * header.omega_m
+    path = snapshot.files[0].path
     if not 1 / _UNIT_TOLERANCE < density / expected < _UNIT_TOLERANCE:
         raise ValueError(
-            f"{snapshot.files[0].path}: in a box of {header.box_size:g} {length_unit} the mean density is {density:.4g}, "
-            f"expected {expected:.4g} (1e10 Msun/h per (Mpc/h)³) from Omega0 = {header.omega_m:g}; "
+            f"{path}: in a box of {header.box_size:g} {length_unit} the mean density is {density:.4g}, "
+            f"expected {expected:.4g} [1e10 Msun/h / (Mpc/h)³] by Omega0 = {header.omega_m:g}; "
             f"is preprocess.length_unit={length_unit} right?"
         )
 

@@ -86,6 +86,12 @@ def write_manifest(
     write_json(folder / "manifest.json", {**tree, "shards": shards, "versions": provenance()})
 
 
+def is_complete(folder: Path) -> bool:
+    """Say whether a folder has its manifest and every shard that it lists."""
+    manifest = folder / "manifest.json"
+    return manifest.exists() and all((folder / shard["file"]).exists() for shard in read_json(manifest)["shards"])
+
+
 class Folder:
     """A complete folder of shards, read by row number over all of them.
 

@@ -1,0 +1,119 @@
+"""Chains of small commands, started by every executor that needs no scheduler."""
+
+import sys
+
+import pytest
+import yaml
+
+from hpc import chain, launch
+from hpc.settings import SettingsError
+
+COMMAND = """
+import os, sys
+from pathlib import Path
+from hpc import distributed, mpi
+name, start = __spec__.name, {start!r}
+world = {{"process": mpi.SerialComm, "mpi": mpi.world, "torch": distributed.join}}[start]()
+if "fail=1" in sys.argv:
+    raise SystemExit(3)
+with open(Path(sys.argv[1]).parent / "log.txt", "a") as file:
+    file.write(f"{{name}} {{world.rank}} of {{world.size}} {{os.environ['OMP_NUM_THREADS']}} {{sys.argv[2:]}}\\n")
+distributed.leave()
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch):
+    """A chain of three commands, one of each way to start, and an experiment for it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    stages = {}
+    for start, tasks in (("process", 1), ("mpi", 2), ("torch", 2)):
+        (tmp_path / f"do_{start}.py").write_text(COMMAND.format(start=start))
+        stages[start] = {"module": f"do_{start}", "start": start, "tasks_per_node": tasks, "minutes": 2}
+    for executor in ("local", "debug"):
+        (tmp_path / f"{executor}.yaml").write_text(yaml.safe_dump({"executor": executor, "stages": stages}, sort_keys=False))
+    (tmp_path / "experiment.yaml").write_text("output: run\n")
+    return tmp_path
+
+
+def lines(folder):
+    return sorted((folder / "log.txt").read_text().splitlines())
+
+
+def test_local_runs_the_chain_in_order_each_stage_in_its_own_way(experiment, capsys):
+    jobs = launch.launch("experiment.yaml", "local.yaml", overrides=["a.b=1"])
+    assert [job.done() for job in jobs] == [True] * 3
+    told = ["['a.b=1']"]
+    expected = ["do_process 0 of 1 1", *(f"do_{s} {r} of 2 1" for s in ("mpi", "torch") for r in (0, 1))]
+    assert lines(experiment) == sorted(f"{line} {told[0]}" for line in expected)
+    ranks = [line.split()[0] for line in (experiment / "log.txt").read_text().splitlines()]
+    assert ranks == ["do_process", "do_mpi", "do_mpi", "do_torch", "do_torch"]
+    assert (experiment / "run" / "jobs" / "mpi").is_dir()
+    assert "torch: job" in capsys.readouterr().out
+
+
+def test_one_stage_alone(experiment):
+    launch.launch("experiment.yaml", "local.yaml", stage="process")
+    assert lines(experiment) == ["do_process 0 of 1 1 []"]
+
+
+def test_debug_runs_every_stage_in_this_process(experiment):
+    launch.launch("experiment.yaml", "debug.yaml")
+    assert lines(experiment) == [f"do_{s} 0 of 1 1 []" for s in ("mpi", "process", "torch")]
+
+
+@pytest.mark.parametrize("cluster", ["local.yaml", "debug.yaml"])
+@pytest.mark.parametrize("stage", ["process", "torch"])
+def test_a_failing_stage_is_named_with_its_log(experiment, cluster, stage):
+    with pytest.raises(RuntimeError, match=f"{stage}: failed; log: "):
+        launch.launch("experiment.yaml", cluster, stage=stage, overrides=["fail=1"])
+
+
+def test_a_failing_stage_ends_the_chain(experiment, python):
+    done = python("hpc.launch", "experiment.yaml", "fail=1", "--cluster", "local.yaml", cwd=experiment)
+    assert done.returncode == 1 and "error: process: failed; log: " in done.stderr
+    assert "mpi: job" not in done.stdout
+
+
+def test_a_requeued_job_is_the_same_job():
+    stage = chain.Stage("m", "torch", tasks_per_node=2)
+    again = launch.StageJob(stage, ["c.yaml"], True).checkpoint().function
+    assert (again.stage, again.arguments, again.in_process) == (stage, ["c.yaml"], True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stage": "trian"}, "trian: expected one of process, mpi, torch"),
+        ({"cluster": "mars"}, r"--cluster mars: .* not found; expected one of debug, local, slurm, or a YAML file"),
+        ({"config": "none.yaml"}, r"none\.yaml: cannot be read"),
+        ({"overrides": ["output=3"]}, "output: expected a folder for this run, found 3"),
+    ],
+)
+def test_bad_input_is_named(experiment, options, message):
+    call = {"config": "experiment.yaml", "cluster": "local.yaml"} | options
+    with pytest.raises(ValueError, match=message):
+        launch.launch(**call)
+
+
+@pytest.mark.parametrize("name", ["local", "debug", "slurm"])
+def test_the_machines_that_come_with_it_have_the_whole_chain(name):
+    machine = chain.load_cluster(name)
+    assert list(machine.stages) == ["simulate", "preprocess", "train", "select", "sample", "validate", "report"]
+    assert machine.stages["train"].start == "torch" and machine.stages["preprocess"].start == "mpi"
+
+
+def test_a_single_process_with_several_tasks_is_refused(tmp_path):
+    (tmp_path / "c.yaml").write_text("executor: local\nstages: {a: {module: m, tasks_per_node: 2}}")
+    with pytest.raises(SettingsError, match=r"stages\.a\.tasks_per_node: m runs as one process, found 2"):
+        chain.load_cluster(str(tmp_path / "c.yaml"))
+
+
+def test_command_lines():
+    assert chain.command_line(chain.Stage("m"), ["c"]) == [sys.executable, "-m", "m", "c"]
+    torchrun = chain.command_line(chain.Stage("m", "torch", tasks_per_node=2), ["c"])
+    assert torchrun[1:3] == ["-m", "torch.distributed.run"] and torchrun[-3:] == ["-m", "m", "c"]
+    ranks = chain.command_line(chain.Stage("m", "mpi", nodes=2, tasks_per_node=3), ["c"])
+    assert ranks[1:] == ["-n", "6", sys.executable, "-m", "m", "c"]
