@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
 from hpc import settings
+from hpc.rundir import whole_file
 
 
 def _check(good: bool, message: str) -> None:
@@ -265,6 +268,13 @@ class Experiment:
     def report_folder(self) -> Path:
         """The page and its figures."""
         return self.folder / "report"
+
+    def freeze(self) -> Path:
+        """Write the experiment, every setting in it, to ``config.yaml`` in the run's folder; return its path."""
+        path = self.folder / "config.yaml"
+        with whole_file(path) as temporary:
+            temporary.write_text(yaml.safe_dump(settings.to_tree(self), sort_keys=False, allow_unicode=True))
+        return path
 
     def section(self, *names: str) -> dict[str, Any]:
         """Return sections as plain data, for a stage's receipt."""

@@ -1,6 +1,8 @@
 """Grid GADGET-2 snapshots with CIC and write sharded HDF5 subvolumes, on any number of MPI ranks."""
 
 import glob
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,10 @@ class Plan:
 def preprocess(experiment: Experiment, comm: mpi.Comm) -> None:
     """Write all shards of an experiment that are not yet there, and the manifest."""
     folder = experiment.shards_folder
+    if not experiment.preprocess.snapshots:
+        if comm.rank == 0:
+            _simulate_what_is_missing(experiment)
+        comm.barrier()
     snapshots = _on_root(comm, lambda: _find_snapshots(experiment))
     receipt = _on_root(comm, lambda: _receipt(experiment, snapshots, comm.size))
     if _on_root(comm, lambda: receipt.done() and shards.is_complete(folder)):
@@ -74,7 +80,19 @@ def preprocess(experiment: Experiment, comm: mpi.Comm) -> None:
 def done(experiment: Experiment) -> bool:
     """Say whether all shards are there, made with just these settings."""
     folder = experiment.shards_folder
+    if not experiment.preprocess.snapshots and not all(Path(path).exists() for path in experiment.snapshots):
+        return False
     return _receipt(experiment, _find_snapshots(experiment), 1).done() and shards.is_complete(folder)
+
+
+def _simulate_what_is_missing(experiment: Experiment) -> None:
+    """Run `simulate` for an experiment without snapshots of its own: in a child, since ranks load no torch."""
+    if all(Path(path).exists() for path in experiment.snapshots):
+        return
+    say("preprocess: preprocess.snapshots is not set and nothing is simulated yet: simulating first")
+    command_line = [sys.executable, "-m", "cosmogan.simulate", str(experiment.freeze())]
+    if subprocess.run(command_line, env=mpi.plain_environment(), check=False).returncode != 0:
+        raise ValueError(f"{experiment.simulations_folder}: simulate failed, see above")
 
 
 def _on_root(comm: mpi.Comm, work: Any) -> Any:
@@ -161,7 +179,7 @@ def _find_snapshots(experiment: Experiment) -> tuple[Snapshot, ...]:
     settings = experiment.preprocess
     snapshots = tuple(
         Snapshot(tuple(files), settings.particle_type, files[0].header.box_size)
-        for files in map(gadget.open_snapshot, _paths(experiment.snapshots, given=bool(settings.snapshots)))
+        for files in map(gadget.open_snapshot, _paths(experiment.snapshots))
     )
     for snapshot in snapshots:
         _check(snapshot, snapshots[0], settings.length_unit)
@@ -171,7 +189,7 @@ def _find_snapshots(experiment: Experiment) -> tuple[Snapshot, ...]:
     return snapshots
 
 
-def _paths(patterns: tuple[str, ...], *, given: bool) -> list[Path]:
+def _paths(patterns: tuple[str, ...]) -> list[Path]:
     """Return the snapshots that paths, stems and globs stand for, each once, in the order given."""
     found: dict[Path, None] = {}
     for pattern in patterns:
@@ -182,11 +200,6 @@ def _paths(patterns: tuple[str, ...], *, given: bool) -> list[Path]:
             path = Path(match)
             several = path.suffix[1:].isdigit() and path.is_file() and gadget.open_file(path).header.n_files > 1
             found[gadget.stem_of(path) if several else path] = None
-    if not given and not any(path.exists() for path in found):
-        raise ValueError(
-            f"{next(iter(found))}: not found; run `python -m cosmogan.simulate` first, "
-            "or set preprocess.snapshots to your own"
-        )
     return list(found)
 
 

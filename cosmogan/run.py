@@ -6,14 +6,11 @@ import sys
 import time
 from typing import Any
 
-import yaml
-
 from cosmogan import command, preprocess, report, sample, select, simulate, train, validate
 from cosmogan.config import Experiment
-from hpc import mpi, settings
+from hpc import mpi
 from hpc.chain import Stage, command_line, load_cluster, thread_environment
 from hpc.log import clock, say
-from hpc.rundir import whole_file
 
 TEXT = """\
 Run the whole chain on this machine: simulate, preprocess, train, select, sample, validate, report. What is complete is
@@ -40,9 +37,7 @@ def run(experiment: Experiment, stages: dict[str, Stage]) -> None:
     RuntimeError
         when a stage fails: names it.
     """
-    frozen = experiment.folder / "config.yaml"
-    with whole_file(frozen) as temporary:
-        temporary.write_text(yaml.safe_dump(settings.to_tree(experiment), sort_keys=False, allow_unicode=True))
+    frozen = experiment.freeze()
     start = time.monotonic()
     for i, (name, stage) in enumerate(stages.items(), 1):
         if _STAGES[name].done(experiment):

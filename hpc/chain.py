@@ -45,6 +45,7 @@ class Cluster:
     account: str | None = None
     setup: tuple[str, ...] = ()  # shell lines before the work, as ``module load cuda``
     extra: dict[str, str | int] = field(default_factory=dict)  # other options of sbatch, as ``constraint: h100``
+    srun: tuple[str, ...] = ()  # options of srun, as ``--mpi=pmi2``: how it starts MPI ranks
 
 
 def clusters_folder() -> Path:

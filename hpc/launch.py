@@ -107,13 +107,13 @@ def _run_folder(config: Path, overrides: list[str] | tuple[str, ...]) -> Path:
 
 
 def _job(machine: Cluster, stage: Stage, arguments: list[str]) -> StageJob:
-    """Return the job: submitit itself starts the workers of a torch stage, mpirun the ranks of an MPI stage."""
-    return StageJob(stage, arguments, in_process=machine.executor == "debug" or stage.start == "torch")
+    """Return the job: the processes that submitit starts are a stage's workers, but MPI ranks without srun's MPI."""
+    return StageJob(stage, arguments, in_process=machine.executor != "local" or stage.start == "torch")
 
 
 def _executor(machine: Cluster, name: str, stage: Stage, folder: Path, after: str | None) -> submitit.Executor:
     executor = submitit.AutoExecutor(folder=folder / name / "%j", cluster=machine.executor)
-    workers = stage.start == "torch"
+    workers = machine.executor == "slurm" or stage.start == "torch"  # else mpirun starts the ranks inside one task
     resources: dict[str, Any] = {
         "name": name,
         "nodes": stage.nodes,
@@ -137,6 +137,7 @@ def _slurm_options(machine: Cluster, after: str | None) -> dict[str, Any]:
         extra["dependency"] = f"afterok:{after}"
     options["slurm_additional_parameters"] = extra
     options["slurm_setup"] = list(machine.setup)
+    options["slurm_srun_args"] = list(machine.srun)
     return {key: value for key, value in options.items() if value}
 
 

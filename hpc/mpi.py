@@ -16,6 +16,7 @@ import numpy as np
 
 # What the launchers in use tell a rank about the size of its world: MPICH and PMI-2, Open MPI, PMIx under srun.
 _SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+_LAUNCHER_PREFIXES = ("PMI_", "PMIX_", "OMPI_", "MPI_LOCAL", "MV2_", "HYDI_")
 
 
 class MPIError(RuntimeError):
@@ -61,8 +62,10 @@ class MPIComm:
         self.size: int = comm.Get_size()
 
     def barrier(self) -> None:
-        """Wait until every rank is here."""
-        self._comm.Barrier()
+        """Wait until every rank is here, asleep: a rank that works alone meanwhile has the cores for itself."""
+        request = self._comm.Ibarrier()
+        while not request.Test():
+            time.sleep(0.005)
 
     def bcast(self, value: Any, root: int = 0) -> Any:
         """Return root's value on every rank."""
@@ -122,6 +125,11 @@ def _row_type(values: np.ndarray) -> Any:
 
     row = MPI.BYTE.Create_contiguous(int(values.itemsize * np.prod(values.shape[1:], dtype=np.int64)))
     return row.Commit()
+
+
+def plain_environment() -> dict[str, str]:
+    """Return this rank's environment without what its launcher put there, for a child that is no rank."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_LAUNCHER_PREFIXES)}
 
 
 def launched_size() -> int:

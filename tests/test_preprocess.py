@@ -205,3 +205,14 @@ def test_a_finished_folder_keeps_its_shards_on_another_number_of_ranks(data, tmp
     done = mpirun(2, "cosmogan.preprocess", path)
     assert done.returncode == 0 and "preprocess: done" in done.stdout
     assert len(list((tmp_path / "run" / "shards").glob("*.h5"))) == 3
+
+
+def test_without_snapshots_the_embedded_simulator_makes_them(tmp_path, mpirun):
+    tree = {"name": "test", "output": str(tmp_path / "run")}
+    tree["simulate"] = {"n_simulations": 2, "box_size": 32, "n_particles": 16, "n_steps": 3}
+    tree["preprocess"] = {"n_mesh": 16, "subvolume": 8}
+    path = tmp_path / "experiment.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    done = mpirun(2, "cosmogan.preprocess", path)
+    assert done.returncode == 0 and "simulating first" in done.stdout, done.stderr
+    assert len(shards.Folder(tmp_path / "run" / "shards")) == 16
