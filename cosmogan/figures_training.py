@@ -1,0 +1,57 @@
+"""Figures of how the generator came to be: training curves and the choice among epochs."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cosmogan.plotting import BLACK, BLUE, GREEN, GREY, ORANGE, new, styled
+
+Tree = dict[str, Any]
+
+
+@styled
+def training(records: list[Tree]) -> Figure:
+    """Draw the losses, the discriminator's scores, and how often it took a step, against samples seen."""
+    fig = new(7, 5.4)
+    axes = fig.subplots(3, 1, sharex=True, height_ratios=(2, 1.4, 1))
+    seen = np.array([record["n_seen"] for record in records]) / 1e3
+    curves = (
+        (axes[0], (("loss_generator", "generator", BLUE), ("loss_discriminator", "discriminator", ORANGE)), "loss"),
+        (axes[1], (("score_real", "of N-body", BLACK), ("score_fake", "of fakes", BLUE)), "score"),
+        (axes[2], (("gate_rate", "", GREEN),), "discriminator\nsteps taken"),
+    )
+    for ax, lines, ylabel in curves:
+        for name, label, color in lines:
+            _curve(ax, seen, np.array([record.get(name, np.nan) for record in records], float), label, color)
+        ax.set(ylabel=ylabel)
+    for ax in axes[1:]:
+        ax.set_ylim(-0.03, 1.03)
+    axes[2].set_xlabel("samples seen  [thousands]")
+    return fig
+
+
+def _curve(ax: Axes, x: np.ndarray, values: np.ndarray, label: str, color: str) -> None:
+    """Draw a noisy curve faintly, its running mean clearly, and its name at its end."""
+    width = max(len(values) // 50, 1)
+    smooth = np.convolve(values, np.ones(width) / width, "valid")
+    middle = np.convolve(x, np.ones(width) / width, "valid")
+    ax.plot(x, values, color=color, lw=0.6, alpha=0.35)
+    ax.plot(middle, smooth, color=color, lw=1.4)
+    ax.annotate(label, (middle[-1], smooth[-1]), (6, 0), textcoords="offset points", color=color, va="center")
+
+
+@styled
+def selection(candidates: list[Tree], chosen: Tree) -> Figure:
+    """Draw every candidate's score against its epoch, and the one that was released."""
+    fig = new(7, 3.4)
+    ax = fig.subplots()
+    for average, label, color in ((False, "generator", GREY), (True, "averaged weights", BLUE)):
+        picked = [c for c in candidates if bool(c.get("ema")) is average]
+        if picked:
+            ax.plot([c["epoch"] for c in picked], [c["score"] for c in picked], "o-", color=color, lw=1, label=label)
+    ax.plot(chosen["epoch"], chosen["score"], "*", color=ORANGE, ms=14, label="released", zorder=3)
+    ax.set(yscale="log", xlabel="epoch", ylabel="score (lower is better)")
+    ax.legend()
+    return fig

@@ -1,0 +1,64 @@
+"""The file of statistics (``cosmogan-statistics/1``): what `validate` measured, written and read.
+
+Groups ``power``, ``pdf_scaled``, ``pdf_unscaled``, ``mean_density``, ``bispectrum_0``, ``reduced_0`` … hold their bins
+and a group for each set (``nbody``: held out; ``generated``; ``training``) with ``samples`` (n, d), ``mean``, ``error``
+of the mean, ``percentiles`` (16, 50, 84), ``covariance``, ``correlation``. ``cross_power`` has a group for each kind of
+pair. ``noise_floor`` has each statistic of a random half of the held-out set over that of the other half, less 1.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from hpc.rundir import whole_file
+
+FORMAT = "cosmogan-statistics/1"
+N_SPLITS = 100  # random halvings of the held-out set
+
+# Plain data: groups are dictionaries, datasets arrays, attributes words and numbers.
+Tree = dict[str, Any]
+
+
+def write(path: Path, tree: Tree) -> None:
+    """Write the file of statistics, atomically."""
+    with whole_file(path) as temporary, h5py.File(temporary, "w", libver="v110") as file:
+        _fill(file, tree)
+
+
+def _fill(group: h5py.Group, tree: Tree) -> None:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            _fill(group.create_group(name), value)
+        elif isinstance(value, np.ndarray):
+            group.create_dataset(name, data=value)
+        else:
+            group.attrs[name] = value
+
+
+def read(path: Path) -> Tree:
+    """Read a file of statistics.
+
+    Raises
+    ------
+    ValueError
+        when it is missing, or something else; the message names the file and the stage that writes it.
+    """
+    if not path.exists():
+        raise ValueError(f"{path}: not found; run `python -m cosmogan.validate` with this CONFIG first")
+    try:
+        with h5py.File(path, "r") as file:
+            tree = _taken(file)
+    except OSError as error:
+        raise ValueError(f"{path}: damaged ({error}); delete it and run `python -m cosmogan.validate` again") from None
+    if tree.get("format") != FORMAT:
+        raise ValueError(f"{path}: expected a file of format {FORMAT}, found {tree.get('format', 'another one')!r}")
+    return tree
+
+
+def _taken(group: h5py.Group) -> Tree:
+    tree: Tree = {name: value.item() if isinstance(value, np.generic) else value for name, value in group.attrs.items()}
+    for name, item in group.items():
+        tree[name] = _taken(item) if isinstance(item, h5py.Group) else item[()]
+    return tree

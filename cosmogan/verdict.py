@@ -1,0 +1,159 @@
+"""The pass/fail table: what the paper reached, what this run reached, and what N-body reaches against itself."""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+from cosmogan.results import Tree
+from cosmogan.statistics import criteria
+from cosmogan.statistics.criteria import Finding
+
+PAPER, DEMO = "the paper's claims", "goals for a run of the demo's size"
+# k ≤ 3 of the paper is this fraction of its Nyquist wavenumber, π per Mpc; its k ≤ 5 reaches into the corners.
+BELOW_NYQUIST = 0.95
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    name: str
+    group: str
+    goal: str
+    paper: str  # what the paper reached
+    found: Finding
+    limit: float
+    unit: str  # "%", "×", "σ" or "ρ/ρ̄"
+
+    @property
+    def passed(self) -> bool:
+        """Whether the value is within the limit."""
+        return self.found.value <= self.limit
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether generated samples are no further from N-body than one half of N-body is from the other."""
+        return self.found.value <= self.found.floor
+
+
+def words(value: float, unit: str) -> str:
+    """Return a value with its unit; a dash when there is none."""
+    if not math.isfinite(value):
+        return "—" if math.isnan(value) else "nowhere"
+    percent = f"{100 * value:.1f} %" if value < 1 else f"{100 * value:.0f} %"
+    return {"%": percent, "×": f"× {value:.2f}", "σ": f"{value:.2f} σ"}.get(unit, f"{value:.3g}")
+
+
+def rows(tree: Tree) -> list[Row]:
+    """Judge the statistics of a run."""
+    return [*_spectra(tree), *_densities(tree), *_demo(tree)]
+
+
+def count(found: list[Row], group: str) -> str:
+    """Return how many of a group's goals are met, in words."""
+    judged = [row for row in found if row.group == group]
+    return f"{group}: {sum(row.passed for row in judged)} of {len(judged)} met"
+
+
+def _spectra(tree: Tree) -> list[Row]:
+    power, cross, seed = tree["power"], tree["cross_power"], tree["seed"]
+    k = power["k"]
+    low = k <= BELOW_NYQUIST * power["k_nyquist"]
+    real, fake = power["nbody"]["samples"], power["generated"]["samples"]
+    inside = cross["k"] <= cross["k_nyquist"]
+    generated, nbody = (cross[name]["samples"][:, inside] for name in ("generated_generated", "nbody_nbody"))
+    shared = Finding(criteria.significance(generated), math.nan, criteria.significance(nbody))
+    upto = f"up to {BELOW_NYQUIST:g} Nyquist (k ≤ {k[low][-1]:.2f} h/Mpc)"
+    return [
+        Row(
+            "power",
+            PAPER,
+            f"mean P(k) within 5 % {upto}",
+            "within 5 % for k ≤ 3 Mpc⁻¹ = 0.95 Nyquist",
+            criteria.judge(criteria.worst_mean, real[:, low], fake[:, low], seed),
+            0.05,
+            "%",
+        ),
+        Row(
+            "power_all",
+            PAPER,
+            f"mean P(k) within 10 % at all k, corners of Fourier space included (k ≤ {k[-1]:.2f} h/Mpc)",
+            "within 10 % for k ≤ 5 Mpc⁻¹ = 1.6 Nyquist",
+            criteria.judge(criteria.worst_mean, real, fake, seed),
+            0.10,
+            "%",
+        ),
+        Row(
+            "variance",
+            PAPER,
+            f"variance of P(k) within 25 % {upto}",
+            "5 to 25 % for k ≤ 3 Mpc⁻¹",
+            criteria.judge(criteria.worst_variance, real[:, low], fake[:, low], seed),
+            0.25,
+            "%",
+        ),
+        Row(
+            "cross_power",
+            PAPER,
+            "cross power of generated pairs like zero up to Nyquist: within 2 σ, rms over k",
+            "not zero for k ≥ 0.5 Mpc⁻¹",
+            shared,
+            2.0,
+            "σ",
+        ),
+    ]
+
+
+def _densities(tree: Tree) -> list[Row]:
+    pdf, density, seed = tree["pdf_unscaled"], tree["mean_density"], tree["seed"]
+    agreement = partial(criteria.lowest_agreement, lower_edges=pdf["edges"][:-1])
+    return [
+        Row(
+            "mean_density",
+            PAPER,
+            "median of a subvolume's mean density within 5 %",
+            "+5 % (Student-t prior), +12 % (Gaussian)",
+            criteria.judge(criteria.median_shift, *_samples(density), seed),
+            0.05,
+            "%",
+        ),
+        Row(
+            "voxel_pdf",
+            PAPER,
+            f"mean voxel PDF within {100 * criteria.PDF_AGREES:.0f} % from the densest voxels down to ρ/ρ̄ = 0.1",
+            "agrees in the upper four decades, fails below ρ/ρ̄ ≈ 0.1",
+            criteria.judge(agreement, *_samples(pdf), seed),
+            0.1,
+            "ρ/ρ̄",
+        ),
+    ]
+
+
+def _demo(tree: Tree) -> list[Row]:
+    power, seed = tree["power"], tree["seed"]
+    inside = power["k"] <= power["k_nyquist"]
+    real, fake = (samples[:, inside] for samples in _samples(power))
+    return [
+        Row(
+            "demo_power",
+            DEMO,
+            "mean P(k) within a factor 1.3 up to Nyquist",
+            "—",
+            criteria.judge(criteria.worst_factor, real, fake, seed),
+            1.3,
+            "×",
+        ),
+        Row(
+            "demo_density",
+            DEMO,
+            "mean density within 5 %",
+            "—",
+            criteria.judge(criteria.worst_mean, *_samples(tree["mean_density"]), seed),
+            0.05,
+            "%",
+        ),
+    ]
+
+
+def _samples(group: Tree) -> tuple:
+    return group["nbody"]["samples"], group["generated"]["samples"]
