@@ -26,17 +26,25 @@ def readme() -> str:
 setup(
     name="cosmogan",
     version=version(),
-    description="Generative adversarial networks for the cosmic web, from N-body snapshots to statistics, on many nodes",
+    description="Generative adversarial networks for the cosmic web, from N-body snapshots to statistics",
     long_description=readme(),
     long_description_content_type="text/markdown",
     author="the cosmogan developers",
     license="MIT",
     python_requires=">=3.10",
-    packages=["hpc", "cosmogan", "cosmogan.nbody", "cosmogan.gan", "cosmogan.statistics", "cosmogan.configs"],
-    # The experiments stand at the top of the repository, where a user looks for them, and are installed inside the
-    # package, where `importlib.resources.files("cosmogan.configs")` finds them.
-    package_dir={"cosmogan.configs": "configs"},
-    package_data={"cosmogan.configs": ["*.yaml", "cluster/*.yaml"]},
+    packages=[
+        "hpc",
+        "cosmogan",
+        "cosmogan.nbody",
+        "cosmogan.gan",
+        "cosmogan.statistics",
+        "cosmogan.configs",
+        "hpc.cluster",
+    ],
+    # The experiments stand at the top of the repository, where a user looks for them; a plain install carries them
+    # inside the package. (An editable install leaves them where they are: cosmogan.config.configs_folder finds both.)
+    package_dir={"cosmogan.configs": "configs", "hpc.cluster": "configs/cluster"},
+    package_data={"cosmogan.configs": ["*.yaml"], "hpc.cluster": ["*.yaml"]},
     install_requires=[
         # Which build of torch (CPU, CUDA, ROCm) is the machine's business: scripts/install.sh picks one.
         "torch>=2.4",

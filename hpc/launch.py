@@ -134,7 +134,7 @@ def _slurm_options(machine: Cluster, after: str | None) -> dict[str, Any]:
     options: dict[str, Any] = {"slurm_partition": machine.partition, "slurm_account": machine.account}
     extra = dict(machine.extra)
     if after is not None:
-        extra["dependency"] = f"afterok:{after}"
+        extra |= {"dependency": f"afterok:{after}", "kill-on-invalid-dep": "yes"}  # do not wait for what failed
     options["slurm_additional_parameters"] = extra
     options["slurm_setup"] = list(machine.setup)
     options["slurm_srun_args"] = list(machine.srun)

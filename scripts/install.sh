@@ -23,14 +23,19 @@ find_python() {
     return 1
 }
 
+# Debian and Ubuntu keep a part of venv in a package of its own; where that is missing, the system's pip will do.
 make_venv() {
     local base
     base=$(find_python)
     say "making $VENV with $("$base" --version)"
-    if ! "$base" -m venv "$VENV" >/dev/null; then
-        echo "install: '$base -m venv' failed; on Debian and Ubuntu: apt install python3-venv" >&2
-        return 1
+    if "$base" -m venv "$VENV" >/dev/null 2>&1; then
+        return
     fi
+    if "$base" -m venv --without-pip "$VENV" && "$base" -m pip --python "$PY" install -qq pip; then
+        return
+    fi
+    echo "install: '$base -m venv' does not work here; on Debian and Ubuntu: apt install python3-venv" >&2
+    return 1
 }
 
 has_gpu() { command -v nvidia-smi >/dev/null && nvidia-smi --list-gpus 2>/dev/null | grep -q '^GPU'; }
@@ -57,7 +62,7 @@ install_torch() {
     fi
 }
 
-VENV=${1:?usage: scripts/install.sh VENV}
+VENV=$(realpath -m "${1:?usage: scripts/install.sh VENV}")
 PY=$VENV/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 cd "$(dirname "$0")/.."

@@ -10,9 +10,11 @@
 set -euo pipefail
 
 readonly NBODYKIT=0.3.16 PYLIANS=0.12
-# What nbodykit imports beside the packages built below; Corrfunc is left out.
-readonly PLAIN_PACKAGES=(astropy pyerfa pandas dask cachey sympy numexpr six scipy h5py
-    pyfftw hdf5plugin 'cython>=3')
+# What the two import beside the packages built below; Corrfunc is left out. Pylians states Cython < 3, and the others
+# take any, once they are built.
+readonly PLAIN_PACKAGES=(astropy pyerfa pandas dask cachey sympy numexpr six scipy h5py pyfftw hdf5plugin 'cython<3')
+readonly BUILT_PACKAGES=(pfft_python-0.1.24 mpsort-0.1.19 bigfile-0.1.52 kdcount-0.3.30 mcfit-0.0.22 pmesh-0.1.59
+    classylss-0.3.1 "nbodykit-$NBODYKIT" "pylians-$PYLIANS")
 
 say() { echo "reference: $*"; }
 
@@ -41,7 +43,8 @@ print(f"cp{sys.version_info[0]}{sys.version_info[1]}-{platform.machine()}-{libra
 }
 
 # Hold torch, numpy and all else at the version that is there: a resolver may fetch another build of torch.
-hold_versions() { "$PY" -m pip freeze | grep -E '^[A-Za-z0-9_.-]+==' >"$WORK/held.txt"; }
+# Cython is free: it changes below.
+hold_versions() { "$PY" -m pip freeze | grep -E '^[A-Za-z0-9_.-]+==' | grep -vi '^cython==' >"$WORK/held.txt"; }
 
 pip_install() { "$PY" -m pip install -qq --constraint "$WORK/held.txt" "$@"; }
 
@@ -60,7 +63,7 @@ plain_pip() {
 # --- the second way: the registry alone ---------------------------------------------------------
 
 # wheel_file NAME VERSION: the wheel in the cache, or nothing (some builders write the name in lower case).
-wheel_file() { find "$CACHE" -iname "$1-$2-*.whl" -print -quit; }
+wheel_file() { find "$CACHE" -iname "$1-$2-*.whl" -print -quit 2>/dev/null || true; }
 
 # build NAME VERSION [SOURCE]: put the wheel into the cache, unless it is there. Without isolation, so that it is
 # compiled against the numpy and the MPI of this environment.
@@ -132,24 +135,39 @@ build_the_rest() {
     build_pylians
 }
 
-registry_alone() {
-    local pfft wheels=() name
-    CACHE=$(cache_folder)
-    say "from the registry alone; wheels are kept in $CACHE"
+build_all() {
+    local pfft
     mkdir -p "$CACHE" "$WORK/sources"
-    pip_install setuptools wheel "${PLAIN_PACKAGES[@]}"
-
-    # PFFT takes as long as all the others together.
+    pip_install setuptools wheel 'cython>=3'
+    # PFFT takes nearly as long as all the others together.
     build_pfft &
     pfft=$!
     build_the_rest
     wait "$pfft"
+}
 
-    for name in pfft_python-0.1.24 mpsort-0.1.19 bigfile-0.1.52 kdcount-0.3.30 mcfit-0.0.22 pmesh-0.1.59 \
-        classylss-0.3.1 "nbodykit-$NBODYKIT" "pylians-$PYLIANS"; do
-        wheels+=("$(wheel_file "${name%-*}" "${name##*-}")")
+# find_wheels: fill the list of wheels, or fail if one is not in the cache.
+find_wheels() {
+    local package wheel
+    WHEELS=()
+    for package in "${BUILT_PACKAGES[@]}"; do
+        wheel=$(wheel_file "${package%-*}" "${package##*-}")
+        [[ -n $wheel ]] || return 1
+        WHEELS+=("$wheel")
     done
-    pip_install --no-deps "${wheels[@]}"
+}
+
+registry_alone() {
+    CACHE=$(cache_folder)
+    if find_wheels; then
+        say "from the wheels in $CACHE"
+    else
+        say "from the registry alone; the wheels will be kept in $CACHE"
+        build_all
+        find_wheels
+    fi
+    pip_install "${PLAIN_PACKAGES[@]}"
+    pip_install --no-deps "${WHEELS[@]}"
 }
 
 # ------------------------------------------------------------------------------------------------
