@@ -61,15 +61,14 @@ def create(path: Path, n: int, geometry: Geometry, kind: str, source: dict[str, 
     source : plain data on what the densities come from, kept as JSON
     """
     m = geometry.subvolume
-    with whole_file(path) as temporary:
-        with h5py.File(temporary, "w", libver="v110") as file:
-            file.create_dataset("density", (n, m, m, m), "f4", chunks=(1, m, m, m), fillvalue=0)
-            for name, (dtype, shape) in COLUMNS[kind].items():
-                file.create_dataset(name, (n, *shape), dtype)
-            file.attrs.update(format=FORMAT, kind=kind, cell_size=geometry.cell_size, **dataclasses.asdict(geometry))
-            file.attrs["source"] = json.dumps(source)
-            file.attrs["versions"] = json.dumps(provenance())
-            yield file
+    with whole_file(path) as temporary, h5py.File(temporary, "w", libver="v110") as file:
+        file.create_dataset("density", (n, m, m, m), "f4", chunks=(1, m, m, m), fillvalue=0)
+        for name, (dtype, shape) in COLUMNS[kind].items():
+            file.create_dataset(name, (n, *shape), dtype)
+        file.attrs.update(format=FORMAT, kind=kind, cell_size=geometry.cell_size, **dataclasses.asdict(geometry))
+        file.attrs["source"] = json.dumps(source)
+        file.attrs["versions"] = json.dumps(provenance())
+        yield file
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -33,7 +33,8 @@ def experiment(tmp_path, monkeypatch):
         (tmp_path / f"do_{start}.py").write_text(COMMAND.format(start=start))
         stages[start] = {"module": f"do_{start}", "start": start, "tasks_per_node": tasks, "minutes": 2}
     for executor in ("local", "debug"):
-        (tmp_path / f"{executor}.yaml").write_text(yaml.safe_dump({"executor": executor, "stages": stages}, sort_keys=False))
+        machine = yaml.safe_dump({"executor": executor, "stages": stages}, sort_keys=False)
+        (tmp_path / f"{executor}.yaml").write_text(machine)
     (tmp_path / "experiment.yaml").write_text("output: run\n")
     return tmp_path
 

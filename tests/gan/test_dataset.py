@@ -1,0 +1,86 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from cosmogan.gan import dataset
+from cosmogan.gan.dataset import Part, TrainingSet
+
+CUBES = np.random.default_rng(0).random((12, 4, 4, 4), dtype=np.float32)
+ROWS = np.array([1, 2, 5, 7, 8, 9, 11])
+
+
+def training_set(seed=1):
+    return TrainingSet(CUBES.__getitem__, ROWS, 4, seed, torch.device("cpu"))
+
+
+def take(part, batches, first=0, stride=4, seed=1):
+    return torch.stack(list(itertools.islice(training_set(seed).batches(first, stride, part), batches)))
+
+
+def orbit():
+    cube = torch.arange(27).reshape(3, 3, 3)
+    return [dataset.transform(cube, s) for s in range(48)]
+
+
+def test_the_48_symmetries_are_distinct():
+    assert len({tuple(cube.flatten().tolist()) for cube in orbit()}) == 48
+
+
+def test_the_48_symmetries_are_a_group():
+    places = {tuple(cube.flatten().tolist()) for cube in orbit()}
+    for cube in orbit():
+        assert {tuple(dataset.transform(cube, s).flatten().tolist()) for s in range(48)} == places
+
+
+def test_symmetries_keep_neighbours():
+    corner, edge = (0, 0, 0), (0, 0, 1)
+    for cube in orbit():
+        a, b = (np.argwhere(cube.numpy() == np.ravel_multi_index(at, (3, 3, 3)))[0] for at in (corner, edge))
+        assert np.abs(a - b).sum() == 1
+
+
+def test_parts_of_two_processes_make_the_batches_of_one():
+    whole = take(Part(0, 4), 6)
+    halves = torch.cat([take(Part(offset, 2), 6) for offset in (0, 2)], dim=1)
+    torch.testing.assert_close(halves, whole, rtol=0, atol=0)
+
+
+def test_batches_can_be_taken_up_anywhere():
+    torch.testing.assert_close(take(Part(0, 4), 3, first=12), take(Part(0, 4), 6)[3:], rtol=0, atol=0)
+
+
+def test_a_pass_shows_every_row_once_and_the_next_in_another_order():
+    data = training_set()
+    first, second = data.places(np.arange(7)), data.places(np.arange(7, 14))
+    assert sorted(first) == sorted(second) == list(range(7))
+    assert list(first) != list(second)
+
+
+def test_a_sample_is_its_row_in_some_orientation():
+    batch = take(Part(0, 7), 1, stride=7)[0]
+    for sample, place in zip(batch[:, 0], training_set().places(np.arange(7)), strict=True):
+        cube = torch.from_numpy(CUBES[ROWS[place]])
+        assert any(torch.equal(sample, dataset.transform(cube, s)) for s in range(48))
+
+
+def test_another_seed_gives_other_batches():
+    assert not torch.equal(take(Part(0, 4), 1), take(Part(0, 4), 1, seed=2))
+
+
+def test_a_large_set_is_read_batch_by_batch_with_the_same_result(monkeypatch):
+    expected = take(Part(1, 2), 5)
+    monkeypatch.setattr(dataset, "CACHE_BYTES", 0)
+    read = []
+    data = TrainingSet(lambda rows: read.append(rows) or CUBES[rows], ROWS, 4, 1, torch.device("cpu"))
+    assert not read  # nothing at the start
+    found = torch.stack(list(itertools.islice(data.batches(0, 4, Part(1, 2)), 5)))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    assert max(len(rows) for rows in read) == 2  # this process's own rows
+
+
+@pytest.mark.parametrize("n", [48 * 200])
+def test_orientations_are_drawn_evenly(n):
+    counts = np.bincount(dataset.symmetries(1, 0, n), minlength=48)
+    assert counts.min() > 140 and counts.max() < 265  # 200 ± 4.2 standard deviations

@@ -1,0 +1,93 @@
+import pytest
+import torch
+from torch import nn
+
+from cosmogan.config import Model
+from cosmogan.gan import networks, scaling
+
+
+def count(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_the_papers_networks_have_the_papers_parameters():
+    assert count(networks.generator(Model(), 64, 4)) == 4_393_920
+    assert count(networks.discriminator(Model(), 64, 4)) == 2_771_840
+    assert count(networks.generator(Model(latent_dimension=101), 64, 4)) == 4_410_304
+
+
+def test_the_layers_are_the_papers():
+    def convolutions(network, kind):
+        layers = [layer for layer in network if isinstance(layer, kind)]
+        assert all(layer.kernel_size == (4, 4, 4) and layer.bias is None for layer in layers)
+        return [(layer.in_channels, layer.out_channels, layer.stride[0], layer.padding[0]) for layer in layers]
+
+    generator, discriminator = networks.generator(Model(), 64, 4), networks.discriminator(Model(), 64, 4)
+    assert convolutions(generator, nn.ConvTranspose3d) == [
+        (100, 256, 1, 0), (256, 128, 2, 1), (128, 64, 2, 1), (64, 32, 2, 1), (32, 1, 2, 1)
+    ]  # fmt: skip
+    assert convolutions(discriminator, nn.Conv3d) == [
+        (1, 32, 2, 1), (32, 64, 2, 1), (64, 128, 2, 1), (128, 256, 2, 1), (256, 1, 1, 0)
+    ]  # fmt: skip
+    norms = [isinstance(layer, networks.GroupedBatchNorm) for layer in discriminator]
+    assert norms == [False, False, False, True, False, False, True, False, False, True, False, False]
+
+
+@pytest.mark.parametrize(("subvolume", "layers"), [(8, 2), (16, 3), (32, 4), (64, 5)])
+def test_every_size_fits(subvolume, layers):
+    model = Model(width=2, latent_dimension=5)
+    generator = networks.generator(model, subvolume, 2)
+    volumes = generator(torch.randn(4, 5, 1, 1, 1))
+    assert volumes.shape == (4, 1, subvolume, subvolume, subvolume)
+    assert networks.discriminator(model, subvolume, 2)(volumes).shape == (4, 1, 1, 1, 1)
+    assert sum(isinstance(layer, nn.ConvTranspose3d) for layer in generator) == layers
+
+
+@pytest.mark.parametrize("subvolume", [4, 12, 48])
+def test_other_sizes_are_refused(subvolume):
+    with pytest.raises(ValueError, match=rf"preprocess\.subvolume.*found {subvolume}"):
+        networks.generator(Model(), subvolume, 4)
+
+
+def test_initial_weights():
+    network = networks.generator(Model(), 32, 4)
+    networks.initialise(network, 1, output=0.0)
+    convolution, norm = network[0].weight, network[1].weight
+    assert convolution.std().item() == pytest.approx(0.02, rel=0.01) and abs(convolution.mean().item()) < 1e-3
+    assert norm.mean().item() == pytest.approx(1, abs=0.01) and norm.std().item() == pytest.approx(0.02, rel=0.3)
+    assert not network[1].bias.any()
+
+
+def test_with_an_output_bias_fakes_start_at_the_mean_density():
+    model = Model(kappa=45.0, output_bias=True, width=4)
+    network = networks.generator(model, 16, 4)
+    networks.initialise(network, 1, output=networks.mean_output(model.kappa))
+    density = scaling.unscale(network(torch.randn(8, 100, 1, 1, 1)), 45.0)
+    assert density.mean().item() == pytest.approx(1, abs=0.05)
+
+
+def test_grouped_norm_is_a_batch_norm_of_each_group():
+    torch.manual_seed(0)
+    x = torch.randn(12, 5, 3, 3, 3, requires_grad=True)
+    ours, theirs = networks.GroupedBatchNorm(5, 4), nn.BatchNorm3d(5, momentum=None)
+    out = ours(x)
+    expected = torch.cat([theirs(group) for group in x.split(4)])
+    torch.testing.assert_close(out, expected)
+    gradient = torch.randn_like(x)
+    ours_back, theirs_back = (
+        torch.autograd.grad(y, (x, norm.weight, norm.bias), gradient) for y, norm in ((out, ours), (expected, theirs))
+    )
+    for a, b in zip(ours_back, theirs_back, strict=True):
+        torch.testing.assert_close(a, b)
+    # momentum None: the plain mean over the three groups; ours moves a tenth of the way there
+    torch.testing.assert_close(ours.running_mean, 0.1 * theirs.running_mean)
+    torch.testing.assert_close(ours.running_var, 0.9 + 0.1 * theirs.running_var)
+    ours.running_mean, ours.running_var = theirs.running_mean, theirs.running_var
+    torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
+
+
+def test_groups_do_not_see_one_another():
+    network = networks.discriminator(Model(width=2), 16, 2)
+    x = torch.randn(4, 1, 16, 16, 16)
+    torch.testing.assert_close(network(x)[2:], network(x[2:]))
+    assert not torch.allclose(network(x)[2:3], network(torch.cat((x[:2], x[2:3], x[:1])))[2:3])

@@ -1,0 +1,82 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from cosmogan.config import Model
+from cosmogan.gan import networks, released
+
+MODEL = Model(kappa=4.0, width=4, latent_dimension=6, output_bias=True)
+SETTINGS = {
+    "model": {"kappa": 4.0, "width": 4, "latent_dimension": 6, "output_bias": True, "subvolume": 8}
+    | {"prior": "student_t", "degrees_of_freedom": 10.0},
+    "geometry": {"redshift": 0.0, "box_size": 128.0, "n_mesh": 32, "subvolume": 8, "mean_cell_mass": 5.0, "window": 2},
+    "latent_scale": 0.985,
+}
+
+
+@pytest.fixture
+def path(tmp_path):
+    network = networks.generator(MODEL, 8, 4)
+    networks.initialise(network, 1, output=-0.5)
+    with torch.no_grad():
+        for _ in range(5):
+            network(torch.randn(8, 6, 1, 1, 1))  # running statistics of its own
+    released.write(tmp_path / "generator.safetensors", network, SETTINGS)
+    return tmp_path / "generator.safetensors"
+
+
+def test_samples_do_not_know_their_batch(path):
+    generator = released.load(path)
+    together = generator.sample(12, seed=3, first=5, batch_size=12)
+    assert together.shape == (12, 8, 8, 8) and together.dtype == np.float32 and (together > 0).all()
+    for batch_size in (1, 5):
+        np.testing.assert_allclose(generator.sample(12, 3, 5, batch_size), together, rtol=2e-6)
+    np.testing.assert_allclose(generator.sample(1, seed=3, first=9)[0], together[4], rtol=2e-6)
+    assert not np.allclose(generator.sample(1, seed=4, first=9)[0], together[4])
+
+
+def test_the_network_comes_back_whole(path):
+    generator = released.load(path)
+    assert not generator.network.training
+    assert generator.network[1].running_var.min() > 0 and generator.network[1].running_mean.abs().max() > 0
+    assert generator.geometry == SETTINGS["geometry"]
+
+
+def test_the_latent_scale_counts(path):
+    generator = released.load(path)
+    ours = generator.sample(2)
+    generator.latent_scale = 1.0
+    assert not np.allclose(generator.sample(2), ours)
+
+
+def rewrite(path, **changes):
+    settings_path = path.with_suffix(".json")
+    settings_path.write_text(json.dumps(json.loads(settings_path.read_text()) | changes))
+
+
+def test_a_wrong_or_damaged_file_is_one_line(path):
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-4] + b"????")
+    with pytest.raises(ValueError, match=r"generator\.safetensors: damaged"):
+        released.load(path)
+    path.write_bytes(whole)
+    rewrite(path, model=SETTINGS["model"] | {"width": 5})
+    with pytest.raises(ValueError, match=r"^[^\n]*another shape[^\n]*$"):
+        released.load(path)
+    rewrite(path, model={"width": 4})
+    with pytest.raises(ValueError, match=r"generator\.json: damaged"):
+        released.load(path)
+    rewrite(path, format="something")
+    with pytest.raises(ValueError, match="expected format cosmogan-generator/1, found 'something'"):
+        released.load(path)
+    path.with_suffix(".json").unlink()
+    with pytest.raises(ValueError, match=r"generator\.json: not found; run `select`"):
+        released.load(path)
+
+
+def test_another_file_as_weights_is_one_line(tmp_path):
+    (tmp_path / "weights").write_bytes(b"no tensors here at all")
+    with pytest.raises(ValueError, match="weights: not a readable safetensors file"):
+        released.fill(networks.generator(MODEL, 8, 4), tmp_path / "weights")

@@ -1,0 +1,124 @@
+import copy
+import math
+
+import pytest
+import torch
+
+from cosmogan.config import Model, Train
+from cosmogan.gan import latent, scaling, trainer
+from cosmogan.gan.trainer import Trainer
+from hpc.distributed import Processes
+
+MODEL = Model(kappa=4.0, width=4, latent_dimension=6)
+NO_VOTES = (False, False)
+
+
+def make(model=MODEL, **train):
+    settings = Train(**{"batch_size": 8, "batch_norm_group": 4, "epochs": 2} | train)
+    return Trainer(model, settings, 8, 10, Processes(), torch.device("cpu"))
+
+
+def densities():
+    return torch.rand(8, 1, 8, 8, 8, generator=torch.Generator().manual_seed(1)) * 3
+
+
+def weights(network):
+    return torch.cat([parameter.detach().flatten().clone() for parameter in network.parameters()])
+
+
+def test_a_step_is_the_textbooks():
+    """Against separate passes, textbook losses and torch's own Adam, with no shared buffer."""
+    ours = make(gate=0.0)
+    generator, discriminator = copy.deepcopy(ours.generator.network), copy.deepcopy(ours.discriminator.network)
+    ours.update(densities(), NO_VOTES)
+    for network, rate in ((discriminator, 5e-5), (generator, 1e-4)):
+        network.zero_grad(set_to_none=True)
+        network.optimizer = torch.optim.Adam(network.parameters(), rate, (0.5, 0.999))
+    z = [
+        latent.draw(MODEL, 1, stream, 0, 8)[:, :, None, None, None]
+        for stream in (latent.DISCRIMINATOR, latent.GENERATOR)
+    ]
+    real, fake = scaling.scale(densities(), 4.0), generator(z[0]).detach()
+    loss = (
+        -torch.log(torch.sigmoid(discriminator(real))).mean() - torch.log(1 - torch.sigmoid(discriminator(fake))).mean()
+    )
+    loss.backward()
+    discriminator.optimizer.step()
+    (-torch.log(torch.sigmoid(discriminator(generator(z[1])))).mean()).backward()
+    generator.optimizer.step()
+    # Adam's first step is the rate times the gradient's sign: nearly all of it must agree to far less than the rate
+    for mine, theirs in ((ours.discriminator.network, discriminator), (ours.generator.network, generator)):
+        difference = (weights(mine) - weights(theirs)).abs()
+        assert difference.quantile(0.99) < 1e-6
+
+
+@pytest.mark.parametrize(("gate", "steps"), [(0.0, True), (1.0, False)])
+def test_the_gate_rests_the_discriminator(gate, steps):
+    made = make(gate=gate)
+    before = weights(made.discriminator.network), weights(made.generator.network)
+    outcome = made.update(densities(), NO_VOTES)
+    assert outcome.gate == float(steps)
+    assert torch.equal(weights(made.discriminator.network), before[0]) != steps
+    assert not torch.equal(weights(made.generator.network), before[1])
+
+
+def test_the_gate_opens_only_above_its_score():
+    score = make().update(densities(), NO_VOTES).score_fake
+    assert make(gate=score).update(densities(), NO_VOTES).gate == 0
+    assert make(gate=score - 1e-6).update(densities(), NO_VOTES).gate == 1
+
+
+def test_the_average_counts_samples_and_follows_running_statistics():
+    made = make(ema=40)
+    start = copy.deepcopy(made.average.state_dict())
+    made.update(densities(), NO_VOTES)
+    weight = 1 - math.exp(-8 / 40)
+    for name, now in made.generator.network.state_dict().items():
+        expected = start[name] + weight * (now - start[name])
+        torch.testing.assert_close(made.average.state_dict()[name], expected)
+    assert not torch.equal(made.average.state_dict()["1.running_mean"], start["1.running_mean"])
+
+
+def test_rates_are_held_and_then_fall():
+    assert [trainer.rate_factor(p, 0.1) for p in (0, 0.5, 0.75, 1)] == pytest.approx([1, 1, 0.55, 0.1])
+    assert trainer.rate_factor(0.9, 1.0) == 1
+    made = make(rate_end=0.5, generator_rate=1e-3)
+    made.step = 15  # of 20
+    made.update(densities(), NO_VOTES)
+    assert made.generator.optimizer.param_groups[0]["lr"] == pytest.approx(0.75e-3)
+
+
+def test_a_batch_that_cannot_be_dealt_out_is_refused():
+    with pytest.raises(ValueError, match=r"train\.batch_size.*train\.batch_norm_group.*4 × 4, found 8"):
+        trainer.share(Train(batch_size=8, batch_norm_group=4), Processes(rank=0, size=4))
+    assert trainer.share(Train(batch_size=16), Processes(rank=3, size=4)) == (12, 4)
+
+
+def test_divergence_is_one_line_that_says_what_to_change():
+    made = make()
+    with pytest.raises(ValueError, match=r"nan; lower train\.generator_rate \(0\.0001\)"):
+        made.update(densities() * math.nan, NO_VOTES)
+
+
+def test_training_goes_on_exactly_from_its_state():
+    one = make(ema=40)
+    one.update(densities(), NO_VOTES)
+    state = copy.deepcopy(one.state())
+    two = make(ema=40, seed=1)
+    two.restore(state)
+    for made in (one, two):
+        made.update(densities(), NO_VOTES)
+    assert torch.equal(weights(one.generator.network), weights(two.generator.network))
+    assert torch.equal(weights(one.discriminator.network), weights(two.discriminator.network))
+    assert torch.equal(weights(one.average), weights(two.average))
+
+
+def test_fresh_latents_every_step_and_for_every_purpose(monkeypatch):
+    calls = []
+    original = latent.draw
+    monkeypatch.setattr(latent, "draw", lambda *args: calls.append(args[1:]) or original(*args))
+    made = make()
+    made.update(densities(), NO_VOTES)
+    made.update(densities(), NO_VOTES)
+    d, g = latent.DISCRIMINATOR, latent.GENERATOR
+    assert calls == [(1, d, 0, 8), (1, g, 0, 8), (1, d, 8, 8), (1, g, 8, 8)]

@@ -1,0 +1,152 @@
+"""The command: what its snapshots say of themselves, what it does when run again, and what it refuses."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from cosmogan import config, simulate
+from cosmogan.nbody import cosmology, gadget
+
+N, BOX = 16, 64.0
+
+
+def experiment(folder, *overrides):
+    tree = {
+        "name": "tiny",
+        "output": str(folder / "run"),
+        "simulate": {
+            "n_simulations": 2,
+            "box_size": BOX,
+            "n_particles": N,
+            "mesh_factor": 1,
+            "redshifts": [9.0, 0.0],
+            "n_steps": 3,
+            "device": "cpu",
+        },
+        "preprocess": {"n_mesh": 16, "subvolume": 8},
+    }
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(tree))
+    return config.load(folder / "tiny.yaml", overrides)
+
+
+def run(folder, *overrides):
+    made = experiment(folder, *overrides)
+    simulate.simulate(made)
+    return made
+
+
+def read(path):
+    """Return the file's description, positions, velocities and IDs."""
+    (file,) = gadget.open_snapshot(path)
+    n = sum(file.header.n_part)
+    velocities = np.fromfile(path, "<f4", 3 * n, offset=file.position_offset + 12 * n + 8).reshape(n, 3)
+    ids = np.fromfile(path, "<u4", n, offset=file.position_offset + 24 * n + 16)
+    return file, file.positions(0, n), velocities, ids
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("snapshot_*"))}
+
+
+def test_snapshots_describe_themselves_truly(tmp_path):
+    made = run(tmp_path)
+    paths = sorted(contents(made.simulations_folder))
+    names = [str(path.relative_to(made.simulations_folder)) for path in paths]
+    assert names == [f"box-00{box}/snapshot_00{output}" for box in (0, 1) for output in (0, 1)]
+    assert made.snapshots == (str(paths[1]), str(paths[3]))
+    for path, redshift in zip(paths, (9.0, 0.0, 9.0, 0.0), strict=True):
+        file, positions, _, ids = read(path)
+        header = file.header
+        assert header.n_part == header.n_total == (0, N**3, 0, 0, 0, 0)
+        assert header.redshift == redshift and header.box_size == BOX and header.n_files == 1
+        assert (header.omega_m, header.omega_lambda, header.h) == (0.29, 1 - 0.29, 0.695)
+        density = header.mass_table[1] * N**3 / BOX**3
+        assert density == pytest.approx(3 * 100**2 / (8 * np.pi * 43007.1) * 1e3 * 0.29, rel=1e-4)  # GADGET-2's G
+        assert positions.min() >= 0 and positions.max() < BOX
+        np.testing.assert_array_equal(ids, np.arange(1, N**3 + 1))
+
+
+def test_early_velocities_are_those_of_the_growing_mode(tmp_path):
+    """At z = 9, v/√a = √a H a f D ψ for a displacement D ψ from the lattice."""
+    made = run(tmp_path, "simulate.n_simulations=1", "cosmology.sigma_8=0.1")
+    _, positions, velocities, _ = read(made.simulations_folder / "box-000" / "snapshot_000")
+    axis = (np.arange(N) + 0.5) * (BOX / N)
+    lattice = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+    moved = (positions - lattice + BOX / 2) % BOX - BOX / 2
+    a = 0.1
+    rate = np.sqrt(a) * 100 * cosmology.expansion(a, 0.29) * cosmology.growth_rate(a, 0.29)
+    assert (moved * velocities).sum() / (moved**2).sum() == pytest.approx(rate, rel=0.02)
+    assert np.corrcoef(moved.ravel(), velocities.ravel())[0, 1] > 0.995
+
+
+def test_the_length_unit_changes_lengths_and_nothing_else(tmp_path):
+    (tmp_path / "kpc").mkdir()
+    mpc, kpc = run(tmp_path), run(tmp_path / "kpc", "preprocess.length_unit=kpc/h")
+    for ours, theirs in zip(mpc.snapshots, kpc.snapshots, strict=True):
+        (file, x, v, _), (other, y, u, _) = read(config.Path(ours)), read(config.Path(theirs))
+        assert other.header == dataclasses.replace(file.header, box_size=1000 * BOX)
+        np.testing.assert_allclose(y, 1000 * x, rtol=1e-6)
+        np.testing.assert_array_equal(u, v)
+
+
+def test_a_second_run_does_nothing_and_says_so(tmp_path, capsys):
+    made = run(tmp_path)
+    times = {path: path.stat().st_mtime_ns for path in contents(made.simulations_folder)}
+    assert "simulate: wrote 2 boxes" in capsys.readouterr().out
+    simulate.simulate(made)
+    assert "nothing to do: all boxes are in" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_an_interrupted_run_makes_what_is_missing_with_the_same_bytes(tmp_path):
+    made = run(tmp_path)
+    before = contents(made.simulations_folder)
+    kept, lost = sorted(before)[1], sorted(before)[3]
+    age = kept.stat().st_mtime_ns
+    lost.unlink()
+    assert not simulate.done(made)
+    simulate.simulate(made)
+    assert contents(made.simulations_folder) == before
+    assert kept.stat().st_mtime_ns == age
+
+
+def test_more_boxes_are_added_and_another_device_changes_nothing(tmp_path):
+    made = run(tmp_path)
+    before = contents(made.simulations_folder)
+    assert simulate.done(experiment(tmp_path, "simulate.device=cuda"))
+    more = run(tmp_path, "simulate.n_simulations=3")
+    after = contents(more.simulations_folder)
+    assert len(after) == 6 and {path: after[path] for path in before} == before
+    assert len({data[300:] for data in after.values()}) == 6  # no two boxes alike
+
+
+def test_boxes_of_other_settings_are_not_mixed(tmp_path):
+    made = run(tmp_path, "simulate.n_simulations=1")
+    with pytest.raises(ValueError, match=r"simulate\.seed: 1 -> 2"):
+        run(tmp_path, "simulate.n_simulations=1", "simulate.seed=2")
+    assert json.loads((made.folder / "receipts" / "simulate.json").read_text())["recipe"]["simulate"]["seed"] == 1
+
+
+def test_too_few_steps_are_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match=r"n_steps: expected at least 2, one a redshift, found 1"):
+        run(tmp_path, "simulate.n_steps=1")
+    assert not (tmp_path / "run").exists()
+
+
+def test_with_snapshots_of_ones_own_there_is_nothing_to_do(tmp_path, capsys):
+    made = run(tmp_path, "preprocess.snapshots=[mine]")
+    assert "nothing to do: preprocess.snapshots is set" in capsys.readouterr().out
+    assert not made.folder.exists()
+
+
+def test_command_line(tmp_path, python):
+    experiment(tmp_path)
+    finished = python("cosmogan.simulate", tmp_path / "tiny.yaml", "simulate.n_simulations=1")
+    assert finished.returncode == 0, finished.stderr
+    assert "simulate: wrote 1 boxes of 16³ particles, 64 Mpc/h, 2 redshift(s)" in finished.stdout
+    refused = python("cosmogan.simulate", tmp_path / "tiny.yaml", "simulate.n_simulations=1", "simulate.n_steps=4")
+    assert refused.returncode == 1 and "simulate.n_steps: 3 -> 4" in refused.stderr
+    assert "Traceback" not in refused.stderr
