@@ -48,7 +48,7 @@ class Simulate:
     mesh_factor: int = 2  # force mesh cells a side, per particle a side
     redshift_initial: float = 49.0
     redshifts: tuple[float, ...] = (0.0,)
-    n_steps: int = 40
+    n_steps: int = 20
     seed: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
@@ -57,10 +57,12 @@ class Simulate:
         _check(self.box_size > 0, f"box_size: expected a positive length in Mpc/h, found {self.box_size}")
         _check(self.n_particles >= 2, f"n_particles: expected at least 2 a side, found {self.n_particles}")
         _check(self.mesh_factor >= 1, f"mesh_factor: expected at least 1, found {self.mesh_factor}")
-        _check(self.n_steps >= 1, f"n_steps: expected at least 1, found {self.n_steps}")
+        _check(self.seed >= 0, f"seed: expected a number not below 0, found {self.seed}")
         _check(len(self.redshifts) >= 1, "redshifts: expected at least one")
         falling = all(a > b for a, b in zip(self.redshifts, self.redshifts[1:], strict=False))
         _check(falling, f"redshifts: expected a falling list, found {list(self.redshifts)}")
+        n = len(self.redshifts)
+        _check(self.n_steps >= n, f"n_steps: expected at least one to each redshift, {n}, found {self.n_steps}")
         _check(self.redshifts[-1] >= 0, f"redshifts: expected no negative one, found {self.redshifts[-1]}")
         _check(
             self.redshift_initial > self.redshifts[0],

@@ -1,0 +1,88 @@
+"""Gaussian initial conditions in second-order Lagrangian perturbation theory (Scoccimarro 1998, appendix D)."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from cosmogan.nbody import cosmology
+from cosmogan.nbody.gravity import inverse_laplacian, wavenumbers
+
+
+def white_noise(n: int, seed: int, number: int) -> torch.Tensor:
+    """Return the unit normal field (n, n, n) of one simulation: the same for every device."""
+    generator = np.random.default_rng([seed, number])
+    return torch.from_numpy(generator.standard_normal((n, n, n), np.float32))
+
+
+def linear_modes(noise: torch.Tensor, box_size: float, power: Callable[[np.ndarray], np.ndarray]) -> torch.Tensor:
+    """Return the modes of a Gaussian overdensity with a given power spectrum.
+
+    Parameters
+    ----------
+    noise : (n, n, n) unit normal field
+    box_size : [Mpc/h]
+    power : takes wavenumbers [h/Mpc] and returns P(k) [(Mpc/h)³]
+
+    Returns
+    -------
+    (n, n, n//2 + 1) complex: δ_k = rfftn(noise) √(P(k) n³/L³), with δ(x) = irfftn(δ_k); its mean is zero
+    """
+    n = noise.shape[0]
+    kx, ky, kz = wavenumbers(n, noise.device)
+    k_squared = kx**2 + ky**2 + kz**2
+    # the integers k_squared take few values: the power spectrum is evaluated once for each
+    table = 2 * np.pi / box_size * np.sqrt(np.arange(1, 3 * (n // 2) ** 2 + 1))
+    amplitude = np.append(0.0, np.sqrt(power(table) * n**3 / box_size**3))
+    return torch.fft.rfftn(noise).mul_(torch.from_numpy(amplitude).to(noise)[k_squared.long()])
+
+
+def _derivative(phi_k: torch.Tensor, box_size: float, *axes: int) -> torch.Tensor:
+    """Return the field's derivative along each of the axes in turn, (n, n, n) real.
+
+    A mode at the Nyquist frequency is known at the nodes of its slope's sine only: its derivative is set to zero.
+    """
+    n = phi_k.shape[0]
+    for axis in axes:
+        k = wavenumbers(n, phi_k.device)[axis]
+        phi_k = phi_k * (2j * np.pi / box_size * torch.where(abs(k) < n / 2, k, 0))
+    return torch.fft.irfftn(phi_k, s=(n, n, n))
+
+
+def second_order_source(phi_k: torch.Tensor, box_size: float) -> torch.Tensor:
+    """Return Σ_(i<j) φ_,ii φ_,jj - φ_,ij² (n, n, n)."""
+    xx, yy, zz = (_derivative(phi_k, box_size, i, i) for i in range(3))
+    source = xx * (yy + zz) + yy * zz
+    for i, j in ((0, 1), (1, 2), (2, 0)):
+        source -= _derivative(phi_k, box_size, i, j) ** 2
+    return source
+
+
+def displace(delta_k: torch.Tensor, box_size: float, a: float, omega_m: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the particles, one a mesh node at the outset, at scale factor a.
+
+    x = q - D ∇φ1 + D2 ∇φ2 with ∇²φ1 = δ and ∇²φ2 = `second_order_source` (φ1).
+
+    Parameters
+    ----------
+    delta_k : (n, n, n//2 + 1) modes of the linear overdensity today, as `linear_modes` gives them; overwritten
+    box_size : [Mpc/h]
+
+    Returns
+    -------
+    positions : (n³, 3) in [0, L], the node's last coordinate running fastest [Mpc/h]
+    velocities : (n³, 3) dx/dD [Mpc/h]
+    """
+    n, device = delta_k.shape[0], delta_k.device
+    first = inverse_laplacian(delta_k, box_size)
+    second = inverse_laplacian(torch.fft.rfftn(second_order_source(first, box_size)), box_size)
+    growth, growth_second = float(cosmology.growth(a, omega_m)), float(cosmology.growth_second(a, omega_m))
+    slope = float(cosmology.growth_second_slope(a, omega_m))
+    nodes = torch.arange(n, device=device) * (box_size / n)
+    positions = torch.stack(torch.meshgrid(nodes, nodes, nodes, indexing="ij"), -1)
+    velocities = torch.empty_like(positions)
+    for axis in range(3):
+        psi, psi_second = -_derivative(first, box_size, axis), _derivative(second, box_size, axis)
+        positions[..., axis] += growth * psi + growth_second * psi_second
+        velocities[..., axis] = psi + slope * psi_second
+    return positions.view(-1, 3).remainder_(box_size), velocities.view(-1, 3)
