@@ -38,6 +38,7 @@ setup(
         "cosmogan.nbody",
         "cosmogan.gan",
         "cosmogan.statistics",
+        "cosmogan.reporting",
         "cosmogan.configs",
         "hpc.cluster",
     ],

@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
-from cosmogan import command, page, results, verdict
+from cosmogan import command, results
 from cosmogan.config import Experiment
+from cosmogan.reporting import page, verdict
 from hpc import mpi, settings
 from hpc.log import clock, say
 from hpc.rundir import Receipt, checksum, read_json, whole_file
@@ -119,13 +120,13 @@ def _line(row: verdict.Row) -> tuple[str, ...]:
 
 def _figures(experiment: Experiment, tree: results.Tree, judged: list[verdict.Row]) -> Iterator[str]:
     """Yield the figures in the paper's order, and write them as images too."""
-    from cosmogan import captions, plotting  # draw with matplotlib
+    from cosmogan.reporting import captions, style  # draw with matplotlib
 
     yield page.heading("Figures, in the paper's order")
     sources = _sources(experiment)
     records, scores = _records(sources["metrics"]), _optional(sources["scores"])
     for shown in captions.everything(tree, judged, records, scores):
-        image = plotting.png(shown.figure)
+        image = style.png(shown.figure)
         with whole_file(experiment.report_folder / f"{shown.name}.png") as temporary:
             temporary.write_bytes(image)
         yield page.figure(shown.title, shown.caption, image, small=shown.figure.get_figwidth() < 8)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import synthetic
 
-from cosmogan import config, figures_density, plotting, report, results, validate, verdict
+from cosmogan import config, report, results, validate
+from cosmogan.reporting import figures_density, style, verdict
 from cosmogan.statistics import criteria
 from cosmogan.statistics.criteria import Finding
 from hpc.mpi import SerialComm
@@ -166,5 +167,5 @@ def test_figures_leave_matplotlibs_global_state_alone(measured):
     before = dict(matplotlib.rcParams)
     density = results.read(measured.statistics_path)["mean_density"]
     shown = figures_density.mean_density(density["nbody"]["samples"][:, 0], density["generated"]["samples"][:, 0])
-    assert plotting.png(shown).startswith(b"\x89PNG")
+    assert style.png(shown).startswith(b"\x89PNG")
     assert dict(matplotlib.rcParams) == before

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from cosmogan.plotting import (
+from cosmogan.reporting.style import (
     BLACK,
     BLUE,
     GREEN,

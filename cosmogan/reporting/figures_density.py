@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from cosmogan.plotting import BLACK, BLUE, LABELS, new, plain_log, styled
+from cosmogan.reporting.style import BLACK, BLUE, LABELS, new, plain_log, styled
 
 Tree = dict[str, Any]
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from cosmogan import figures, figures_density, figures_training
+from cosmogan.reporting import figures_density, figures_statistics, figures_training
+from cosmogan.reporting.verdict import Row, words
 from cosmogan.results import Tree
-from cosmogan.verdict import Row, words
 
 BANDS = "Lines are medians, bands hold 16 to 84 % of the samples."
 NOISE = (
@@ -97,7 +97,7 @@ def _spectra(tree: Tree, found: dict[str, str]) -> Iterator[Shown]:
         f"As the paper's figure 7. {BANDS} Below: the ratio of the means, with its standard error, and the training "
         f"boxes' ratio, which the generator could at best learn. {NOISE} The ratio is off by at most "
         f"{found['power']} up to 0.95 Nyquist. Beyond Nyquist only corners of Fourier space are left.",
-        figures.power(power, floor["power"]),
+        figures_statistics.power(power, floor["power"]),
     )
     yield Shown(
         "cross-power",
@@ -105,21 +105,21 @@ def _spectra(tree: Tree, found: dict[str, str]) -> Iterator[Shown]:
         "As the paper's figure 8, there times k³, here over the power itself: what fraction of the power two samples "
         "share. Points are means with two standard errors, bands hold 16 to 84 % of the pairs. Independent samples "
         f"give zero; up to Nyquist the generated ones lie {found['cross_power']} from it, rms over k.",
-        figures.cross_power(tree["cross_power"], power),
+        figures_statistics.cross_power(tree["cross_power"], power),
     )
     yield Shown(
         "variance",
         "Variance of the power spectrum",
         f"The diagonal of the covariance, generated over N-body. {NOISE} Off by at most {found['variance']} up to "
         "0.95 Nyquist; the paper reached 5 to 25 %.",
-        figures.variance(power, floor["power_variance"]),
+        figures_statistics.variance(power, floor["power_variance"]),
     )
     yield Shown(
         "covariance",
         "Covariance and correlation of the power spectrum",
         "As the paper's figures 9 and 10: covariance, eq. (8), above; correlation, eq. (9), below; generated against "
         f"N-body at the right. From {tree['n_held_out']} N-body and {tree['n_generated']} generated subvolumes.",
-        figures.covariance(power),
+        figures_statistics.covariance(power),
     )
 
 
@@ -131,7 +131,7 @@ def _bispectra(tree: Tree) -> Shown:
         f"As the paper's figure 11. {BANDS} Small panels: the ratio of the means with its standard error. k₁ and k₂ "
         "are the paper's in units of the subvolume's fundamental wavenumber, or the same fraction of Nyquist where "
         "that passes it; angles whose third side passes Nyquist are left out.",
-        figures.bispectrum(groups),
+        figures_statistics.bispectrum(groups),
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cosmogan.plotting import BLACK, BLUE, GREEN, GREY, ORANGE, new, styled
+from cosmogan.reporting.style import BLACK, BLUE, GREEN, GREY, ORANGE, new, styled
 
 Tree = dict[str, Any]
 
