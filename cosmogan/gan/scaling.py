@@ -1,0 +1,24 @@
+"""The scaling between the density and what the networks see, eq. (5)."""
+
+import torch
+
+# tanh is 1 in float32 from 9 on, where eq. (5) has its pole. This bound is a density of 8191 kappa: more than
+# all the mass of a subvolume in one of its cells, for any kappa in use.
+LIMIT = 1 - 2**-12
+
+
+def scale(density: torch.Tensor, kappa: float) -> torch.Tensor:
+    """Return c = 2 rho / (rho + kappa) - 1, in [-1, 1).
+
+    Parameters
+    ----------
+    density : (...) tensor, in units of the mean
+    kappa : the density at which c = 0, in units of the mean
+    """
+    return 2 * density / (density + kappa) - 1
+
+
+def unscale(scaled: torch.Tensor, kappa: float) -> torch.Tensor:
+    """Return the density rho = kappa (1 + c) / (1 - c), in units of the mean; c is taken as at most `LIMIT`."""
+    bounded = scaled.clamp(max=LIMIT)
+    return kappa * (1 + bounded) / (1 - bounded)

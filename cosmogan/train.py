@@ -1,0 +1,103 @@
+"""Train the networks, on one process or many: the shell around `cosmogan.gan.session`."""
+
+from typing import Any
+
+from cosmogan import command, config
+from hpc import rundir
+from hpc.log import say
+
+TEXT = """\
+Train the generator and the discriminator on the subvolumes of all simulations that are not held out. The network that
+comes out depends on the settings alone, not on the number of processes. Stopped by SIGTERM, SIGUSR1 or Ctrl-C it saves
+a checkpoint at the next step; the same command goes on from there. Also starts under srun, submitit, or alone."""
+EXAMPLE = "torchrun --standalone --nproc-per-node 2 -m cosmogan.train configs/demo.yaml"
+# What may differ when training goes on: where it runs, how far, and how often it saves.
+FREE = ("epochs", "device", "checkpoint_minutes", "keep_checkpoints")
+
+
+def receipt(experiment: config.Experiment) -> rundir.Receipt:
+    """Return the record of this training: the settings and the data that its result depends on."""
+    manifest = experiment.shards_folder / "manifest.json"
+    recipe = experiment.section("model", "train", "held_out")
+    recipe["train"] = {name: value for name, value in recipe["train"].items() if name not in FREE}
+    recipe["data"] = rundir.checksum(manifest) if manifest.exists() else None
+    return rundir.Receipt(experiment.folder, "train", recipe)
+
+
+def done(experiment: config.Experiment) -> bool:
+    """Say whether training was run to its end with these settings; loads nothing heavy."""
+    made = receipt(experiment)
+    return made.done() and made.results()["epochs"] >= experiment.train.epochs
+
+
+def work(experiment: config.Experiment, processes: Any) -> None:
+    """Train on this process's part of every batch."""
+    if done(experiment):
+        say(f"train: finished ({experiment.train.epochs} epochs); nothing to do", processes.rank)
+        return
+    from cosmogan.gan import session
+    from hpc import distributed
+
+    trainer, data = prepare(experiment, processes)
+    made = receipt(experiment)
+    if processes.rank == 0:
+        made.begin(keep=True)
+    processes.barrier()
+    try:
+        session.run(trainer, data, experiment.train_folder)
+    except session.Interrupted as stop:
+        where = f"at step {trainer.step} of {trainer.steps}"
+        say(f"train: stopped by {stop} {where}; a checkpoint is saved, the same command goes on", processes.rank)
+        distributed.leave()
+        raise SystemExit(128 + stop.number) from None  # not 0: a chain of stages must not go on
+    if processes.rank == 0:
+        made.finish(epochs=experiment.train.epochs, steps=trainer.steps, n_seen=trainer.n_seen)
+    say(f"train: finished {experiment.train.epochs} epochs, {trainer.steps} steps", processes.rank)
+    distributed.leave()
+
+
+def training_rows(experiment: config.Experiment, folder: Any) -> Any:
+    """Return the rows of all simulations that are not held out.
+
+    Raises
+    ------
+    ValueError
+        when these are too few for one batch.
+    """
+    simulations = sorted(set(folder.simulations.tolist()) - set(experiment.held_out))
+    rows = folder.rows_of(simulations)
+    if len(rows) < experiment.train.batch_size:
+        raise ValueError(
+            f"{folder.path}: {len(rows)} subvolumes to train on (held_out: {list(experiment.held_out)}), "
+            f"fewer than train.batch_size = {experiment.train.batch_size}"
+        )
+    return rows
+
+
+def prepare(experiment: config.Experiment, processes: Any) -> tuple[Any, Any]:
+    """Return the trainer at its first step, and the training set."""
+    import torch
+
+    from cosmogan import shards
+    from cosmogan.gan.dataset import TrainingSet
+    from cosmogan.gan.trainer import Trainer
+
+    settings = experiment.train
+    device = processes.device(settings.device)
+    torch.backends.cudnn.benchmark = True
+    folder = shards.Folder(experiment.shards_folder)
+    rows = training_rows(experiment, folder)
+    subvolume = folder.geometry.subvolume
+    epoch_steps = settings.epoch_repeats * len(rows) // settings.batch_size
+    trainer = Trainer(experiment.model, settings, subvolume, epoch_steps, processes, device)
+    return trainer, TrainingSet(folder.read, rows, subvolume, settings.seed, device)
+
+
+def _world() -> Any:
+    from hpc import distributed  # imports torch
+
+    return distributed.join()
+
+
+if __name__ == "__main__":
+    command.main("cosmogan.train", TEXT, EXAMPLE, work, world=_world)
