@@ -108,7 +108,9 @@ class Model:
     latent_dimension: int = 100
     prior: Literal["student_t", "gaussian"] = "student_t"
     degrees_of_freedom: float = 10.0  # of the Student-t prior
-    output_bias: bool = False  # a bias in the generator's last layer that starts the fakes at the mean density
+    # A bias in the two layers next to the density: fakes start at the mean density, and the discriminator, whose
+    # BatchNorm takes off what all samples share, can tell the level of the density. Not in the paper's networks.
+    density_bias: bool = False
 
     def __post_init__(self) -> None:
         _check(self.kappa > 0, f"kappa: expected a positive density, found {self.kappa}")

@@ -33,7 +33,7 @@ def tree(folder: Path, **train) -> dict:
         "output": str(folder / "run"),
         "held_out": [2],
         "preprocess": {"n_mesh": 32, "subvolume": 8, "output": str(folder / "shards")},
-        "model": {"kappa": 4.0, "width": 4, "latent_dimension": 6, "output_bias": True},
+        "model": {"kappa": 4.0, "width": 4, "latent_dimension": 6, "density_bias": True},
         "train": {"epochs": 3, "batch_size": 8, "batch_norm_group": 4, "ema": 100, "epoch_repeats": 1, "seed": 3}
         | train,
         "select": {"n_samples": 32, "n_tune": 16},

@@ -19,7 +19,7 @@ def test_the_main_experiment_has_the_papers_numbers():
     assert (e.model.kappa, e.model.latent_dimension, e.model.degrees_of_freedom) == (45, 100, 10)
     assert (e.train.epochs, e.train.batch_size, e.train.batch_norm_group) == (150, 16, 4)
     assert (e.train.generator_rate, e.train.discriminator_rate, e.train.betas) == (1e-4, 5e-5, (0.5, 0.999))
-    assert (e.train.rate_end, e.train.ema, e.model.output_bias) == (1.0, None, False)
+    assert (e.train.rate_end, e.train.ema, e.model.density_bias) == (1.0, None, False)
     assert e.simulate.box_size == pytest.approx(512 * e.cosmology.h)
     assert len(e.held_out) == 4 and e.simulate.n_simulations - len(e.held_out) == 32
 

@@ -31,7 +31,7 @@ def write_experiment(folder: Path) -> Path:
             "subvolume": 8,
             "shards": 2,
         },
-        "model": {"kappa": 4, "width": 8, "latent_dimension": 16, "output_bias": True},
+        "model": {"kappa": 4, "width": 8, "latent_dimension": 16, "density_bias": True},
         "train": {"epochs": 2, "generator_rate": 1e-3, "discriminator_rate": 5e-4, "ema": 200, "device": "cpu"},
         "select": {"n_samples": 16, "n_tune": 16},
         "sample": {"n_samples": 48, "samples_per_shard": 20},

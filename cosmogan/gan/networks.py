@@ -73,7 +73,7 @@ def generator(model: Model, subvolume: int, group: int) -> nn.Sequential:
 
     Parameters
     ----------
-    model : width, latent_dimension, output_bias and kappa
+    model : width, latent_dimension, density_bias and kappa
     subvolume : cells a side, m
     group : samples that BatchNorm takes together
     """
@@ -83,14 +83,15 @@ def generator(model: Model, subvolume: int, group: int) -> nn.Sequential:
         layers += [GroupedBatchNorm(inner, group), nn.ReLU(inplace=True)]
         layers += [nn.ConvTranspose3d(inner, outer, 4, 2, 1, bias=False)]
     layers += [GroupedBatchNorm(widths[-1], group), nn.ReLU(inplace=True)]
-    layers += [nn.ConvTranspose3d(widths[-1], 1, 4, 2, 1, bias=model.output_bias), nn.Tanh()]
+    layers += [nn.ConvTranspose3d(widths[-1], 1, 4, 2, 1, bias=model.density_bias), nn.Tanh()]
     return nn.Sequential(*layers).to(memory_format=torch.channels_last_3d)
 
 
 def discriminator(model: Model, subvolume: int, group: int) -> nn.Sequential:
     """Make the discriminator: scaled density (n, 1, m, m, m) → logits (n, 1, 1, 1, 1); arguments as the generator's."""
     widths = channels(model.width, subvolume)
-    layers: list[nn.Module] = [nn.Conv3d(1, widths[0], 4, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True)]
+    layers: list[nn.Module] = [nn.Conv3d(1, widths[0], 4, 2, 1, bias=model.density_bias)]
+    layers += [nn.LeakyReLU(0.2, inplace=True)]
     for outer, inner in itertools.pairwise(widths):
         layers += [nn.Conv3d(outer, inner, 4, 2, 1, bias=False)]
         layers += [GroupedBatchNorm(inner, group), nn.LeakyReLU(0.2, inplace=True)]
@@ -110,7 +111,7 @@ def initialise(network: nn.Sequential, seed: int, output: float) -> None:
     ----------
     network : generator or discriminator
     seed : the same weights for the same seed, on any process
-    output : what a convolution's bias is set to (only the generator's last layer may have one)
+    output : what a convolution's bias is set to (only the layer next to the density may have one)
     """
     random = torch.Generator().manual_seed(seed)
     for layer in network:

@@ -58,8 +58,8 @@ def test_initial_weights():
     assert not network[1].bias.any()
 
 
-def test_with_an_output_bias_fakes_start_at_the_mean_density():
-    model = Model(kappa=45.0, output_bias=True, width=4)
+def test_with_a_density_bias_fakes_start_at_the_mean_density():
+    model = Model(kappa=45.0, density_bias=True, width=4)
     network = networks.generator(model, 16, 4)
     networks.initialise(network, 1, output=networks.mean_output(model.kappa))
     density = scaling.unscale(network(torch.randn(8, 100, 1, 1, 1)), 45.0)

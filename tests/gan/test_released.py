@@ -7,9 +7,9 @@ import torch
 from cosmogan.config import Model
 from cosmogan.gan import networks, released
 
-MODEL = Model(kappa=4.0, width=4, latent_dimension=6, output_bias=True)
+MODEL = Model(kappa=4.0, width=4, latent_dimension=6, density_bias=True)
 SETTINGS = {
-    "model": {"kappa": 4.0, "width": 4, "latent_dimension": 6, "output_bias": True, "subvolume": 8}
+    "model": {"kappa": 4.0, "width": 4, "latent_dimension": 6, "density_bias": True, "subvolume": 8}
     | {"prior": "student_t", "degrees_of_freedom": 10.0},
     "geometry": {"redshift": 0.0, "box_size": 128.0, "n_mesh": 32, "subvolume": 8, "mean_cell_mass": 5.0, "window": 2},
     "latent_scale": 0.985,
