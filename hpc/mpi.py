@@ -186,19 +186,28 @@ def abort_on_error(comm: Any, expected: tuple[type[BaseException], ...] = (Value
             time.sleep(min(0.5 + 0.05 * comm.rank, 4.0))
         _say(error, expected, comm)
         if isinstance(comm, MPIComm):
+            time.sleep(0.3)  # the launcher forwards what was said before it ends all
             comm.abort()
         raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else 1) from None
 
 
 def _say(error: BaseException, expected: tuple[type[BaseException], ...], comm: Any) -> None:
     rank = f" (rank {comm.rank} of {comm.size})" if comm.rank else ""
-    if isinstance(error, (*expected, MPIError)):
+    if isinstance(error, (*expected, MPIError)) and _is_told(error):
         text = f"error{rank}: {describe(error)}"
     elif isinstance(error, KeyboardInterrupt):
         text = "interrupted: run the same command again to go on"
     else:
         text = f"error{rank}:\n" + "".join(traceback.format_exception(error))
     print(text, file=sys.stderr, flush=True)
+
+
+def _is_told(error: BaseException) -> bool:
+    """Say whether an error tells the user something: a ``raise`` made it, or it names a file; any other is a bug."""
+    if isinstance(error, OSError) and error.filename:
+        return True
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and (frames[-1].line or "").startswith("raise ")
 
 
 def describe(error: BaseException) -> str:

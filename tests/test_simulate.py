@@ -142,7 +142,7 @@ def test_boxes_of_other_settings_are_not_mixed(tmp_path):
 
 
 def test_too_few_steps_are_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(ValueError, match=r"n_steps: expected at least 2, one a redshift, found 1"):
+    with pytest.raises(ValueError, match=r"n_steps: expected at least one to each redshift, 2, found 1"):
         run(tmp_path, "simulate.n_steps=1")
     assert not (tmp_path / "run").exists()
 

@@ -53,7 +53,7 @@ def power(spectrum: Tree, noise_floor: np.ndarray) -> Figure:
     if "training" in spectrum:
         ratio = 100 * (spectrum["training"]["mean"] / nbody["mean"] - 1)
         lower.plot(k, ratio, color=ORANGE, lw=1.2, label="training boxes")
-    show_ratio(lower, k, *_mean_ratio(generated, nbody), (5, 10))
+    show_ratio(lower, k, _mean_ratio(generated, nbody), (5, 10), spectrum["k_nyquist"])
     legend_above(lower)
     for ax in (upper, lower):
         k_axis(ax, spectrum["k_nyquist"], label=ax is upper)
@@ -178,7 +178,7 @@ def _angles(axes: np.ndarray, group: Tree) -> None:
     if min(percentiles.min() for percentiles in shown.values()) > 0:
         upper.set_yscale("log")
         plain_log(upper.yaxis)
-    show_ratio(lower, theta, *_mean_ratio(group["generated"], group["nbody"]), (10,))
+    show_ratio(lower, theta, _mean_ratio(group["generated"], group["nbody"]), (10,), np.inf)
     lower.set_xlabel("θ  [rad]")
     for ax in axes:
         ax.set_xlim(-0.1, 2.6)

@@ -82,21 +82,26 @@ def level_line(ax: Axes, y: float, label: str) -> None:
     ax.annotate(label, (1.005, y), xycoords=("axes fraction", "data"), fontsize=7, va="center", color="#606060")
 
 
-def show_ratio(ax: Axes, k: np.ndarray, ratio: np.ndarray, error: np.ndarray, levels: tuple[float, ...]) -> None:
+def show_ratio(
+    ax: Axes, k: np.ndarray, ratio: tuple[np.ndarray, np.ndarray], levels: tuple[float, ...], until: float
+) -> None:
     """Draw generated over N-body, less 1, in per cent, with lines at the levels that are aimed at.
 
     Parameters
     ----------
-    k, ratio, error : (nk,) the ratio less 1 and its standard error
+    k : (nk,)
+    ratio : (nk,) less 1, and its standard error
     levels : [%]; drawn on both sides of zero
+    until : the panel is as high as the values up to here want; what leaves it beyond is cut off
     """
+    value, error = ratio
     for level in levels:
         level_line(ax, level, "")
         level_line(ax, -level, f"±{level:g} %")
     ax.axhline(0, color=BLACK, lw=0.8)
-    ax.errorbar(k, 100 * ratio, 100 * error, color=BLUE, fmt="o-", lw=1.3, label="generated")
-    reach = 1.1 * np.nanmax(100 * (abs(ratio) + np.nan_to_num(error)))
-    reach = min(max(reach, 1.5 * max(levels)), 300)
+    ax.errorbar(k, 100 * value, 100 * error, color=BLUE, fmt="o-", lw=1.3, label="generated")
+    reach = 1.1 * np.nanmax(100 * (abs(value) + np.nan_to_num(error))[k <= until])
+    reach = min(max(reach, 4 * max(levels)), 300)
     ax.set_ylim(-min(reach, 100), reach)
 
 

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,6 +70,18 @@ def test_an_unexpected_error_shows_its_traceback(capsys):
         raise KeyError("surprise")
     assert end.value.code == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_value_error_that_no_raise_made_is_a_bug_and_shows_its_traceback(capsys):
+    with pytest.raises(SystemExit), mpi.abort_on_error(mpi.SerialComm()):
+        _one, _two = [1, 2, 3]
+    assert "Traceback" in capsys.readouterr().err
+    with pytest.raises(SystemExit), mpi.abort_on_error(mpi.SerialComm()):
+        raise ValueError("n: expected 1, found 2")
+    assert capsys.readouterr().err == "error: n: expected 1, found 2\n"
+    with pytest.raises(SystemExit), mpi.abort_on_error(mpi.SerialComm()):
+        Path("none.txt").read_text()
+    assert capsys.readouterr().err == "error: none.txt: No such file or directory\n"
 
 
 def test_without_mpi4py_a_plain_process_is_a_world_of_one():
