@@ -69,6 +69,7 @@ def test_with_a_density_bias_fakes_start_at_the_mean_density():
 @pytest.mark.parametrize(("density_bias", "sees"), [(False, False), (True, True)])
 def test_only_with_a_density_bias_the_discriminator_sees_the_scale_of_its_input(density_bias, sees):
     """Without biases all is homogeneous up to the first BatchNorm, which takes the scale off."""
+    torch.manual_seed(0)
     network = networks.discriminator(Model(density_bias=density_bias, width=4), 16, 4)
     with torch.no_grad():
         network[0].weight *= 20  # so that BatchNorm's epsilon does not count
@@ -76,7 +77,7 @@ def test_only_with_a_density_bias_the_discriminator_sees_the_scale_of_its_input(
             network[0].bias.fill_(0.5)
     x = torch.randn(4, 1, 16, 16, 16) - 1
     change = (network(0.7 * x) - network(x)).norm() / network(x).norm()
-    assert (change > 0.01) == sees, change
+    assert (change > 1e-4) == sees, change  # homogeneous: 1e-6, rounding
 
 
 def test_grouped_norm_is_a_batch_norm_of_each_group():
