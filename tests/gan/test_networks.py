@@ -74,7 +74,7 @@ def test_only_with_a_density_bias_the_discriminator_sees_the_scale_of_its_input(
     with torch.no_grad():
         network[0].weight *= 20  # so that BatchNorm's epsilon does not count
         if density_bias:
-            network[0].bias.fill_(0.5)
+            network[0].bias.fill_(10.0)
     x = torch.randn(4, 1, 16, 16, 16) - 1
     change = (network(0.7 * x) - network(x)).norm() / network(x).norm()
     assert (change > 1e-4) == sees, change  # homogeneous: 1e-6, rounding
