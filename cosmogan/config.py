@@ -173,6 +173,7 @@ class Select:
     n_samples: int = 256  # generated a candidate
     first_epoch: int = 1  # earlier ones are not scored
     n_tune: int = 1024  # generated for each trial of the latent scale; 0 leaves it at 1
+    bound_density: bool = False  # the released generator makes no cell denser than the training set's densest
 
     def __post_init__(self) -> None:
         _check(self.n_samples >= 16, f"n_samples: expected at least 16, found {self.n_samples}")

@@ -39,7 +39,10 @@ class Judge:
         rows = train.training_rows(experiment, self.folder)
         rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), REFERENCE_ROWS)).astype(int)]
         mine = np.array_split(rows, comm.size)[comm.rank]
-        parts = [self._measure(torch.from_numpy(self.folder.read(rows))) for rows in _batches(mine)]
+        densities = [torch.from_numpy(self.folder.read(rows)) for rows in _batches(mine)]
+        densest = max(comm.allgather(max((float(batch.max()) for batch in densities), default=0.0)))
+        self._bound = {"max_density": densest} if self.settings.bound_density else {}
+        parts = [self._measure(batch) for batch in densities]
         self.target = scoring.Summary.join([part for parts in comm.allgather(parts) for part in parts])
 
     def score(self, candidate: dict[str, Any], latent_scale: float, n: int) -> dict[str, float]:
@@ -66,6 +69,7 @@ class Judge:
         released.fill(self._network, path)
         model = {**dataclasses.asdict(self.experiment.model), "subvolume": self.geometry.subvolume}
         settings = {"model": model, "geometry": dataclasses.asdict(self.geometry), "latent_scale": latent_scale}
+        settings |= self._bound
         return released.Released(settings, self._network.to(self.device), self.device)
 
     def _measure(self, density: torch.Tensor) -> scoring.Summary:

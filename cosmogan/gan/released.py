@@ -1,5 +1,6 @@
 """A generator to draw from: its weights as safetensors, its settings as JSON beside them."""
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,12 +25,14 @@ class Released:
     settings : the JSON beside the weights
     geometry : of the subvolumes: redshift, box_size [Mpc/h], n_mesh, subvolume, mean_cell_mass [1e10 Msun/h], window
     latent_scale : multiplies the latents
+    max_density : cells are made no denser, in units of the mean; may be missing
     network : the generator itself
     """
 
     def __init__(self, settings: dict[str, Any], network: nn.Module, device: torch.device) -> None:
         self.settings, self.geometry = settings, settings["geometry"]
         self.latent_scale = float(settings["latent_scale"])
+        self._densest = settings.get("max_density")  # None: unbounded
         self._model = SimpleNamespace(**settings["model"])
         self.network, self._device = network.eval(), device
 
@@ -38,7 +41,7 @@ class Released:
         z = self.latent_scale * latent.draw(self._model, seed, latent.SAMPLE, first, n)
         with torch.inference_mode():
             scaled = self.network(z.to(self._device)[:, :, None, None, None])
-        return scaling.unscale(scaled[:, 0], self._model.kappa)
+        return scaling.unscale(scaled[:, 0], self._model.kappa).clamp(max=self._densest or math.inf)
 
     def sample(self, n: int, seed: int = 1, first: int = 0, batch_size: int = 64) -> np.ndarray:
         """Draw subvolumes; number i of a seed is the same whatever else is drawn with it.

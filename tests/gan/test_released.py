@@ -37,6 +37,14 @@ def test_samples_do_not_know_their_batch(path):
     assert not np.allclose(generator.sample(1, seed=4, first=9)[0], together[4])
 
 
+def test_a_bound_is_the_densest_that_a_cell_can_be_and_changes_no_other(path):
+    free = released.load(path).sample(12)
+    bound = float(np.median(free))
+    network = released.load(path).network
+    released.write(path, network, {**SETTINGS, "max_density": bound})
+    np.testing.assert_array_equal(released.load(path).sample(12), np.minimum(free, np.float32(bound)))
+
+
 def test_the_network_comes_back_whole(path):
     generator = released.load(path)
     assert not generator.network.training
