@@ -60,14 +60,13 @@ setup(
         "safetensors",
         "matplotlib",
         "tensorboard",
-        "tqdm",
     ],
     extras_require={
         # mpirun and the MPI library, for machines that have none; works as root and with more ranks than cores.
         "mpi": ["mpich"],
         # Independent codes that the tests compare with. They rarely build with plain pip: `make reference` does it.
         "reference": ["nbodykit==0.3.16", "Pylians==0.12"],
-        "test": ["pytest", "ruff", "mypy", "types-PyYAML", "types-tqdm"],
+        "test": ["pytest", "ruff", "mypy", "types-PyYAML"],
     },
     zip_safe=False,
 )

@@ -1,7 +1,6 @@
 """The torch process group, from whatever started the processes: torchrun, srun, submitit, mpirun, or nothing."""
 
 import os
-import socket
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -122,10 +121,3 @@ def _job_port() -> int:
     )
     digits = "".join(c for c in job if c.isdigit()) or "0"
     return 20000 + int(digits) % 40000
-
-
-def free_port() -> int:
-    """Return a port of this machine that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
