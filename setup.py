@@ -39,6 +39,7 @@ setup(
         "cosmogan.gan",
         "cosmogan.statistics",
         "cosmogan.reporting",
+        "cosmogan.shards",
         "cosmogan.configs",
         "hpc.cluster",
     ],
@@ -66,7 +67,8 @@ setup(
         "mpi": ["mpich"],
         # Independent codes that the tests compare with. They rarely build with plain pip: `make reference` does it.
         "reference": ["nbodykit==0.3.16", "Pylians==0.12"],
-        "test": ["pytest", "ruff", "mypy", "types-PyYAML"],
+        # pynbody: an independent reader and writer of snapshots that the tests compare with.
+        "test": ["pytest", "ruff", "mypy", "types-PyYAML", 'pynbody; python_version >= "3.11"'],
     },
     zip_safe=False,
 )

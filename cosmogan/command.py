@@ -1,7 +1,8 @@
 """What all commands have in common: CONFIG and overrides, one line for an error, an end for all ranks."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from cosmogan import config
@@ -13,8 +14,9 @@ def main(
     module: str,
     text: str,
     example: str,
-    work: Callable[[config.Experiment, Any], None],
+    work: Callable[..., None],
     world: Callable[[], Any] = mpi.world,
+    flags: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Read the config and do a command's work on every rank of its world.
 
@@ -22,14 +24,19 @@ def main(
     ----------
     module : the command's module, as ``cosmogan.preprocess``
     text, example : what ``--help`` says
-    work : called with the experiment and the world
+    work : called with the experiment and the world, and each flag by name
     world : makes the world: an object with ``rank`` and ``size``
+    flags : options that are on or off, as ``--name``, and what ``--help`` says of them
     """
-    arguments = parser(module, text, example).parse_args()
+    reader = parser(module, text, example)
+    for name, meaning in flags.items():
+        reader.add_argument(f"--{name}", action="store_true", help=meaning)
+    arguments = reader.parse_intermixed_args()
+    chosen = {name: getattr(arguments, name) for name in flags}
     with mpi.abort_on_error(mpi.SerialComm()):
         comm = world()
     with mpi.abort_on_error(comm):
-        work(read_experiment(arguments, comm.rank), comm)
+        work(read_experiment(arguments, comm.rank), comm, **chosen)
 
 
 def parser(module: str, text: str, example: str) -> argparse.ArgumentParser:

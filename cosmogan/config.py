@@ -74,13 +74,16 @@ class Simulate:
 class Preprocess:
     """From snapshots to sharded subvolumes."""
 
-    snapshots: tuple[str, ...] = ()  # paths, stems of multi-file snapshots, or globs; empty: what `simulate` wrote
+    # Paths, stems of multi-file snapshots, folders or globs, a simulation each; or one pattern for simulations and
+    # redshifts, as "sims/box-{simulation:03d}/snapshot_{snapshot:03d}"; empty: what `simulate` wrote.
+    snapshots: tuple[str, ...] = ()
     length_unit: Literal["kpc/h", "Mpc/h"] = "Mpc/h"
     particle_type: Literal["all", 0, 1, 2, 3, 4, 5] = "all"
     n_mesh: int = 512  # cells a side
     subvolume: int = 64  # cells a side
-    shards: int | None = None  # files a simulation; null: one a rank
-    memory_per_rank: float = 512.0  # [MB] for the particles of one round of reading and exchange
+    window: Literal["ngp", "cic", "tsc", "pcs"] = "cic"  # mass assignment
+    shards: int | None = None  # files a snapshot; null: one a rank
+    memory_per_rank: float = 1500.0  # [MB] for a rank's own subvolumes and one round of reading and exchange
     output: str | None = None  # folder; null: <output>/shards
 
     def __post_init__(self) -> None:
@@ -216,6 +219,7 @@ class Experiment:
     name: str
     output: str  # the run's folder
     held_out: tuple[int, ...] = ()  # numbers of the simulations that only validation sees
+    redshift: float | None = None  # of the shards to learn from and to validate against; null: the only one there is
     cosmology: Cosmology = field(default_factory=Cosmology)
     simulate: Simulate = field(default_factory=Simulate)
     preprocess: Preprocess = field(default_factory=Preprocess)

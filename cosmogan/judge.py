@@ -33,7 +33,7 @@ class Judge:
         self.device = Processes(comm.rank, comm.size, comm.rank).device(experiment.train.device)
         if comm.size > 1:
             torch.set_num_threads(1)  # one rank a core
-        self.folder = shards.Folder(experiment.shards_folder)
+        self.folder = shards.open_one(experiment.shards_folder, experiment.redshift)
         self.geometry = self.folder.geometry
         self._network = networks.generator(experiment.model, self.geometry.subvolume, group=1)
         rows = train.training_rows(experiment, self.folder)

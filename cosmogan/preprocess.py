@@ -1,79 +1,89 @@
-"""Grid GADGET-2 snapshots with CIC and write sharded HDF5 subvolumes, on any number of MPI ranks."""
+"""Grid GADGET-2 snapshots and write sharded HDF5 subvolumes, on any number of MPI ranks."""
 
-import glob
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cosmogan import command, shards
+from cosmogan import command, shards, snapshots
 from cosmogan.config import Experiment
-from cosmogan.nbody import gadget
 from cosmogan.nbody.decompose import Layout
-from cosmogan.nbody.subvolumes import Snapshot, compile_kernels, paint_owned
+from cosmogan.nbody.paint import WINDOWS
+from cosmogan.nbody.subvolumes import SMALLEST_ROUND, Gridder, compile_kernels, row_bytes, start_compiler
+from cosmogan.snapshots import Source
 from hpc import mpi
 from hpc.log import Progress, say
-from hpc.rundir import Receipt
+from hpc.rundir import Receipt, remove_leftovers
+from hpc.stages import Stages, table
 
 TEXT = """\
-Read GADGET-2 snapshots (format 1 or 2, one file or several), put their particles on a mesh by cloud-in-cell, cut it
-into cubic subvolumes and write them as sharded HDF5. Runs on any number of MPI ranks, and as one plain process."""
-EXAMPLE = "mpirun -n 64 python -m cosmogan.preprocess experiment.yaml preprocess.n_mesh=512"
-
-_UNITS = {"kpc/h": 1e-3, "Mpc/h": 1.0}  # [Mpc/h]
-_UNIT_TOLERANCE = 2.0  # a wrong unit is off by a factor 1e9; a box with only its dark matter chosen by less than this
+Read GADGET-2 snapshots (formats 1, 2 and 3, one file or several), put their particles on a mesh, cut it into cubic
+subvolumes and write them as sharded HDF5. Runs on any number of MPI ranks, and as one plain process; the densities are
+the same, bit for bit. Killed at any moment, the same command goes on with the shards that are missing."""
+EXAMPLE = "mpirun -n 64 python -m cosmogan.preprocess experiment.yaml preprocess.n_mesh=512 --profile"
+PROFILE = "print seconds, bytes, messages and the imbalance of ranks for each stage"
 
 
 @dataclass(frozen=True)
 class Plan:
     """All that is known before any particle is read; the same on every rank."""
 
-    snapshots: tuple[Snapshot, ...]
-    geometry: shards.Geometry
+    experiment: Experiment
+    sources: tuple[Source, ...]
     layout: Layout
-    n_shards: int  # of each simulation
+    hands: tuple[np.ndarray, ...]  # the numbers of the subvolumes in each of a snapshot's shards
 
-    def path(self, folder: Path, simulation: int, shard: int) -> Path:
+    def path(self, source: Source, shard: int) -> Path:
         """Return a shard's final name."""
-        return folder / f"simulation-{simulation:03d}-shard-{shard:03d}-of-{self.n_shards:03d}.h5"
+        snapshot = "" if source.number is None else f"-snapshot-{source.number:03d}"
+        name = f"simulation-{source.simulation:03d}{snapshot}-shard-{shard:03d}-of-{len(self.hands):03d}.h5"
+        return self.experiment.shards_folder / name
 
-    def numbers(self, shard: int) -> np.ndarray:
-        """Return the numbers of the subvolumes in a shard."""
-        n = self.layout.n_subvolumes
-        return np.arange(shard * n // self.n_shards, (shard + 1) * n // self.n_shards)
+    def missing(self, source: Source) -> list[int]:
+        """Return which of a snapshot's shards are not there."""
+        return [shard for shard in range(len(self.hands)) if not self.path(source, shard).exists()]
+
+    def geometry(self, source: Source, mass: float) -> shards.Geometry:
+        """Return what the cells of a snapshot's subvolumes are, given the mass of the box [1e10 Msun/h]."""
+        settings, snapshot = self.experiment.preprocess, source.snapshot
+        return shards.Geometry(
+            redshift=round(snapshot.redshift, 6),
+            box_size=snapshot.box_size * snapshots.UNITS[settings.length_unit],
+            n_mesh=settings.n_mesh,
+            subvolume=settings.subvolume,
+            mean_cell_mass=mass / settings.n_mesh**3,
+            window=WINDOWS[settings.window],
+        )
 
 
-def preprocess(experiment: Experiment, comm: mpi.Comm) -> None:
+def preprocess(experiment: Experiment, comm: mpi.Comm, profile: bool = False) -> None:
     """Write all shards of an experiment that are not yet there, and the manifest."""
-    folder = experiment.shards_folder
+    folder, stages = experiment.shards_folder, Stages()
     if not experiment.preprocess.snapshots:
-        if comm.rank == 0:
-            _simulate_what_is_missing(experiment)
-        comm.barrier()
-    snapshots = _on_root(comm, lambda: _find_snapshots(experiment))
-    receipt = _on_root(comm, lambda: _receipt(experiment, snapshots, comm.size))
-    if _on_root(comm, lambda: receipt.done() and shards.is_complete(folder)):
-        say(f"preprocess: done: {folder}", comm.rank)
-        return
-    _on_root(comm, lambda: receipt.begin(keep=True))
-    plan = _plan(experiment, snapshots, receipt.recipe["shards"])
-    _share_compiled_kernels(comm)
-    say(
-        f"preprocess: {len(snapshots)} snapshots of {snapshots[0].n_particles:,} particles on {comm.size} MPI rank(s)",
-        comm.rank,
-    )
-    with Progress("preprocess", sum(s.n_particles for s in snapshots), "particles", comm.rank) as progress:
-        lines = [line for i in range(len(snapshots)) for line in _simulation(plan, i, experiment, comm, progress)]
-    gathered = comm.gather(lines)
-    if gathered is not None:
-        listed = sorted((line for part in gathered for line in part), key=lambda line: line["file"])
-        shards.write_manifest(folder, plan.geometry, "simulated", listed, {"snapshots": receipt.recipe["snapshots"]})
-        n = sum(line["rows"] for line in listed)
-        receipt.finish(subvolumes=n, shards=len(listed))
-        say(f"preprocess: wrote {n} subvolumes of {plan.layout.subvolume}³ cells in {len(listed)} shards: {folder}")
+        _on_root(comm, lambda: _simulate_what_is_missing(experiment))
+    with stages("headers"):
+        sources = _on_root(comm, lambda: snapshots.find(experiment))
+        receipt = _on_root(comm, lambda: _receipt(experiment, sources, comm.size))
+        if _on_root(comm, lambda: receipt.done() and shards.is_complete(folder)):
+            say(f"preprocess: done: {folder}", comm.rank)
+            return
+        plan = _plan(experiment, sources, receipt.recipe["shards"])
+        _on_root(comm, lambda: _prepare(plan, receipt, comm.size))
+    with stages("kernels"):
+        _share_compiled_kernels(plan, comm)
+    say(_introduction(plan, comm.size), comm.rank)
+    with Progress("preprocess", sum(s.snapshot.n_particles for s in sources), "particles", comm.rank) as progress:
+        lines = [line for source in sources for line in _snapshot(plan, source, comm, stages, progress.advance)]
+    gathered, summary = comm.gather(lines), stages.summary(comm)
+    if gathered is not None and summary is not None:
+        _finish(plan, receipt, sorted((line for part in gathered for line in part), key=lambda x: x["file"]), summary)
+        if profile:
+            print(table(summary), flush=True)
     comm.barrier()
 
 
@@ -82,7 +92,7 @@ def done(experiment: Experiment) -> bool:
     folder = experiment.shards_folder
     if not experiment.preprocess.snapshots and not all(Path(path).exists() for path in experiment.snapshots):
         return False
-    return _receipt(experiment, _find_snapshots(experiment), 1).done() and shards.is_complete(folder)
+    return _receipt(experiment, snapshots.find(experiment), 1).done() and shards.is_complete(folder)
 
 
 def _simulate_what_is_missing(experiment: Experiment) -> None:
@@ -95,152 +105,154 @@ def _simulate_what_is_missing(experiment: Experiment) -> None:
         raise ValueError(f"{experiment.simulations_folder}: simulate failed, see above")
 
 
-def _on_root(comm: mpi.Comm, work: Any) -> Any:
-    """Do something on rank 0 only and return its result on every rank."""
-    return comm.bcast(work() if comm.rank == 0 else None)
-
-
-def _share_compiled_kernels(comm: mpi.Comm) -> None:
-    """Let rank 0 compile what the cache lacks before the others load it: 64 ranks do not compile 64 times."""
-    if comm.rank == 0:
-        compile_kernels()
+def _on_root(comm: mpi.Comm, work: Callable[[], Any]) -> Any:
+    """Do something on rank 0 only and return its result on every rank; the others wait asleep."""
+    result = work() if comm.rank == 0 else None
     comm.barrier()
+    return comm.bcast(result)
 
 
-def _receipt(experiment: Experiment, snapshots: tuple[Snapshot, ...], n_ranks: int) -> Receipt:
+def _share_compiled_kernels(plan: Plan, comm: mpi.Comm) -> None:
+    """Let rank 0 compile what the cache lacks before the others load it: 64 ranks do not compile 64 times."""
+    start_compiler()
+    order = WINDOWS[plan.experiment.preprocess.window]
+    dtypes = {source.snapshot.position_dtype for source in plan.sources}
+    _on_root(comm, lambda: compile_kernels(dtypes, order))
+    if comm.rank > 0:
+        compile_kernels(dtypes, order)
+
+
+def _receipt(experiment: Experiment, sources: tuple[Source, ...], n_ranks: int) -> Receipt:
     """Return the record of all that the shards depend on; a begun folder keeps its number of shards if none is set."""
     wanted, folder = experiment.preprocess, experiment.shards_folder
     n_shards = wanted.shards or Receipt.recorded(folder, "preprocess").get("shards")
     recipe = {
-        "snapshots": [{"files": [str(f.path) for f in s.files], "particles": s.n_particles} for s in snapshots],
+        "snapshots": [
+            {"files": [str(file.path) for file in source.snapshot.files], "particles": source.snapshot.n_particles}
+            for source in sources
+        ],
         "length_unit": wanted.length_unit,
         "particle_type": wanted.particle_type,
         "n_mesh": wanted.n_mesh,
         "subvolume": wanted.subvolume,
+        "window": wanted.window,
         "shards": n_shards or min(n_ranks, wanted.n_subvolumes),
     }
     return Receipt(folder, "preprocess", recipe)
 
 
-def _plan(experiment: Experiment, snapshots: tuple[Snapshot, ...], n_shards: int) -> Plan:
-    settings, header = experiment.preprocess, snapshots[0].files[0].header
-    box_size = header.box_size * _UNITS[settings.length_unit]
-    mean_cell_mass = gadget.CRITICAL_DENSITY * header.omega_m * (box_size / settings.n_mesh) ** 3
-    if snapshots[0].particle_mass is not None:
-        mean_cell_mass = snapshots[0].n_particles * snapshots[0].particle_mass / settings.n_mesh**3
-    geometry = shards.Geometry(round(header.redshift, 6), box_size, settings.n_mesh, settings.subvolume, mean_cell_mass)
-    return Plan(snapshots, geometry, Layout(settings.n_mesh, settings.subvolume), n_shards)
+def _plan(experiment: Experiment, sources: tuple[Source, ...], n_shards: int) -> Plan:
+    layout = Layout(experiment.preprocess.n_mesh, experiment.preprocess.subvolume)
+    return Plan(experiment, sources, layout, tuple(layout.deal(n_shards)))
 
 
-def _simulation(
-    plan: Plan, simulation: int, experiment: Experiment, comm: mpi.Comm, progress: Progress
+def _prepare(plan: Plan, receipt: Receipt, n_ranks: int) -> None:
+    """Refuse what cannot end well, clear away what a killed run left, and record what is about to be done."""
+    folder = plan.experiment.shards_folder
+    strangers = (
+        [] if receipt.path.exists() else sorted(p.name for p in folder.glob("*") if p.suffix in (".h5", ".json"))
+    )
+    if strangers:
+        raise ValueError(
+            f"{folder}: has {strangers[0]}, and {receipt.path} is not there to say what made it; "
+            "use another preprocess.output"
+        )
+    _check_memory(plan, n_ranks)
+    receipt.begin(keep=True)
+    remove_leftovers(folder)
+    _check_space(plan)
+
+
+def _check_memory(plan: Plan, n_ranks: int) -> None:
+    settings, n_shards = plan.experiment.preprocess, len(plan.hands)
+    own = -(-n_shards // n_ranks) * len(plan.hands[0]) * settings.subvolume**3 * 4
+    needed = own + SMALLEST_ROUND * max(row_bytes(source.snapshot) for source in plan.sources)
+    if needed > settings.memory_per_rank * 1e6:
+        more = "more ranks" if n_shards >= n_ranks else f"more than preprocess.shards = {n_shards}"
+        raise ValueError(
+            f"preprocess.memory_per_rank: expected at least {needed / 1e6:.0f} MB, which {n_ranks} rank(s) need for "
+            f"{settings.n_mesh}³ cells in {n_shards} shard(s), found {settings.memory_per_rank:g}; raise it, or use {more}"
+        )
+
+
+def _check_space(plan: Plan) -> None:
+    folder, cells = plan.experiment.shards_folder, plan.experiment.preprocess.subvolume**3
+    rows = sum(len(plan.hands[shard]) for source in plan.sources for shard in plan.missing(source))
+    free = shutil.disk_usage(folder).free
+    if rows * cells * 4 > free:
+        raise ValueError(
+            f"{folder}: expected room for {rows * cells * 4 / 1e6:.0f} MB of shards, found {free / 1e6:.0f} MB free; "
+            "free some, or set preprocess.output elsewhere"
+        )
+
+
+def _introduction(plan: Plan, n_ranks: int) -> str:
+    n_shards = len(plan.sources) * len(plan.hands)
+    there = n_shards - sum(len(plan.missing(source)) for source in plan.sources)
+    particles = sum(source.snapshot.n_particles for source in plan.sources)
+    kept = f"; {there} of {n_shards} shards are there already" if there else ""
+    return f"preprocess: {len(plan.sources)} snapshot(s), {particles:,} particles, on {n_ranks} MPI rank(s){kept}"
+
+
+def _snapshot(
+    plan: Plan, source: Source, comm: mpi.Comm, stages: Stages, advance: Callable[[int], None]
 ) -> list[dict[str, Any]]:
-    """Paint and write the shards of one simulation that are missing; return this rank's lines of the manifest."""
-    folder = experiment.shards_folder
-    snapshot = plan.snapshots[simulation]
-    paths = [plan.path(folder, simulation, shard) for shard in range(plan.n_shards)]
-    missing = _on_root(comm, lambda: [shard for shard in range(plan.n_shards) if not paths[shard].exists()])
-    there = [shard for shard in range(plan.n_shards) if shard not in missing]
-    lines = [shards.describe(paths[there[i]]) for i in mpi.share(len(there), comm)]
+    """Paint and write the shards of one snapshot that are missing; return this rank's lines of the manifest."""
+    missing = _on_root(comm, lambda: plan.missing(source))
+    there = [shard for shard in range(len(plan.hands)) if shard not in missing]
+    with stages("checksum"):
+        lines = [shards.describe(plan.path(source, there[i])) for i in mpi.share(len(there), comm)]
     if not missing:
-        progress.advance(snapshot.n_particles)
+        advance(source.snapshot.n_particles)
         return lines
-    mine = [
-        [missing[i] for i in range(r * len(missing) // comm.size, (r + 1) * len(missing) // comm.size)]
-        for r in range(comm.size)
-    ]
-    nobody = np.empty(0, np.int64)
-    owned = [np.concatenate([nobody, *(plan.numbers(shard) for shard in part)]) for part in mine]
-    memory = experiment.preprocess.memory_per_rank * 1e6
-    density, mass = paint_owned(snapshot, plan.layout, owned, comm, memory, progress.advance)
-    _check_mass(density, plan, missing, snapshot, comm)
-    source = {"files": [str(file.path) for file in snapshot.files], "mass": mass}
+    settings, nobody = plan.experiment.preprocess, np.empty(0, np.int64)
+    n = len(missing)
+    mine = [missing[rank * n // comm.size : (rank + 1) * n // comm.size] for rank in range(comm.size)]
+    owned = [np.concatenate([nobody, *(plan.hands[shard] for shard in part)]) for part in mine]
+    order, memory = WINDOWS[settings.window], settings.memory_per_rank * 1e6
+    density, mass = Gridder(source.snapshot, plan.layout, owned, order, comm, memory, stages).paint(advance)
+    if n == len(plan.hands):
+        _check_mass(density, plan, source, comm)
+    snapshots.check_unit(source.snapshot, mass, settings.length_unit)
     first = 0
     for shard in mine[comm.rank]:
-        numbers = plan.numbers(shard)
-        with shards.create(paths[shard], len(numbers), plan.geometry, "simulated", source) as file:
-            file["density"][:] = density[first : first + len(numbers)]
-            file["corner"][:] = plan.layout.corners(numbers)
-            file["simulation"][:] = simulation
-        first += len(numbers)
-        lines.append(shards.describe(paths[shard]))
+        rows = slice(first, first + len(plan.hands[shard]))
+        lines.append(_write(plan, source, shard, density[rows], mass, stages))
+        first = rows.stop
     return lines
 
 
-def _check_mass(density: np.ndarray, plan: Plan, missing: list[int], snapshot: Snapshot, comm: mpi.Comm) -> None:
+def _check_mass(density: np.ndarray, plan: Plan, source: Source, comm: mpi.Comm) -> None:
     """Raise when a whole box does not hold all of its mass."""
     mean = comm.allreduce(float(density.sum(dtype=np.float64))) / plan.layout.n_mesh**3
-    if len(missing) == plan.n_shards and abs(mean - 1) > 1e-6:
-        raise RuntimeError(f"{snapshot.files[0].path}: the painted mass is {mean:.8f} of the particles' mass")
+    if abs(mean - 1) > 1e-6:
+        raise RuntimeError(f"{source.path}: the painted mass is {mean:.8f} of the particles' mass")
 
 
-def _find_snapshots(experiment: Experiment) -> tuple[Snapshot, ...]:
-    """Find, open and check every snapshot of an experiment, headers and block lengths only."""
-    settings = experiment.preprocess
-    snapshots = tuple(
-        Snapshot(tuple(files), settings.particle_type, files[0].header.box_size)
-        for files in map(gadget.open_snapshot, _paths(experiment.snapshots))
-    )
-    for snapshot in snapshots:
-        _check(snapshot, snapshots[0], settings.length_unit)
-    for number in experiment.held_out:
-        if number >= len(snapshots):
-            raise ValueError(f"held_out: expected simulations from 0 to {len(snapshots) - 1}, found {number}")
-    return snapshots
-
-
-def _paths(patterns: tuple[str, ...]) -> list[Path]:
-    """Return the snapshots that paths, stems and globs stand for, each once, in the order given."""
-    found: dict[Path, None] = {}
-    for pattern in patterns:
-        matches = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]
-        if not matches:
-            raise ValueError(f"preprocess.snapshots: nothing matches {pattern}")
-        for match in matches:
-            path = Path(match)
-            several = path.suffix[1:].isdigit() and path.is_file() and gadget.open_file(path).header.n_files > 1
-            found[gadget.stem_of(path) if several else path] = None
-    return list(found)
-
-
-def _check(snapshot: Snapshot, first: Snapshot, length_unit: str) -> None:
-    """Raise when a snapshot has no particles, another box or time than the first, or another length unit than set."""
-    header, path = snapshot.files[0].header, snapshot.files[0].path
-    if snapshot.n_particles == 0:
-        raise ValueError(
-            f"{path}: no particles of preprocess.particle_type={snapshot.particle_type}; "
-            f"it has {list(header.n_total)} of types 0 to 5"
-        )
-    if header.box_size <= 0:
-        raise ValueError(f"{path}: the header's BoxSize is {header.box_size:g}; expected a positive length")
-    reference = first.files[0].header
-    for name, found, expected in (
-        ("BoxSize", header.box_size, reference.box_size),
-        ("redshift", header.redshift, reference.redshift),
-        ("Omega0", header.omega_m, reference.omega_m),
+def _write(plan: Plan, source: Source, shard: int, density: np.ndarray, mass: float, stages: Stages) -> dict[str, Any]:
+    """Write a shard, and return its line of the manifest."""
+    path, numbers = plan.path(source, shard), plan.hands[shard]
+    origin = {"files": [str(file.path) for file in source.snapshot.files], "mass": mass}
+    with (
+        stages("write", density.nbytes),
+        shards.create(path, len(numbers), plan.geometry(source, mass), "simulated", origin) as file,
     ):
-        if abs(found - expected) > 1e-3 * max(abs(expected), 1):
-            raise ValueError(
-                f"{path}: {name} is {found:g}, but {first.files[0].path} has {expected:g}; "
-                "an experiment takes snapshots of one kind"
-            )
-    _check_unit(snapshot, header, length_unit)
+        file["density"][:] = density
+        file["corner"][:] = plan.layout.corners(numbers)
+        file["simulation"][:] = source.simulation
+    with stages("checksum", density.nbytes):
+        return shards.describe(path)
 
 
-def _check_unit(snapshot: Snapshot, header: gadget.Header, length_unit: str) -> None:
-    if snapshot.particle_mass is None or header.omega_m <= 0 or snapshot.particle_type not in ("all", 1):
-        return
-    box_size = header.box_size * _UNITS[length_unit]
-    density = snapshot.n_particles * snapshot.particle_mass / box_size**3
-    expected = gadget.CRITICAL_DENSITY * header.omega_m
-    path = snapshot.files[0].path
-    if not 1 / _UNIT_TOLERANCE < density / expected < _UNIT_TOLERANCE:
-        raise ValueError(
-            f"{path}: in a box of {header.box_size:g} {length_unit} the mean density is {density:.4g}, "
-            f"expected {expected:.4g} [1e10 Msun/h / (Mpc/h)³] by Omega0 = {header.omega_m:g}; "
-            f"is preprocess.length_unit={length_unit} right?"
-        )
+def _finish(plan: Plan, receipt: Receipt, lines: list[dict[str, Any]], summary: list[dict[str, Any]]) -> None:
+    """Write the manifest and the record."""
+    folder = plan.experiment.shards_folder
+    geometry = shards.read_geometry(folder / lines[0]["file"])
+    shards.write_manifest(folder, geometry, "simulated", lines, {"snapshots": receipt.recipe["snapshots"]})
+    n = sum(line["rows"] for line in lines)
+    receipt.finish(subvolumes=n, shards=len(lines), stages=summary)
+    say(f"preprocess: wrote {n} subvolumes of {plan.layout.subvolume}³ cells in {len(lines)} shards: {folder}")
 
 
 if __name__ == "__main__":
-    command.main("cosmogan.preprocess", TEXT, EXAMPLE, preprocess)
+    command.main("cosmogan.preprocess", TEXT, EXAMPLE, preprocess, flags={"profile": PROFILE})

@@ -18,7 +18,7 @@ FREE = ("epochs", "device", "checkpoint_minutes", "keep_checkpoints")
 def receipt(experiment: config.Experiment) -> rundir.Receipt:
     """Return the record of this training: the settings and the data that its result depends on."""
     manifest = experiment.shards_folder / "manifest.json"
-    recipe = experiment.section("model", "train", "held_out")
+    recipe = experiment.section("model", "train", "held_out", "redshift")
     recipe["train"] = {name: value for name, value in recipe["train"].items() if name not in FREE}
     recipe["data"] = rundir.checksum(manifest) if manifest.exists() else None
     return rundir.Receipt(experiment.folder, "train", recipe)
@@ -85,7 +85,7 @@ def prepare(experiment: config.Experiment, processes: Any) -> tuple[Any, Any]:
     settings = experiment.train
     device = processes.device(settings.device)
     torch.backends.cudnn.benchmark = True
-    folder = shards.Folder(experiment.shards_folder)
+    folder = shards.open_one(experiment.shards_folder, experiment.redshift)
     rows = training_rows(experiment, folder)
     subvolume = folder.geometry.subvolume
     epoch_steps = settings.epoch_repeats * len(rows) // settings.batch_size

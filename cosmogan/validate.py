@@ -19,7 +19,7 @@ def done(experiment: Experiment) -> bool:
     """Say whether these subvolumes were measured with these settings."""
     folders = (experiment.shards_folder, experiment.samples_folder)
     complete = experiment.statistics_path.exists() and all(shards.is_complete(folder) for folder in folders)
-    return complete and _receipt(experiment, *map(shards.Folder, folders)).done()
+    return complete and _receipt(experiment, *_open(experiment)).done()
 
 
 def validate(experiment: Experiment, comm: mpi.Comm) -> None:
@@ -34,7 +34,7 @@ def validate(experiment: Experiment, comm: mpi.Comm) -> None:
     if comm.bcast(done(experiment) if comm.rank == 0 else None):
         say(f"validate: done: {path}", comm.rank)
         return
-    simulated, generated = shards.Folder(experiment.shards_folder), shards.Folder(experiment.samples_folder)
+    simulated, generated = _open(experiment)
     check_same_geometry(simulated, generated)
     from cosmogan import measure  # imports torch
 
@@ -47,6 +47,11 @@ def validate(experiment: Experiment, comm: mpi.Comm) -> None:
         receipt.finish(n_held_out=tree["n_held_out"], n_generated=tree["n_generated"])
         say(f"validate: {tree['n_generated']} generated against {tree['n_held_out']} held-out subvolumes: {path}")
     comm.barrier()
+
+
+def _open(experiment: Experiment) -> tuple[shards.Folder, shards.Folder]:
+    """Open both sets at one redshift."""
+    return shards.open_one(experiment.shards_folder, experiment.redshift), shards.open_one(experiment.samples_folder)
 
 
 def check_same_geometry(first: shards.Folder, second: shards.Folder) -> None:
@@ -66,6 +71,7 @@ def _receipt(experiment: Experiment, simulated: shards.Folder, generated: shards
         **experiment.section("validate"),
         "kappa": experiment.model.kappa,
         "held_out": list(experiment.held_out),
+        "redshift": experiment.redshift,
         "shards": simulated.checksum,
         "samples": generated.checksum,
     }

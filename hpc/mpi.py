@@ -48,9 +48,17 @@ class SerialComm:
         """Return the value: a sum over one rank."""
         return value
 
-    def alltoallv(self, values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows that this rank sends to itself, and their counts."""
-        return values, counts
+    def max(self, value: float) -> Any:
+        """Return the value: the largest over one rank."""
+        return value
+
+    def alltoall(self, counts: np.ndarray) -> np.ndarray:
+        """Return the numbers that this rank sends to itself."""
+        return counts
+
+    def alltoallv(self, values: np.ndarray, counts: np.ndarray, out: np.ndarray, received_counts: np.ndarray) -> None:
+        """Copy the rows that this rank sends to itself."""
+        out[:] = values
 
 
 class MPIComm:
@@ -83,29 +91,33 @@ class MPIComm:
         """Return the sum over ranks on every rank."""
         return self._comm.allreduce(value)
 
-    def alltoallv(self, values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def max(self, value: float) -> Any:
+        """Return the largest value over ranks on every rank."""
+        from mpi4py import MPI
+
+        return self._comm.allreduce(value, op=MPI.MAX)
+
+    def alltoall(self, counts: np.ndarray) -> np.ndarray:
+        """Send number ``counts[r]`` to rank r; return the (size,) int64 numbers that the ranks sent, in rank order."""
+        received = np.empty_like(counts)
+        self._comm.Alltoall(counts, received)
+        return received
+
+    def alltoallv(self, values: np.ndarray, counts: np.ndarray, out: np.ndarray, received_counts: np.ndarray) -> None:
         """Send rows of an array to every rank.
 
         Parameters
         ----------
         values : (n, ...) array, sorted by destination rank
         counts : (size,) int64, rows for each rank
-
-        Returns
-        -------
-        received : (m, ...) array, sorted by source rank
-        received_counts : (size,) int64
+        out : (m, ...) array, gets what the ranks sent, sorted by source rank
+        received_counts : (size,) int64, what ``alltoall(counts)`` returned
         """
-        received_counts = np.empty_like(counts)
-        self._comm.Alltoall(counts, received_counts)
-        row_shape = values.shape[1:]
-        received = np.empty((int(received_counts.sum()), *row_shape), values.dtype)
         row = _row_type(values)
         self._comm.Alltoallv(
-            [values, (counts, _offsets(counts)), row], [received, (received_counts, _offsets(received_counts)), row]
+            [values, (counts, _offsets(counts)), row], [out, (received_counts, _offsets(received_counts)), row]
         )
         row.Free()
-        return received, received_counts
 
     def abort(self) -> None:
         """End every rank of the world with a non-zero exit status."""

@@ -1,11 +1,13 @@
 """A run's folder and its record: whole files only, which stage is done with what, and what made it."""
 
 import contextlib
+import errno
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -15,12 +17,20 @@ from typing import Any
 
 from hpc import settings
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PART = re.compile(r"[.].+[.]([0-9]{1,9})[.]part")  # what `whole_file` writes to: the name and the process
+
 
 @contextlib.contextmanager
 def whole_file(path: Path | str) -> Iterator[Path]:
     """Give a temporary name to write to, and rename it to ``path`` when all went well.
 
     A file with the final name is therefore always whole; a failed one leaves nothing behind.
+
+    Raises
+    ------
+    OSError
+        when the disk or a quota is full: names ``path``, the reason, and what to do.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,8 +40,46 @@ def whole_file(path: Path | str) -> Iterator[Path]:
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise no_room(error, path, "while writing it") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def no_room(error: OSError, path: Path, doing: str) -> OSError:
+    """Return the error of a write for which there was no room, with the system's reason and what to do about it."""
+    cure = "raise the limit of a file's size (ulimit -f)" if error.errno == errno.EFBIG else "free space"
+    reason = os.strerror(error.errno or errno.ENOSPC)
+    advice = f"{cure} and run the same command again: what is complete is kept"
+    return OSError(error.errno, f"{reason} {doing}; {advice}", str(path))
+
+
+def remove_leftovers(folder: Path | str) -> list[str]:
+    """Delete the temporary files that killed runs left in a folder, and return their names.
+
+    What a living process of this host writes stays. Another host's processes are not seen: call it before any of them
+    begins.
+    """
+    removed = []
+    for path in sorted(Path(folder).glob(".*.part")):
+        match = _PART.fullmatch(path.name)
+        if match and not _is_alive(int(match[1])):
+            path.unlink(missing_ok=True)
+            removed.append(path.name)
+    return removed
+
+
+def _is_alive(process: int) -> bool:
+    """Say whether a process of this host, anyone's, is running."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # not ours to signal, so it is there
+        return True
+    return True
 
 
 def write_json(path: Path | str, tree: Any) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from cosmogan import config, preprocess, shards
+from cosmogan import config, preprocess, shards, snapshots
 from cosmogan.nbody import gadget
 from hpc.mpi import SerialComm
 
@@ -110,7 +110,7 @@ def test_types_with_different_masses_weigh_what_they_weigh(tmp_path):
 def test_globs_stems_and_parts_name_a_snapshot_once(data, tmp_path):
     several = data / "g2_32_mpc_f1_n4"
     path = write_config(tmp_path, [several / "snapshot_006.*", several / "snapshot_006"])
-    assert len(preprocess._find_snapshots(config.load(path))) == 1
+    assert len(snapshots.find(config.load(path))) == 1
 
 
 def test_a_finished_folder_is_left_alone_and_a_missing_shard_made_again(data, tmp_path, capsys):

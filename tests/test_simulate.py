@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import snapshot_files
 import torch
 import yaml
 
@@ -41,11 +42,11 @@ def run(folder, *overrides):
 
 def read(path):
     """Return the file's description, positions, velocities and IDs."""
-    (file,) = gadget.open_snapshot(path)
+    file = gadget.open_file(path)
     n = sum(file.header.n_part)
     velocities = np.fromfile(path, "<f4", 3 * n, offset=file.position_offset + 12 * n + 8).reshape(n, 3)
     ids = np.fromfile(path, "<u4", n, offset=file.position_offset + 24 * n + 16)
-    return file, file.positions(0, n), velocities, ids
+    return file, snapshot_files.read(file)[0], velocities, ids
 
 
 def contents(folder):

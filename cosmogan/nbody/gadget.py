@@ -1,29 +1,30 @@
-"""GADGET-2 snapshots, formats 1 and 2: found, checked before any work, read in parts, written.
+"""GADGET-2 snapshot files of format 1 and 2: checked before any work, read in parts, written.
 
-A file is a sequence of Fortran records: a 32-bit byte count, the data, the count again. HEAD has 256 bytes; POS, VEL
-and ID follow, then MASS when a type with particles has no entry in the mass table. Format 2 puts a record with a
-label before each. The binary header states no unit and no precision: lengths are in the file's own unit here, and
-the precision follows from the record's length.
+A file is a sequence of Fortran records. HEAD has 256 bytes; POS, VEL and ID follow, sorted by particle type, then MASS
+for the types with particles that have no entry in the mass table, then blocks that are of no interest here. The binary
+header states no unit and no precision: lengths are in the file's own unit, and the precision follows from the record's
+length. Format 3, HDF5, is read by `gadget_hdf5`; several files are put together by `snapshot`.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-N_TYPES = 6
+from cosmogan.nbody.particle_file import N_TYPES, Header, ParticleFile, types
+from cosmogan.nbody.records import LABEL_BYTES, MARKER_WRAP, Records
+
 CRITICAL_DENSITY = 27.7536627  # 3 H0^2 / (8 pi G) [1e10 Msun/h / (Mpc/h)^3]
 
 _HEADER = [
-    ("npart", "u4", 6),
-    ("mass", "f8", 6),
+    ("npart", "u4", N_TYPES),
+    ("mass", "f8", N_TYPES),
     ("time", "f8"),
     ("redshift", "f8"),
     ("flag_sfr", "i4"),
     ("flag_feedback", "i4"),
-    ("npartTotal", "u4", 6),
+    ("npartTotal", "u4", N_TYPES),
     ("flag_cooling", "i4"),
     ("num_files", "i4"),
     ("BoxSize", "f8"),
@@ -32,78 +33,68 @@ _HEADER = [
     ("HubbleParam", "f8"),
     ("flag_stellarage", "i4"),
     ("flag_metals", "i4"),
-    ("npartTotalHighWord", "u4", 6),
+    ("npartTotalHighWord", "u4", N_TYPES),
     ("flag_entropy", "i4"),
     ("fill", "V60"),
 ]
 _HEADER_BYTES = 256
-_MARKER_WRAP = 1 << 32  # record markers are 32-bit: longer blocks store their length modulo this
 
 
 @dataclass(frozen=True)
-class Header:
-    """What one file's header says."""
+class SnapshotFile(ParticleFile):
+    """One file of format 1 or 2: its header and where its particles lie."""
 
-    n_part: tuple[int, ...]  # particles of each type in this file
-    mass_table: tuple[float, ...]  # [1e10 Msun/h]; 0 where the MASS block has them
-    redshift: float
-    box_size: float  # in the file's length unit
-    omega_m: float
-    omega_lambda: float
-    h: float
-    n_total: tuple[int, ...]  # particles of each type in all files
-    n_files: int
-
-
-@dataclass(frozen=True)
-class SnapshotFile:
-    """One checked file: its header and where its particles lie."""
-
-    path: Path
-    header: Header
+    order: str  # byte order on disk: < or >
     position_offset: int  # of the first particle's position [bytes]
-    position_dtype: np.dtype
-    mass_offset: int | None  # None when the mass table has all masses
-    mass_dtype: np.dtype
+    mass_offset: int | None  # None when the mass table has the masses of all chosen particles
+    mass_width: int  # [bytes]
 
-    def types(self, particle_type: int | str) -> range:
-        """Return the particle types that ``particle_type`` (0 to 5, or ``all``) stands for."""
-        return range(N_TYPES) if particle_type == "all" else range(int(particle_type), int(particle_type) + 1)
+    def read_positions(self, out: np.ndarray, particle_type: int | str, start: int) -> None:
+        assert start + len(out) <= self.n_rows(particle_type) and out.dtype == self.position_dtype
+        row = sum(self.header.n_part[: types(particle_type).start]) + start
+        self._fill(out, self.position_offset + 3 * out.itemsize * row, "POS")
 
-    def rows(self, particle_type: int | str) -> range:
-        """Return the rows of the POS block that hold the chosen particles."""
-        types = self.types(particle_type)
-        return range(sum(self.header.n_part[: types.start]), sum(self.header.n_part[: types.stop]))
+    def _read_mass_rows(self, out: np.ndarray, kind: int, row: int) -> None:
+        assert self.mass_offset is not None
+        row += sum(n for n, mass in zip(self.header.n_part[:kind], self.header.mass_table, strict=False) if mass == 0)
+        stored = out if self.mass_width == out.itemsize else np.empty(len(out), f"f{self.mass_width}")
+        self._fill(stored, self.mass_offset + self.mass_width * row, "MASS")
+        if stored is not out:
+            out[:] = stored
 
-    def positions(self, start: int, stop: int) -> np.ndarray:
-        """Read rows of the POS block: (stop - start, 3), in the file's unit and precision, native byte order."""
-        offset = self.position_offset + 3 * self.position_dtype.itemsize * start
-        values = np.fromfile(self.path, self.position_dtype, 3 * (stop - start), offset=offset)
-        return _native(values).reshape(-1, 3)
+    def where(self, row: int, particle_type: int | str) -> str:
+        return f"{self.path}: particle {sum(self.header.n_part[: types(particle_type).start]) + row}"
 
-    def masses(self, start: int, stop: int) -> np.ndarray:
-        """Read the masses of rows of the POS block: (stop - start,) float32 [1e10 Msun/h]."""
-        masses = np.empty(stop - start, np.float32)
-        first = row_in_block = 0
-        for n, mass in zip(self.header.n_part, self.header.mass_table, strict=True):
-            low, high = max(first, start), min(first + n, stop)
-            if low < high and mass > 0:
-                masses[low - start : high - start] = mass
-            elif low < high:
-                assert self.mass_offset is not None
-                offset = self.mass_offset + self.mass_dtype.itemsize * (row_in_block + low - first)
-                masses[low - start : high - start] = np.fromfile(self.path, self.mass_dtype, high - low, offset=offset)
-            first += n
-            row_in_block += n if mass == 0 else 0
-        return masses
-
-
-def _native(values: np.ndarray) -> np.ndarray:
-    return values.astype(values.dtype.newbyteorder("="), copy=False)
+    def _fill(self, out: np.ndarray, offset: int, name: str) -> None:
+        """Read straight into a contiguous array."""
+        if out.size == 0:  # memoryview cannot cast it
+            return
+        with open(self.path, "rb") as file:
+            file.seek(offset)
+            found = file.readinto(memoryview(out).cast("B"))
+        if found != out.nbytes:
+            raise ValueError(
+                f"{self.path}: ended in the {name} block: expected {out.nbytes} bytes from {offset} on, found {found}; "
+                "was it changed while it was read? copy it again"
+            )
+        if not out.dtype.newbyteorder(self.order).isnative:
+            out.byteswap(inplace=True)
 
 
-def open_file(path: Path) -> SnapshotFile:
+def is_snapshot(path: Path) -> bool:
+    """Say whether a file begins with a whole record of 256 or 8 bytes, as format 1 and 2 do."""
+    with open(path, "rb") as file:
+        raw = file.read(_HEADER_BYTES + 8)
+    lengths = (int.from_bytes(raw[:4], "little"), int.from_bytes(raw[:4], "big"))
+    return any(n in lengths and raw[4 + n : 8 + n] == raw[:4] for n in (LABEL_BYTES, _HEADER_BYTES))
+
+
+def open_file(path: Path, particle_type: int | str = "all") -> SnapshotFile:
     """Read a file's header and find its blocks, checking that they are whole.
+
+    Parameters
+    ----------
+    particle_type : whose masses are looked for, where the mass table has none
 
     Raises
     ------
@@ -112,87 +103,48 @@ def open_file(path: Path) -> SnapshotFile:
     """
     if not path.is_file():
         raise ValueError(f"{path}: not found; expected a GADGET-2 snapshot")
-    size = path.stat().st_size
-    if size == 0:
-        raise ValueError(f"{path}: empty; expected a GADGET-2 snapshot")
     with open(path, "rb") as file:
-        order, labelled = _format(file, path)
-        header = _read_header(_Records(file, path, size, order, labelled), order)
-        return _find_blocks(file, path, size, header, (order, labelled))
-
-
-def _format(file: BinaryIO, path: Path) -> tuple[str, bool]:
-    """Return the byte order and whether blocks are labelled, from the first record marker."""
-    first = file.read(4)
-    for order in "<>":
-        marker = int.from_bytes(first, "little" if order == "<" else "big")
-        if marker in (8, _HEADER_BYTES):
-            return order, marker == 8
-    if first == b"\x89HDF":
-        raise ValueError(
-            f"{path}: an HDF5 snapshot (format 3); expected format 1 or 2: set SnapFormat in the parameter file"
-        )
-    found = int.from_bytes(first, "little")
+        first = file.read(4)
+        if not first:
+            raise ValueError(f"{path}: empty; expected a GADGET-2 snapshot")
+        for order, byteorder in (("<", "little"), (">", "big")):
+            marker = int.from_bytes(first, byteorder)
+            if marker in (LABEL_BYTES, _HEADER_BYTES):
+                return _find_blocks(Records(file, path, order, marker == LABEL_BYTES), particle_type)
     raise ValueError(
-        f"{path}: not a GADGET-2 snapshot of format 1 or 2: expected a first record of 256 or 8 bytes, found {found}"
+        f"{path}: not a GADGET-2 snapshot of format 1, 2 or 3: expected a first record of 256 or 8 bytes, or HDF5, "
+        f"found {int.from_bytes(first, 'little')}"
     )
 
 
-class _Records:
-    """Walks a file's records and checks that each is whole and as long as it should be."""
-
-    def __init__(self, file: BinaryIO, path: Path, size: int, order: str, labelled: bool) -> None:
-        self.file, self.path, self.size, self.order, self.labelled = file, path, size, order, labelled
-        self.place = 0
-
-    def take(self, name: str, lengths: tuple[int, ...]) -> tuple[int, int]:
-        """Return the next record's (offset, length); ``lengths`` are those it may have."""
-        if self.labelled:
-            self._check_label(name)
-        marker = self._marker(self.place, name)
-        length = next((n for n in lengths if n % _MARKER_WRAP == marker), None)
-        if length is None:
-            expected = " or ".join(str(n) for n in lengths)
-            raise ValueError(
-                f"{self.path}: the header disagrees with the {name} block: expected {expected} bytes, found {marker}"
-            )
-        offset = self.place + 4
-        if offset + length + 4 > self.size:
-            raise ValueError(
-                f"{self.path}: truncated in the {name} block: expected at least {offset + length + 4} bytes, "
-                f"found {self.size}; copy it again"
-            )
-        if self._marker(offset + length, name) != marker:
-            raise ValueError(f"{self.path}: damaged: the {name} block's two record markers differ; copy it again")
-        self.place = offset + length + 4
-        return offset, length
-
-    def _check_label(self, name: str) -> None:
-        self.file.seek(self.place + 4)
-        label = self.file.read(4).decode("ascii", "replace").strip()
-        if label != name:
-            raise ValueError(f"{self.path}: expected the {name} block, found one labelled {label!r}")
-        self.place += 16
-
-    def _marker(self, offset: int, name: str) -> int:
-        self.file.seek(offset)
-        raw = self.file.read(4)
-        if len(raw) < 4:
-            raise ValueError(f"{self.path}: truncated before the {name} block: found {self.size} bytes; copy it again")
-        return int.from_bytes(raw, "little" if self.order == "<" else "big")
-
-
-def _read_header(records: _Records, order: str) -> Header:
-    offset, _ = records.take("HEAD", (_HEADER_BYTES,))
+def _find_blocks(records: Records, particle_type: int | str) -> SnapshotFile:
+    offset, _ = records.find("HEAD", (_HEADER_BYTES,))
     records.file.seek(offset)
-    raw = np.frombuffer(records.file.read(_HEADER_BYTES), np.dtype(_HEADER).newbyteorder(order))[0]
+    header = _header(np.frombuffer(records.file.read(_HEADER_BYTES), np.dtype(_HEADER).newbyteorder(records.order))[0])
+    header.check(records.path)
+    n, offset, length = sum(header.n_part), records.place, 0
+    if n > 0:  # a file without particles, as a set may have, ends after its header
+        offset, length = records.find("POS", (12 * n, 24 * n))
+    in_block = [count if mass == 0 else 0 for count, mass in zip(header.n_part, header.mass_table, strict=True)]
+    mass_offset, mass_width = None, 4
+    if any(in_block[kind] for kind in types(particle_type)):
+        if not records.labelled:  # labels lead to MASS, whatever lies between
+            records.find("VEL", (12 * n, 24 * n))
+            records.find("ID", (4 * n, 8 * n))
+        mass_offset, mass_length = records.find("MASS", (4 * sum(in_block), 8 * sum(in_block)))
+        mass_width = mass_length // sum(in_block)
+    dtype = np.dtype("f8" if n > 0 and length == 24 * n else "f4")
+    return SnapshotFile(records.path, header, dtype, records.order, offset, mass_offset, mass_width)
+
+
+def _header(raw: np.void) -> Header:
     n_part = tuple(int(n) for n in raw["npart"])
     n_files = max(int(raw["num_files"]), 1)  # old writers leave 0
-    total = tuple(
-        int(n) + (int(high) << 32) for n, high in zip(raw["npartTotal"], raw["npartTotalHighWord"], strict=True)
-    )
-    if n_files == 1 and not any(total):
-        total = n_part
+    total = tuple(int(n) for n in raw["npartTotal"])
+    if n_files == 1 and (not any(total) or total == n_part):
+        total = n_part  # and never mind the high words, which were unused bytes before GADGET-2
+    else:
+        total = tuple(n + (int(high) << 32) for n, high in zip(total, raw["npartTotalHighWord"], strict=True))
     return Header(
         n_part=n_part,
         mass_table=tuple(float(m) for m in raw["mass"]),
@@ -204,63 +156,6 @@ def _read_header(records: _Records, order: str) -> Header:
         n_total=total,
         n_files=n_files,
     )
-
-
-def _find_blocks(file: BinaryIO, path: Path, size: int, header: Header, layout: tuple[str, bool]) -> SnapshotFile:
-    order, labelled = layout
-    records = _Records(file, path, size, order, labelled)
-    records.take("HEAD", (_HEADER_BYTES,))
-    n = sum(header.n_part)
-    offset, length = records.take("POS", (12 * n, 24 * n))
-    width = 8 if n and length == 24 * n else 4
-    n_in_block = sum(k for k, mass in zip(header.n_part, header.mass_table, strict=True) if mass == 0)
-    mass_offset, mass_width = None, 4
-    if n_in_block:
-        records.take("VEL", (12 * n, 24 * n))
-        records.take("ID", (4 * n, 8 * n))
-        mass_offset, mass_length = records.take("MASS", (4 * n_in_block, 8 * n_in_block))
-        mass_width = mass_length // n_in_block
-    return SnapshotFile(
-        path, header, offset, np.dtype(f"{order}f{width}"), mass_offset, np.dtype(f"{order}f{mass_width}")
-    )
-
-
-def open_snapshot(path: Path) -> list[SnapshotFile]:
-    """Find and check all files of a snapshot.
-
-    Parameters
-    ----------
-    path : the file, one of the files, or the stem of a snapshot in several files (``snapshot_006`` for
-        ``snapshot_006.0``, ``snapshot_006.1``, …)
-
-    Raises
-    ------
-    ValueError
-        when a file is missing or damaged, or the files' counts do not add up to the header's total.
-    """
-    first = open_file(path if path.is_file() else Path(f"{path}.0") if Path(f"{path}.0").is_file() else path)
-    n_files = first.header.n_files
-    if n_files == 1:
-        return [first]
-    stem = stem_of(first.path)
-    files = []
-    for i in range(n_files):
-        part = Path(f"{stem}.{i}")
-        if not part.is_file():
-            raise ValueError(f"{part}: not found; {first.path.name} says that the snapshot has {n_files} files")
-        files.append(open_file(part))
-    found = tuple(sum(file.header.n_part[t] for file in files) for t in range(N_TYPES))
-    if any(first.header.n_total) and found != first.header.n_total:
-        raise ValueError(
-            f"{stem}: the header says {list(first.header.n_total)} particles of types 0 to 5, "
-            f"its {n_files} files have {list(found)}"
-        )
-    return files
-
-
-def stem_of(path: Path) -> Path:
-    """Return the common name of a several-file snapshot's files."""
-    return path.with_suffix("") if path.suffix[1:].isdigit() else path
 
 
 def write(
@@ -279,28 +174,19 @@ def write(
     raw = np.zeros((), np.dtype(_HEADER))
     raw["npart"], raw["mass"] = header.n_part, header.mass_table
     raw["time"], raw["redshift"] = 1 / (1 + header.redshift), header.redshift
-    raw["npartTotal"] = [n % _MARKER_WRAP for n in header.n_total]
+    raw["npartTotal"] = [n % MARKER_WRAP for n in header.n_total]
     raw["npartTotalHighWord"] = [n >> 32 for n in header.n_total]
     raw["num_files"], raw["BoxSize"] = header.n_files, header.box_size
     raw["Omega0"], raw["OmegaLambda"], raw["HubbleParam"] = header.omega_m, header.omega_lambda, header.h
     with open(path, "wb") as file:
-        for name, block in _blocks(raw, positions, velocities, ids):
+        for name, block in ((b"HEAD", raw), (b"POS ", positions), (b"VEL ", velocities), (b"ID  ", ids)):
             if labelled:
-                _write_record(file, np.frombuffer(name + np.uint32((block.nbytes + 8) % _MARKER_WRAP).tobytes(), "u1"))
+                _write_record(file, np.frombuffer(name + np.uint32((block.nbytes + 8) % MARKER_WRAP).tobytes(), "u1"))
             _write_record(file, block)
 
 
-def _blocks(
-    header: np.ndarray, positions: np.ndarray, velocities: np.ndarray, ids: np.ndarray
-) -> Iterator[tuple[bytes, np.ndarray]]:
-    yield b"HEAD", header
-    yield b"POS ", positions
-    yield b"VEL ", velocities
-    yield b"ID  ", ids
-
-
 def _write_record(file: BinaryIO, block: np.ndarray) -> None:
-    marker = np.uint32(block.nbytes % _MARKER_WRAP).tobytes()
+    marker = np.uint32(block.nbytes % MARKER_WRAP).tobytes()
     file.write(marker)
     np.ascontiguousarray(block).tofile(file)
     file.write(marker)

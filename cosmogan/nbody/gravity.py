@@ -76,18 +76,19 @@ def divide_by_windows(modes: torch.Tensor) -> None:
 
 def paint_cpu(positions: torch.Tensor, box_size: float, n_mesh: int) -> torch.Tensor:
     """Return the CIC particle counts (n_mesh, n_mesh, n_mesh)."""
-    per_length = n_mesh / box_size
+    per_length, whole = n_mesh / box_size, np.zeros(1, np.int32)
     x, ends = _sorted_by_slab(positions.numpy(), per_length, n_mesh)
-    mesh = np.zeros((n_mesh + 1, n_mesh, n_mesh), np.float32)  # the last plane is the first, added at the end
+    mesh = np.zeros((1, n_mesh, n_mesh, n_mesh), np.float32)
+    n_slabs = len(ends) - 1
 
     def work(slab: int) -> None:
-        mine = x[ends[slab] : ends[slab + 1]]
-        paint(mine, per_length, n_mesh, (slab * SLAB, 0, 0), mesh[slab * SLAB : (slab + 1) * SLAB + 1])
+        paint(x[ends[slab] : ends[slab + 1]], (per_length, n_mesh, n_mesh), whole, mesh)
 
-    for parity in (0, 1):
-        _in_threads(work, [(slab,) for slab in range(parity, len(ends) - 1, 2)])
-    mesh[0] += mesh[-1]
-    return torch.from_numpy(mesh[:-1])
+    # The last slab reaches into the first: where both are even it comes alone.
+    turns = [2 if slab == n_slabs - 1 and slab % 2 == 0 else slab % 2 for slab in range(n_slabs)]
+    for turn in range(3):
+        _in_threads(work, [(slab,) for slab in range(n_slabs) if turns[slab] == turn])
+    return torch.from_numpy(mesh[0])
 
 
 def read_slope_cpu(positions: torch.Tensor, potential: torch.Tensor, box_size: float) -> torch.Tensor:
@@ -129,7 +130,7 @@ def _sorted_by_slab(positions: np.ndarray, per_length: float, n_mesh: int) -> tu
 
 @numba.njit(cache=True, nogil=True)
 def _slab(x, per_length, n_mesh):
-    return (int(np.floor(x * per_length)) % n_mesh) // SLAB
+    return ((int(x * per_length + 1.0) - 1) % n_mesh) // SLAB  # the plane that `paint` begins at, to the last bit
 
 
 @numba.njit(cache=True, nogil=True)

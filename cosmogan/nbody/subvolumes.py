@@ -1,154 +1,178 @@
-"""From snapshot files to painted subvolumes: rounds of reading, exchange and painting."""
+"""From snapshot files to painted subvolumes: rounds of reading, exchange and painting, in bounded memory."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import numba
 import numpy as np
 
-from cosmogan.nbody import gadget
-from cosmogan.nbody.decompose import BadPosition, Layout, route
-from cosmogan.nbody.paint import paint
+from cosmogan.nbody.decompose import Layout, Router
+from cosmogan.nbody.exact import ExactSum
+from cosmogan.nbody.paint import BadPosition, paint
+from cosmogan.nbody.snapshot import Snapshot
+
+MOVED = 3  # rows sorted and received on a rank, for each row that it reads
+SMALLEST_ROUND = 4096  # rows a rank: with fewer, ranks would do little but wait for one another
+
+Particles = tuple[np.ndarray, np.ndarray | None]  # positions (n, 3); masses (n,) float32 where they differ
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """A checked snapshot and the particles of it that count."""
-
-    files: tuple[gadget.SnapshotFile, ...]
-    particle_type: int | str
-    box_size: float  # in the files' unit
-
-    @property
-    def n_particles(self) -> int:
-        """Chosen particles in all files."""
-        return sum(len(file.rows(self.particle_type)) for file in self.files)
-
-    @property
-    def particle_mass(self) -> float | None:
-        """The mass that all chosen particles share [1e10 Msun/h], None when they differ."""
-        header = self.files[0].header
-        found = {
-            file.header.mass_table[t]
-            for file in self.files
-            for t in file.types(self.particle_type)
-            if file.header.n_part[t] > 0
-        }
-        return header.mass_table[header.mass_table.index(found.pop())] if len(found) == 1 and 0.0 not in found else None
-
-    def read(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Read chosen particles, numbered over all files: positions (n, 3), and masses (n,) when they differ."""
-        parts, masses = [], []
-        for file, low, high in self._pieces(start, stop):
-            parts.append(file.positions(low, high))
-            if self.particle_mass is None:
-                masses.append(file.masses(low, high))
-        positions = np.concatenate(parts) if parts else np.empty((0, 3), self.files[0].position_dtype.newbyteorder("="))
-        if self.particle_mass is not None:
-            return positions, None
-        return positions, np.concatenate(masses) if masses else np.empty(0, np.float32)
-
-    def where(self, row: int) -> str:
-        """Say where a chosen particle lies, for an error message."""
-        file, low, _ = next(self._pieces(row, row + 1))
-        return f"{file.path}: particle {low}"
-
-    def _pieces(self, start: int, stop: int) -> Any:
-        first = 0
-        for file in self.files:
-            rows = file.rows(self.particle_type)
-            low, high = max(start, first), min(stop, first + len(rows))
-            if low < high:
-                yield file, rows.start + low - first, rows.start + high - first
-            first += len(rows)
+def row_bytes(snapshot: Snapshot) -> int:
+    """Return the memory that a round takes on a rank for each row that it reads."""
+    particle = 3 * snapshot.position_dtype.itemsize + (4 if snapshot.particle_mass is None else 0)
+    return (1 + MOVED) * particle + 4  # and where it goes
 
 
-def paint_owned(
-    snapshot: Snapshot,
-    layout: Layout,
-    owned: list[np.ndarray],
-    comm: Any,
-    memory: float,
-    advance: Callable[[int], None] = lambda n: None,
-) -> tuple[np.ndarray, float]:
-    """Paint this rank's subvolumes of a snapshot.
+class Gridder:
+    """Paints the subvolumes that this rank owns of one snapshot.
 
-    Each round the ranks read consecutive rows, in rank order, and send each particle to the owners of the
-    subvolumes that its cloud touches. So a subvolume sees its particles in file order whatever the number of ranks,
-    and comes out the same, bit for bit.
+    In each round the ranks read consecutive rows, in rank order, and send each particle to all owners of subvolumes that
+    its cloud touches; what arrives is painted in the order of the ranks that read it. So a cell gets its particles
+    in file order whatever the number of ranks, and its sum is the same, bit for bit.
 
     Parameters
     ----------
-    snapshot, layout : what to paint, on which mesh
+    snapshot : what to paint
+    layout : the mesh and its subvolumes
     owned : for each rank, the numbers of the subvolumes that it owns
+    order : of the window
     comm : communicator
-    memory : bytes a rank for the particles that it reads in one round, with their sorted and received copies
-    advance : told the number of particles painted, over all ranks, after each round
-
-    Returns
-    -------
-    density : (n_owned, m, m, m) float32, in units of the mean density
-    mass : of all chosen particles [1e10 Msun/h]
+    memory : for this rank's subvolumes and one round [bytes]
+    stages : measures how long reading, routing, waiting, exchange and painting take
     """
-    slots = np.full(layout.n_subvolumes, -1, np.int64)
-    everyone = np.concatenate(owned)
-    slots[everyone] = np.arange(len(everyone))
-    slots_of_rank = np.array([len(numbers) for numbers in owned], np.int64)
-    corners = layout.corners(owned[comm.rank])
-    m = layout.subvolume
-    density = np.zeros((len(corners), m, m, m), np.float32)
-    mass = 0.0
-    row_bytes = snapshot.files[0].position_dtype.itemsize * 3 + 4
-    rows_per_round = max(int(memory / (3 * row_bytes)), 1) * comm.size
-    for start in range(0, snapshot.n_particles, rows_per_round):
-        n = min(rows_per_round, snapshot.n_particles - start)
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        layout: Layout,
+        owned: list[np.ndarray],
+        order: int,
+        comm: Any,
+        memory: float,
+        stages: Any,
+    ) -> None:
+        self.snapshot, self.order, self.comm, self.stages = snapshot, order, comm, stages
+        self.mesh = (layout.n_mesh / snapshot.box_size, layout.n_mesh, layout.subvolume)
+        mine = owned[comm.rank]
+        self.slots = np.full(layout.n_subvolumes, -1, np.int32)
+        self.slots[mine] = np.arange(len(mine))
+        owner = np.full(layout.n_subvolumes, -1, np.int32)
+        for rank, numbers in enumerate(owned):
+            owner[numbers] = rank
+        self.router = Router(self.mesh, owner, comm.size, order)
+        self.density = np.zeros((len(mine), *(layout.subvolume,) * 3), np.float32)
+        self.mass = ExactSum()
+        share = -(-snapshot.n_particles // comm.size)
+        room = int((memory - self.density.nbytes) / row_bytes(snapshot))
+        self.rows = -comm.max(-min(max(room, SMALLEST_ROUND), share))  # the same on all ranks
+        moved = MOVED * self.rows if comm.size > 1 else 0
+        self._read, self._moved = self._particles(self.rows), self._particles(moved)
+        self._destination = np.empty(self.rows, np.int32)
+
+    def paint(self, advance: Callable[[int], None] = lambda n: None) -> tuple[np.ndarray, float]:
+        """Paint all particles.
+
+        A round that would not fit the buffers of a rank, because too many of its particles are that rank's, is done in
+        halves. One of as many rows as a single rank reads always fits: each rank gets a particle at most once.
+
+        Parameters
+        ----------
+        advance : told the number of particles painted, over all ranks, after each round
+
+        Returns
+        -------
+        density : (n_owned, m, m, m) float32, in units of the mean density
+        mass : of all chosen particles [1e10 Msun/h]
+        """
+        snapshot, step = self.snapshot, self.rows * self.comm.size
+        n = snapshot.n_particles
+        waiting = [(start, min(start + step, n)) for start in range(0, n, step)][::-1]
+        while waiting:
+            start, stop = waiting.pop()
+            if self._round(start, stop):
+                advance(stop - start)
+            else:
+                middle = (start + stop) // 2
+                waiting += [(middle, stop), (start, middle)]
+        one = snapshot.particle_mass
+        mass = self.mass.total(self.comm.allreduce) if one is None else n * one
+        with self.stages("paint"):
+            self.density *= np.float32(self.mesh[1] ** 3 / (mass if one is None else n))
+        return self.density, mass
+
+    def _round(self, start: int, stop: int) -> bool:
+        """Read, exchange and paint rows ``start`` to ``stop``; False when that would not fit, and nothing was painted."""
+        comm, n = self.comm, stop - start
         low, high = start + comm.rank * n // comm.size, start + (comm.rank + 1) * n // comm.size
-        positions, masses = snapshot.read(low, high)
-        mass += (high - low) * snapshot.particle_mass if masses is None else float(masses.sum(dtype=np.float64))
+        read = _part(self._read, 0, high - low)
+        with self.stages("read", _bytes(read)):
+            self.snapshot.read_positions(read[0], low)
+            if read[1] is not None:
+                self.snapshot.read_masses(read[1], low)
         try:
-            routed = route(positions, masses, snapshot.box_size, layout, slots)
+            arrived = read if comm.size == 1 else self._exchange(read, n)
         except BadPosition as error:
-            raise ValueError(f"{snapshot.where(low + error.row)}: {error}") from None
-        _exchange_and_paint(routed, slots_of_rank, comm, (snapshot.box_size, layout, corners), density)
-        advance(n)
-    mass = float(f"{comm.allreduce(mass):.10e}")  # rounded: the sum's last bits depend on the number of ranks
-    if snapshot.particle_mass is not None:
-        mass = snapshot.n_particles * snapshot.particle_mass
-    density *= np.float32(layout.n_mesh**3 / (snapshot.n_particles if snapshot.particle_mass is not None else mass))
-    return density, mass
+            raise ValueError(f"{self.snapshot.where(low + error.row)}: {error}") from None
+        if arrived is None:
+            return False
+        if read[1] is not None:
+            self.mass.add(read[1])
+        with self.stages("paint", _bytes(arrived)):
+            paint(arrived[0], self.mesh, self.slots, self.density, arrived[1], self.order)
+        return True
+
+    def _exchange(self, read: Particles, n: int) -> Particles | None:
+        """Return the particles that touch this rank's subvolumes, in file order; None when they do not fit."""
+        comm, destination = self.comm, self._destination[: len(read[0])]
+        with self.stages("route"):
+            sent = self.router.address(read[0], destination)
+        with self.stages("wait"):
+            received = comm.alltoall(sent)
+            n_sent, n_moved = int(sent.sum()), int(sent.sum() + received.sum())
+            if comm.max(n_moved) > MOVED * self.rows:
+                assert n > self.rows
+                return None
+        outgoing, incoming = _part(self._moved, 0, n_sent), _part(self._moved, n_sent, n_moved)
+        with self.stages("route"):
+            self.router.sort(read, destination, sent, outgoing)
+        others = n_sent - int(sent[comm.rank])
+        messages = int(np.count_nonzero(np.delete(sent, comm.rank)))
+        for values, out in zip(outgoing, incoming, strict=True):
+            if values is not None and out is not None:
+                with self.stages("exchange", others * values[:1].nbytes, messages):
+                    comm.alltoallv(values, sent, out, received)
+        return incoming
+
+    def _particles(self, n: int) -> Particles:
+        masses = np.empty(n, np.float32) if self.snapshot.particle_mass is None else None
+        return np.empty((n, 3), self.snapshot.position_dtype), masses
 
 
-def _exchange_and_paint(
-    routed: tuple[np.ndarray, np.ndarray | None, np.ndarray],
-    slots_of_rank: np.ndarray,
-    comm: Any,
-    target: tuple[float, Layout, np.ndarray],
-    density: np.ndarray,
-) -> None:
-    positions, masses, slot_counts = routed
-    box_size, layout, corners = target
-    n_slots = len(corners)
-    ends = np.concatenate(([0], np.cumsum(slots_of_rank)))
-    padded = np.zeros(int(slots_of_rank.sum()), np.int64)
-    padded[: len(slot_counts)] = slot_counts
-    row_counts = np.array([padded[ends[r] : ends[r + 1]].sum() for r in range(comm.size)], np.int64)
-    counts, _ = comm.alltoallv(padded, slots_of_rank)
-    received, _ = comm.alltoallv(positions, row_counts)
-    weights = None if masses is None else comm.alltoallv(masses, row_counts)[0]
-    segments = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-    for slot in range(n_slots):
-        for source in range(comm.size):
-            part = slice(segments[source * n_slots + slot], segments[source * n_slots + slot + 1])
-            if part.start < part.stop:
-                weight = None if weights is None else weights[part]
-                paint(
-                    received[part], layout.n_mesh / box_size, layout.n_mesh, tuple(corners[slot]), density[slot], weight
-                )
+def _part(particles: Particles, start: int, stop: int) -> Particles:
+    positions, masses = particles
+    return positions[start:stop], None if masses is None else masses[start:stop]
 
 
-def compile_kernels() -> None:
-    """Compile the kernels and leave them in the cache, or load them from it."""
-    for dtype in (np.float32, np.float64):
-        nothing = np.zeros((0, 3), dtype)
-        route(nothing, None, 1.0, Layout(2, 1), np.zeros(8, np.int64))
-        paint(nothing, 2.0, 2, (0, 0, 0), np.zeros((1, 1, 1), np.float32))
+def _bytes(particles: Particles) -> int:
+    return sum(values.nbytes for values in particles if values is not None)
+
+
+def start_compiler() -> None:
+    """Do once what numba does before it compiles or loads anything, by way of a kernel of one line: half a second."""
+    _nothing(1)
+
+
+@numba.njit(cache=True)
+def _nothing(x):
+    return x
+
+
+def compile_kernels(dtypes: Iterable[np.dtype], order: int) -> None:
+    """Compile the kernels for positions of these types and leave them in the cache, or load them from it."""
+    slots, destination, mesh = np.zeros(1, np.int32), np.empty(1, np.int32), (1.0, 4, 4)
+    router = Router(mesh, slots, 1, order)
+    for dtype in dtypes:
+        one = np.zeros((1, 3), dtype)
+        counts = router.address(one, destination)
+        router.sort((one, None), destination, counts, (np.empty_like(one), None))
+        paint(one, mesh, slots, np.zeros((1, 4, 4, 4), np.float32), None, order)

@@ -26,10 +26,10 @@ def threads():
 @pytest.mark.parametrize("n_mesh", [2, 3, 4, 6, 16, 17])
 def test_counts_in_threads_are_those_of_the_plain_kernel(n_mesh):
     positions = random_positions()
-    expected = np.zeros((n_mesh,) * 3, np.float32)
-    paint.paint(positions.numpy(), n_mesh / BOX, n_mesh, (0, 0, 0), expected)
+    expected = np.zeros((1, *(n_mesh,) * 3), np.float32)
+    paint.paint(positions.numpy(), (n_mesh / BOX, n_mesh, n_mesh), np.zeros(1, np.int32), expected)
     counts = gravity.paint_cpu(positions, BOX, n_mesh)
-    np.testing.assert_allclose(counts.numpy(), expected, rtol=2e-5, atol=1e-5)
+    np.testing.assert_allclose(counts.numpy(), expected[0], rtol=2e-5, atol=1e-5)
 
 
 def test_positions_are_sorted_by_slab_and_keep_their_order(monkeypatch):

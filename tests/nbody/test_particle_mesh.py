@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import snapshot_files
 import torch
 
 from cosmogan.nbody import cosmology, gadget, gravity, lpt, particle_mesh
@@ -108,11 +109,11 @@ class Run:
 
 
 def read(path):
-    (file,) = gadget.open_snapshot(path)
+    file = gadget.open_file(path)
     n = sum(file.header.n_part)
     velocities = np.fromfile(path, "<f4", 3 * n, offset=file.position_offset + 12 * n + 8).reshape(n, 3)
     order = np.argsort(np.fromfile(path, "<u4", n, offset=file.position_offset + 24 * n + 16))
-    return Run(torch.from_numpy(file.positions(0, n)[order]), torch.from_numpy(velocities[order]))
+    return Run(torch.from_numpy(snapshot_files.read(file)[0][order]), torch.from_numpy(velocities[order]))
 
 
 def correlation_and_ratio(positions, others, box_size, k):

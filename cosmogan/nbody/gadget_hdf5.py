@@ -1,0 +1,139 @@
+"""GADGET-2 snapshot files of format 3, HDF5: checked before any work, read in parts.
+
+A group ``/PartTypeN`` holds a type's Coordinates and, where the mass table has no entry, its Masses; the attributes of
+``/Header`` are those of the binary header. GADGET-4 keeps the cosmology in ``/Parameters``.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from cosmogan.nbody.particle_file import N_TYPES, Header, ParticleFile, types
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+SUFFIXES = (".hdf5", ".h5")
+
+
+@dataclass(frozen=True)
+class Hdf5File(ParticleFile):
+    """One file of format 3."""
+
+    def read_positions(self, out: np.ndarray, particle_type: int | str, start: int) -> None:
+        assert out.dtype == self.position_dtype
+        with _opened(self.path) as file:
+            for kind, row, part in self.pieces(particle_type, start, len(out)):
+                _fill(out[part], file[f"PartType{kind}/Coordinates"], row)
+
+    def _read_mass_rows(self, out: np.ndarray, kind: int, row: int) -> None:
+        with _opened(self.path) as file:
+            _fill(out, file[f"PartType{kind}/Masses"], row)
+
+    def where(self, row: int, particle_type: int | str) -> str:
+        kind, row, _ = next(self.pieces(particle_type, row, 1))
+        return f"{self.path}: PartType{kind}, particle {row}"
+
+
+def _fill(out: np.ndarray, dataset: h5py.Dataset, row: int) -> None:
+    """Read rows straight into a contiguous array, which HDF5 converts to its type and byte order."""
+    dataset.read_direct(out, np.s_[row : row + len(out)])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """Open a file for reading; what HDF5 says of it becomes one line."""
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except PermissionError:
+        raise
+    except (OSError, RuntimeError, KeyError) as error:
+        reason = " ".join(str(error.args[-1] if error.args else error).split())
+        raise ValueError(f"{path}: cannot be read as HDF5: {reason}; copy it again") from None
+
+
+def open_file(path: Path, particle_type: int | str = "all") -> Hdf5File:
+    """Read a file's header and check the data sets of the chosen particles, reading none of them.
+
+    Raises
+    ------
+    ValueError
+        when the file is missing, truncated, no GADGET-2 snapshot, or its header disagrees with its data sets.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: not found; expected a GADGET-2 snapshot")
+    with _opened(path) as file:
+        header = _header(file, path)
+        header.check(path)
+        present = [kind for kind in types(particle_type) if header.n_part[kind] > 0]
+        dtypes = [
+            _check_dataset(file, path, f"PartType{kind}/Coordinates", (header.n_part[kind], 3)) for kind in present
+        ]
+        for kind in present:
+            if header.mass_table[kind] == 0:
+                _check_dataset(file, path, f"PartType{kind}/Masses", (header.n_part[kind],))
+    return Hdf5File(path, header, np.result_type(*dtypes) if dtypes else np.dtype("f4"))
+
+
+def is_snapshot(path: Path) -> bool:
+    """Say whether an HDF5 file has a snapshot's header."""
+    try:
+        with h5py.File(path, "r") as file:
+            return "Header" in file and "NumPart_ThisFile" in file["Header"].attrs
+    except (OSError, RuntimeError):
+        return False
+
+
+def _check_dataset(file: h5py.File, path: Path, name: str, shape: tuple[int, ...]) -> np.dtype:
+    """Raise when a data set is not there, or has another shape or kind of number; return its type in memory."""
+    dataset = file.get(name)
+    if not isinstance(dataset, h5py.Dataset):
+        raise ValueError(f"{path}: no {name}; the header says {shape[0]} particles of that type: is the file complete?")
+    if dataset.shape != shape:
+        raise ValueError(f"{path}: {name} has the shape {dataset.shape}; expected {shape} by the header's counts")
+    if dataset.dtype.kind != "f" or dataset.dtype.itemsize not in (4, 8):
+        raise ValueError(f"{path}: {name} is {dataset.dtype}; expected float32 or float64")
+    return dataset.dtype.newbyteorder("=")
+
+
+def _header(file: h5py.File, path: Path) -> Header:
+    if not isinstance(file.get("Header"), h5py.Group):
+        found = ", ".join(file) or "nothing"
+        raise ValueError(f"{path}: not a GADGET-2 snapshot: expected a group Header, found {found}")
+    attributes = dict(file["Parameters"].attrs) if "Parameters" in file else {}
+    attributes |= dict(file["Header"].attrs)
+    missing = [name for name in ("NumPart_ThisFile", "BoxSize", "Redshift") if name not in attributes]
+    if missing:
+        raise ValueError(f"{path}: not a GADGET-2 snapshot: its Header has no attribute {', '.join(missing)}")
+
+    def number(name: str, default: float = 0.0) -> float:
+        return float(np.ravel(attributes.get(name, default))[0])
+
+    n_part = _of_types(attributes["NumPart_ThisFile"])
+    n_files = max(int(number("NumFilesPerSnapshot")), 1)
+    high = _of_types(attributes.get("NumPart_Total_HighWord", 0))
+    total = tuple(n + (h << 32) for n, h in zip(_of_types(attributes.get("NumPart_Total", 0)), high, strict=True))
+    return Header(
+        n_part=n_part,
+        mass_table=tuple(_per_type(attributes.get("MassTable", 0.0))),
+        redshift=max(number("Redshift"), 0.0),
+        box_size=number("BoxSize"),
+        omega_m=number("Omega0"),
+        omega_lambda=number("OmegaLambda"),
+        h=number("HubbleParam"),
+        n_total=n_part if n_files == 1 and not any(total) else total,
+        n_files=n_files,
+    )
+
+
+def _per_type(values: object) -> list[float]:
+    """Return an attribute as one number a type; GADGET-4 may be built with fewer types."""
+    given = np.ravel(values).tolist()
+    return (given + [0] * N_TYPES)[:N_TYPES]
+
+
+def _of_types(values: object) -> tuple[int, ...]:
+    return tuple(int(n) for n in _per_type(values))

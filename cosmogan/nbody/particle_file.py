@@ -1,0 +1,97 @@
+"""What a snapshot file of any format is to its readers: a header, and particles sorted by type."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+N_TYPES = 6
+
+
+@dataclass(frozen=True)
+class Header:
+    """What one file's header says."""
+
+    n_part: tuple[int, ...]  # particles of each type in this file
+    mass_table: tuple[float, ...]  # [1e10 Msun/h]; 0 where the MASS block has them
+    redshift: float
+    box_size: float  # in the file's length unit
+    omega_m: float
+    omega_lambda: float
+    h: float
+    n_total: tuple[int, ...]  # particles of each type in all files; old writers leave zeros
+    n_files: int
+
+    def check(self, path: Path) -> None:
+        """Raise ValueError when no box can have these numbers."""
+        if not 0 < self.box_size < math.inf:
+            raise ValueError(f"{path}: the header's BoxSize is {self.box_size:g}; expected a positive length")
+        if not math.isfinite(self.redshift):
+            raise ValueError(f"{path}: the header's redshift is {self.redshift:g}; expected a number")
+
+
+def types(particle_type: int | str) -> range:
+    """Return the particle types that ``particle_type`` (0 to 5, or ``all``) stands for."""
+    return range(N_TYPES) if particle_type == "all" else range(int(particle_type), int(particle_type) + 1)
+
+
+@dataclass(frozen=True)
+class ParticleFile(ABC):
+    """One checked file of a snapshot, of any format. It is opened only while its rows are read."""
+
+    path: Path
+    header: Header
+    position_dtype: np.dtype  # in memory: native byte order
+
+    def types(self, particle_type: int | str) -> range:
+        """Return the particle types that ``particle_type`` (0 to 5, or ``all``) stands for."""
+        return types(particle_type)
+
+    def n_rows(self, particle_type: int | str) -> int:
+        """Return the number of chosen particles in this file."""
+        return sum(self.header.n_part[kind] for kind in types(particle_type))
+
+    @abstractmethod
+    def read_positions(self, out: np.ndarray, particle_type: int | str, start: int) -> None:
+        """Fill ``out`` with the positions of chosen particles, in the file's unit.
+
+        Parameters
+        ----------
+        out : (n, 3) of `position_dtype`, C-contiguous; overwritten
+        start : first row, among the chosen particles of this file
+
+        Raises
+        ------
+        ValueError
+            when the file ends before these rows.
+        """
+
+    def read_masses(self, out: np.ndarray, particle_type: int | str, start: int) -> None:
+        """Fill ``out``, (n,) float32, with the masses of chosen particles from ``start`` on [1e10 Msun/h]."""
+        for kind, row, part in self.pieces(particle_type, start, len(out)):
+            if self.header.mass_table[kind] != 0:
+                out[part] = self.header.mass_table[kind]
+            else:
+                self._read_mass_rows(out[part], kind, row)
+
+    @abstractmethod
+    def _read_mass_rows(self, out: np.ndarray, kind: int, row: int) -> None:
+        """Fill ``out``, (n,) float32, with the masses in the file of one type from its particle ``row`` on."""
+
+    @abstractmethod
+    def where(self, row: int, particle_type: int | str) -> str:
+        """Say where a chosen particle lies, for an error message."""
+
+    def pieces(self, particle_type: int | str, start: int, n: int) -> Iterator[tuple[int, int, slice]]:
+        """Split ``n`` chosen rows by type: (type, first row among that type, which of the ``n`` rows)."""
+        assert start + n <= self.n_rows(particle_type)
+        first = 0
+        for kind in types(particle_type):
+            count = self.header.n_part[kind]
+            low, high = max(start, first), min(start + n, first + count)
+            if low < high:
+                yield kind, low - first, slice(low - start, high - start)
+            first += count

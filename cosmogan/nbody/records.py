@@ -1,0 +1,104 @@
+"""The Fortran records of a GADGET-2 file of format 1 or 2: found and checked, one after another.
+
+A record is a 32-bit byte count, the data, and the count again. Format 2 puts a record of 8 bytes before each: a label
+of four characters, and the block's length.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+MARKER_WRAP = 1 << 32  # markers are 32-bit: a longer block states its length modulo this
+LABEL_BYTES = 8
+
+
+class Records:
+    """Walks one file's records and checks that each is whole and as long as it should be.
+
+    Parameters
+    ----------
+    file, path : the open file, and its name for error messages
+    order : ``<`` or ``>``, the byte order
+    labelled : whether this is format 2
+    """
+
+    def __init__(self, file: BinaryIO, path: Path, order: str, labelled: bool) -> None:
+        self.file, self.path, self.order, self.labelled = file, path, order, labelled
+        self.size = path.stat().st_size
+        self.place = 0
+
+    def find(self, name: str, lengths: tuple[int, ...]) -> tuple[int, int]:
+        """Return (offset, length) of a block, and stand behind it.
+
+        Parameters
+        ----------
+        name : of the next block in format 1; in format 2 blocks with other labels are passed over until it comes
+        lengths : those that the block may have [bytes]
+        """
+        if self.labelled:
+            self._pass_over_others(name)
+        elif self.place == self.size:
+            raise ValueError(f"{self.path}: expected a {name} block, found the end of the file; is the file complete?")
+        marker = self._marker(self.place, name)
+        fitting = [length for length in lengths if length % MARKER_WRAP == marker]
+        if not fitting:
+            expected = " or ".join(str(length) for length in lengths)
+            raise ValueError(
+                f"{self.path}: the header disagrees with the {name} block: expected {expected} bytes, found {marker}; "
+                "is it a GADGET-2 snapshot?"
+            )
+        # Both widths fit a marker of 0, at 2³⁰ rows: the longer block's end is no accident, the shorter one's may be.
+        return self._take(name, sorted(fitting, reverse=True), marker)
+
+    def _take(self, name: str, lengths: Sequence[int], marker: int) -> tuple[int, int]:
+        """Pass over the block at hand: its length is the first of ``lengths`` that has ``marker`` behind it."""
+        offset = self.place + 4
+        for length in lengths:
+            if offset + length + 4 <= self.size and self._marker(offset + length, name) == marker:
+                self.place = offset + length + 4
+                return offset, length
+        end = offset + min(lengths) + 4
+        if end > self.size:
+            raise ValueError(
+                f"{self.path}: truncated in the {name} block: expected at least {end} bytes, found {self.size}; "
+                "copy it again"
+            )
+        after = self._marker(end - 4, name)
+        raise ValueError(
+            f"{self.path}: damaged: the {name} block's two record markers differ: expected {marker} bytes, "
+            f"found {after}; copy it again"
+        )
+
+    def _pass_over_others(self, name: str) -> None:
+        passed: list[str] = []
+        while (label := self._label(name, passed)) != name:
+            passed.append(label)
+            marker = self._marker(self.place, label)
+            # Their lengths are not known from the counts: a wrapped marker stands for any of these.
+            self._take(label, range(marker, max(self.size, marker + 1), MARKER_WRAP), marker)
+
+    def _label(self, name: str, passed: list[str]) -> str:
+        """Read the label before the next block."""
+        if self.place == self.size:
+            found = f"only {', '.join(passed)}" if passed else "the end of the file"
+            raise ValueError(f"{self.path}: expected a {name} block, found {found}; is the file complete?")
+        length = self._marker(self.place, name)
+        if length != LABEL_BYTES:
+            raise ValueError(
+                f"{self.path}: damaged before the {name} block: expected a label of {LABEL_BYTES} bytes, "
+                f"found a record of {length}; copy it again"
+            )
+        self.file.seek(self.place + 4)
+        label = self.file.read(4).decode("ascii", "replace").strip(" \0")
+        self.place += LABEL_BYTES + 8
+        return label
+
+    def _marker(self, offset: int, name: str) -> int:
+        self.file.seek(offset)
+        raw = self.file.read(4)
+        if len(raw) < 4:
+            raise ValueError(
+                f"{self.path}: truncated before the {name} block: expected at least {offset + 4} bytes, "
+                f"found {self.size}; copy it again"
+            )
+        return int.from_bytes(raw, "little" if self.order == "<" else "big")

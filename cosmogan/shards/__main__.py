@@ -1,0 +1,56 @@
+"""The command ``python -m cosmogan.shards``: verify folders of shards, or show what is in one."""
+
+import argparse
+from pathlib import Path
+
+from hpc import mpi
+
+TEXT = "Look at folders of sharded subvolumes, simulated or generated; nothing in them is changed."
+VERIFY = """\
+Compare every shard with the manifest: it is there, opens, and has the rows, types, chunks, attributes and SHA-256 that
+stand there. A matching checksum means that every number is the one that was written, so values are not looked at.
+One line for each damaged shard says what to do. Exit status 1 when anything is damaged or missing, else 0."""
+SHOW = """\
+Print what a folder holds: geometry, redshifts, simulations, sources, and mean, scatter and extrema of its densities,
+from one pass over them that needs little memory."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the command line's parser."""
+    plain = {"formatter_class": argparse.RawDescriptionHelpFormatter}
+    made = argparse.ArgumentParser(prog="python -m cosmogan.shards", description=TEXT, **plain)
+    commands = made.add_subparsers(dest="command", required=True, metavar="verify|show")
+    example = "example:\n  python -m cosmogan.shards verify runs/demo/shards runs/demo/samples"
+    verify = commands.add_parser("verify", help="is it whole?", description=VERIFY, epilog=example, **plain)
+    verify.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of shards, with its manifest.json")
+    example = "example:\n  python -m cosmogan.shards show runs/demo/shards --figure shards.png"
+    show = commands.add_parser("show", help="what is in it?", description=SHOW, epilog=example, **plain)
+    show.add_argument("folder", type=Path, metavar="FOLDER", help="of shards, with its manifest.json")
+    show.add_argument("--figure", type=_figure, metavar="FILE", help="draw slabs and the voxel PDF: .png or .pdf")
+    return made
+
+
+def _figure(text: str) -> Path:
+    path = Path(text)
+    if path.suffix not in (".png", ".pdf"):
+        raise argparse.ArgumentTypeError(f"expected a name that ends in .png or .pdf, found {text}")
+    return path
+
+
+def main() -> None:
+    """Run the command line."""
+    arguments = parser().parse_args()
+    with mpi.abort_on_error(mpi.SerialComm()):
+        if arguments.command == "show":
+            from cosmogan.shards.show import show
+
+            show(arguments.folder, arguments.figure)
+        else:
+            from cosmogan.shards.verify import verify
+
+            whole = [verify(folder) for folder in arguments.folders]
+            raise SystemExit(0 if all(whole) else 1)
+
+
+if __name__ == "__main__":
+    main()

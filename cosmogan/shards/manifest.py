@@ -1,0 +1,118 @@
+"""The manifest: what a folder holds, known without opening a shard."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cosmogan.shards.schema import FORMAT, Geometry, distinct_redshifts, in_words, same_redshift
+from hpc.rundir import checksum, provenance, read_json, write_json
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard's line, as far as it is needed to read it."""
+
+    path: Path
+    rows: int
+    redshift: float
+    simulation: int | None  # None: only the file says, or it is generated
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A folder's manifest, or the part of it at one redshift."""
+
+    path: Path
+    tree: dict[str, Any]  # all that the file says
+    checksum: str
+    geometry: Geometry
+    kind: str
+    source: dict[str, Any]
+    shards: tuple[Shard, ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """Read a folder's manifest.
+
+        Raises
+        ------
+        ValueError
+            when it is missing, damaged or something else.
+        """
+        path = folder / "manifest.json"
+        tree = _read_tree(path)
+        try:
+            plain, kind, source = tree["geometry"], tree["kind"], tree["source"]
+            shards = tuple(_shard(folder, line, plain["redshift"]) for line in tree["shards"])
+            geometry = Geometry(**plain)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path}: damaged: {error}; run the stage that writes it again") from None
+        if plain["redshift"] is None:
+            geometry = dataclasses.replace(geometry, redshift=float("nan"))
+        return cls(path, tree, checksum(path), geometry, kind, source, shards)
+
+    @property
+    def redshifts(self) -> tuple[float, ...]:
+        """Rising, without those that differ by less than a time step."""
+        return distinct_redshifts(shard.redshift for shard in self.shards)
+
+    def select(self, redshift: float | None) -> "Manifest":
+        """Return the part at one redshift; all of it when none is given.
+
+        Raises
+        ------
+        ValueError
+            when there is none: names those there are.
+        """
+        if redshift is None:
+            return self
+        kept = tuple(shard for shard in self.shards if same_redshift(shard.redshift, redshift))
+        if not kept:
+            there = in_words(self.redshifts)
+            raise ValueError(f"{self.path.parent}: no subvolumes of redshift {redshift:g}; there are {there}")
+        geometry = self.geometry
+        if len(self.redshifts) > 1:
+            geometry = dataclasses.replace(geometry, redshift=min(shard.redshift for shard in kept))
+        return dataclasses.replace(self, shards=kept, geometry=geometry)
+
+
+def write_manifest(
+    folder: Path, geometry: Geometry, kind: str, shards: list[dict[str, Any]], source: dict[str, Any]
+) -> None:
+    """Write ``manifest.json``; a folder that has one is complete.
+
+    Its ``geometry`` has the shards' redshift, or null when they have several.
+    """
+    plain = dataclasses.asdict(geometry)
+    redshifts = distinct_redshifts(shard["redshift"] for shard in shards if "redshift" in shard)
+    if len(redshifts) > 1:
+        plain["redshift"] = None
+    tree = {"format": FORMAT, "kind": kind, "geometry": plain, "source": source}
+    write_json(folder / "manifest.json", {**tree, "shards": shards, "versions": provenance()})
+
+
+def is_complete(folder: Path) -> bool:
+    """Say whether a folder has its manifest and every shard that it lists."""
+    manifest = folder / "manifest.json"
+    return manifest.exists() and all((folder / shard["file"]).exists() for shard in read_json(manifest)["shards"])
+
+
+def _read_tree(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise ValueError(
+            f"{path}: not found; run the stage that writes these subvolumes (preprocess or sample) to its end"
+        )
+    tree = read_json(path)
+    if not isinstance(tree, dict) or tree.get("format") != FORMAT:
+        found = tree.get("format") if isinstance(tree, dict) else tree
+        raise ValueError(f"{path}: expected format {FORMAT}, found {found!r}")
+    return tree
+
+
+def _shard(folder: Path, line: dict[str, Any], redshift: float | None) -> Shard:
+    """Return a line of the manifest; older ones say no redshift, and all have the folder's."""
+    own = line.get("redshift", redshift)
+    if own is None:
+        raise KeyError(f"redshift of {line['file']}")
+    return Shard(folder / line["file"], int(line["rows"]), float(own), line.get("simulation"))

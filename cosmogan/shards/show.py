@@ -1,0 +1,92 @@
+"""A folder of shards in a few lines: what is in it, where it comes from, and what its densities are."""
+
+import json
+import shutil
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from cosmogan.shards.folder import Folder
+from cosmogan.shards.schema import in_bytes
+from cosmogan.shards.tally import Tally, tally
+from hpc.log import say
+from hpc.rundir import whole_file
+
+WINDOWS = {1: "NGP", 2: "CIC", 3: "TSC", 4: "PCS"}
+MAX_SOURCES = 4  # are named
+COLUMNS = ("redshift", "simulations", "subvolumes", "mean", "scatter", "least", "densest", "empty")
+
+
+def show(path: Path, figure: Path | None = None) -> None:
+    """Print a summary of a folder, and draw it when a figure's name is given."""
+    with Folder(path) as folder:
+        say("\n".join(_about(folder)))
+        found = tally(folder)
+        say("\n" + "\n".join(table(folder, found)))
+        if figure is not None:
+            from cosmogan.shards import figure as drawing  # imports matplotlib
+
+            with whole_file(figure) as temporary:
+                drawing.save(drawing.draw(folder, found), temporary, figure.suffix)
+            say(f"\nfigure: {figure}")
+
+
+def _about(folder: Folder) -> Iterator[str]:
+    """Yield what is known without reading densities."""
+    geometry, m = folder.geometry, folder.geometry.subvolume
+    width = shutil.get_terminal_size().columns
+    size = sum(shard.path.stat().st_size for shard in folder.shards if shard.path.exists())
+    yield f"{folder.path}: {folder.kind} subvolumes ({folder.manifest['format']})"
+    facts = [
+        ("shards", f"{len(folder.shards)} files, {in_bytes(size)}"),
+        ("subvolumes", f"{len(folder)} of {m}³ cells, {geometry.subvolume_size:.4g} Mpc/h a side"),
+        ("box", f"{geometry.box_size:.6g} Mpc/h, {geometry.n_mesh}³ cells of {geometry.cell_size:.4g} Mpc/h"),
+        ("mass of a mean cell", f"{geometry.mean_cell_mass:.4g} × 10¹⁰ M☉/h"),
+        ("mass assignment", WINDOWS.get(geometry.window, f"order {geometry.window}")),
+        *(("from" if i == 0 else "", line) for i, line in enumerate(_sources(folder))),
+        ("written by", _versions(folder.manifest.get("versions", {}))),
+    ]
+    for name, fact in facts:
+        yield textwrap.fill(f"  {name:<19}  {fact}", width, subsequent_indent=" " * 23, break_on_hyphens=False)
+
+
+def _sources(folder: Folder) -> list[str]:
+    """Return lines on what the densities come from."""
+    if folder.kind == "generated":
+        seeds, index = np.unique(folder.column("seed")), folder.column("index")
+        numbers = f"seed {', '.join(map(str, seeds[:5]))}, index {index.min()} to {index.max()}" if len(index) else ""
+        return [*(f"{name} {value}" for name, value in folder.source.items()), numbers]
+    lines = folder.manifest["shards"]
+    snapshots = list(dict.fromkeys(line["snapshot"] for line in lines if "snapshot" in line))
+    if not snapshots:  # an older manifest
+        snapshots = [entry["files"][0] for entry in folder.source.get("snapshots", ()) if entry.get("files")]
+    more = [f"and {len(snapshots) - MAX_SOURCES + 1} more"] if len(snapshots) > MAX_SOURCES else []
+    return [*snapshots[: MAX_SOURCES - len(more)], *more] or [json.dumps(folder.source)] * bool(folder.source)
+
+
+def _versions(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def table(folder: Folder, found: dict[float, Tally]) -> Iterator[str]:
+    """Yield a line for each redshift; densities are in units of the mean density of the universe."""
+    rows = [COLUMNS]
+    for redshift, one in found.items():
+        numbers = (one.mean, one.scatter, one.least, one.densest)
+        counted = (f"{redshift:g}", _simulations(folder, redshift), str(one.n))
+        rows.append((*counted, *(f"{number:.4g}" for number in numbers), f"{one.n_empty / max(one.n_voxels, 1):.2%}"))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
+    for row in rows:
+        yield "  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+    yield "  in units of the mean density; scatter: of subvolumes' means; empty: no mass"
+    for redshift, one in found.items():
+        if one.n_bad:
+            yield f"  redshift {redshift:g}: {one.n_bad} cells are negative or not finite"
+
+
+def _simulations(folder: Folder, redshift: float) -> str:
+    if folder.kind != "simulated":
+        return "-"
+    return str(len(np.unique(folder.simulations[folder.redshifts == redshift])))

@@ -1,0 +1,221 @@
+"""The snapshots of an experiment: which they are, and whether they belong together."""
+
+import glob
+import itertools
+import os
+import re
+import string
+from dataclasses import dataclass
+from pathlib import Path
+
+from cosmogan.config import Experiment
+from cosmogan.nbody import gadget
+from cosmogan.nbody.snapshot import Snapshot, one_of_each, open_snapshot
+
+UNITS = {"kpc/h": 1e-3, "Mpc/h": 1.0}  # [Mpc/h]
+
+_UNIT_TOLERANCE = 2.0  # a wrong unit is off by a factor 1e9; a box with only its dark matter chosen by less than this
+_SAME = 1e-3  # between box sizes (relative), Omega0 and redshifts that are meant to be equal
+_SAME_REDSHIFT = 1e-4  # between outputs of one run
+_EXAMPLE = "sims/box-{simulation:03d}/snapshot_{snapshot:03d}"
+# What may follow a snapshot's name in the name of one of its files.
+_ENDING = r"(?:\.\d+)?(?:\.hdf5|\.h5)?"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One snapshot and its place in the experiment."""
+
+    simulation: int
+    number: int | None  # {snapshot} in the pattern; None without
+    snapshot: Snapshot
+
+    @property
+    def path(self) -> Path:
+        """The first file, which error messages name."""
+        return self.snapshot.files[0].path
+
+
+def find(experiment: Experiment) -> tuple[Source, ...]:
+    """Find, open and check every snapshot of an experiment: headers and block lengths only.
+
+    Returns
+    -------
+    sources : sorted by simulation, then by number
+
+    Raises
+    ------
+    ValueError
+        one line that names the file or the setting, what was found and what was expected.
+    """
+    settings = experiment.preprocess
+    sources = _open(experiment.snapshots, settings.particle_type)
+    for source in sources:
+        _check_particles(source.snapshot)
+    _check_units(sources, settings.length_unit)
+    for source in sources[1:]:
+        _check_agreement(source, sources[0])
+    for _, of_one in itertools.groupby(sources, key=lambda source: source.simulation):
+        _check_redshifts(tuple(of_one))
+    _check_held_out(experiment.held_out, sorted({source.simulation for source in sources}))
+    return sources
+
+
+def _open(entries: tuple[str, ...], particle_type: int | str) -> tuple[Source, ...]:
+    patterns = [entry for entry in entries if _is_pattern(entry)]
+    if patterns:
+        if len(entries) > 1:
+            raise ValueError(
+                f"preprocess.snapshots: the pattern {patterns[0]} stands for all; expected no other entry, "
+                f"found {len(entries) - 1} more"
+            )
+        found = _match(patterns[0]).items()
+        return tuple(Source(*numbers, open_snapshot(path, particle_type)) for numbers, path in found)
+    opened: dict[Path, Snapshot] = {}
+    for path in _paths(entries, particle_type):
+        snapshot = open_snapshot(path, particle_type)
+        opened.setdefault(snapshot.files[0].path, snapshot)  # one that two entries stand for is taken once
+    return tuple(Source(i, None, snapshot) for i, snapshot in enumerate(opened.values()))
+
+
+def _paths(entries: tuple[str, ...], particle_type: int | str) -> list[Path]:
+    """Return the snapshots that paths, stems, folders and globs stand for, in the order given."""
+    found: list[Path] = []
+    for entry in entries:
+        matches = sorted(glob.glob(entry)) if glob.has_magic(entry) and not os.path.exists(entry) else [entry]
+        if not matches:
+            raise ValueError(f"preprocess.snapshots: nothing matches {entry}")
+        found += one_of_each(map(Path, matches), particle_type)
+    return found
+
+
+def _is_pattern(entry: str) -> bool:
+    return "{" in entry and not os.path.exists(entry)
+
+
+def _match(pattern: str) -> dict[tuple[int, int | None], Path]:
+    """Return the snapshots on disk that a pattern would name: {(simulation, number): path}, sorted."""
+    pattern = str(Path(pattern))  # as glob spells it
+    parts = _parse(pattern)
+    names = [name for _, name, _ in parts if name is not None]
+    literals = "".join(glob.escape(text) + ("*" if name else "") for text, name, _ in parts)
+    # A field is at least as wide as its format makes 0, so that adjacent ones are told apart.
+    expression = "".join(
+        re.escape(text) + (rf"(\d{{{len(format(0, spec))},}})" if name else "") for text, name, spec in parts
+    )
+    found: dict[tuple[int, int | None], Path] = {}
+    for path in itertools.chain(glob.iglob(literals), glob.iglob(literals + ".*")):
+        match = re.fullmatch(f"({expression}){_ENDING}", path)
+        if match:
+            numbers = dict(zip(names, map(int, match.groups()[1:]), strict=True))
+            if pattern.format(**numbers) == match[1]:
+                found[numbers["simulation"], numbers.get("snapshot")] = Path(match[1])
+    if not found:
+        example = pattern.format(simulation=0, snapshot=0)
+        raise ValueError(f"preprocess.snapshots: nothing matches {pattern}; expected files such as {example}")
+    return dict(sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or 0)))
+
+
+def _parse(pattern: str) -> list[tuple[str, str | None, str]]:
+    """Split a pattern into (text, field after it, the field's format)."""
+    try:
+        parts = [(text, name, spec or "") for text, name, spec, _ in string.Formatter().parse(pattern)]
+        pattern.format(simulation=0, snapshot=0)
+    except (LookupError, ValueError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"preprocess.snapshots: {pattern}: not a pattern of {{simulation}} and {{snapshot}} ({error}); "
+            f"expected one such as {_EXAMPLE}"
+        ) from None
+    fields = [name for _, name, _ in parts if name is not None]
+    if "simulation" not in fields:
+        raise ValueError(f"preprocess.snapshots: {pattern}: expected a field {{simulation}}, as in {_EXAMPLE}")
+    return parts
+
+
+def _check_particles(snapshot: Snapshot) -> None:
+    if snapshot.n_particles == 0:
+        raise ValueError(
+            f"{snapshot.files[0].path}: no particles of preprocess.particle_type={snapshot.particle_type}; "
+            f"it has {list(snapshot.counts)} of types 0 to 5"
+        )
+
+
+def fits(snapshot: Snapshot, mass: float, length_unit: str) -> bool:
+    """Say whether a snapshot's mean density is near what its Omega0 says, if its lengths are in this unit.
+
+    Parameters
+    ----------
+    mass : of all chosen particles [1e10 Msun/h]
+    """
+    density = mass / (snapshot.box_size * UNITS[length_unit]) ** 3
+    return 1 / _UNIT_TOLERANCE < density / (gadget.CRITICAL_DENSITY * snapshot.header.omega_m) < _UNIT_TOLERANCE
+
+
+def check_unit(snapshot: Snapshot, mass: float | None, length_unit: str) -> None:
+    """Raise when the mean density shows that lengths are not in ``length_unit``.
+
+    Parameters
+    ----------
+    mass : of all chosen particles [1e10 Msun/h]; None where it is not known: then nothing is checked
+    """
+    omega_m = snapshot.header.omega_m
+    if mass is None or not omega_m > 0 or snapshot.particle_type not in ("all", 1):
+        return
+    if fits(snapshot, mass, length_unit):
+        return
+    density = mass / (snapshot.box_size * UNITS[length_unit]) ** 3
+    other = next((f"; it fits {unit}" for unit in UNITS if fits(snapshot, mass, unit)), "")
+    raise ValueError(
+        f"{snapshot.files[0].path}: in a box of {snapshot.box_size:g} {length_unit} the mean density is {density:.4g}, "
+        f"expected {gadget.CRITICAL_DENSITY * omega_m:.4g} [1e10 Msun/h / (Mpc/h)³] by Omega0 = {omega_m:g}{other}: "
+        f"is preprocess.length_unit={length_unit} right?"
+    )
+
+
+def _check_units(sources: tuple[Source, ...], length_unit: str) -> None:
+    """Raise when the mean density of a snapshot shows another length unit than set."""
+    for source in sources:
+        try:
+            check_unit(source.snapshot, source.snapshot.table_mass, length_unit)
+        except ValueError as error:
+            others = f" {sources[0].path} agrees with it; expected one unit for all" if source is not sources[0] else ""
+            raise ValueError(f"{error}{others}") from None
+
+
+def _check_agreement(source: Source, first: Source) -> None:
+    """Raise when a snapshot has another box, cosmology, or (where a simulation is one snapshot) time than the first."""
+    header, reference = source.snapshot.header, first.snapshot.header
+    compared = [
+        ("BoxSize", header.box_size, reference.box_size, "an experiment takes snapshots of one kind"),
+        ("Omega0", header.omega_m, reference.omega_m, "an experiment takes snapshots of one kind"),
+    ]
+    if source.number is None:
+        advice = f"give snapshots of several redshifts as one pattern, such as {_EXAMPLE}"
+        compared.append(("redshift", header.redshift, reference.redshift, advice))
+    for name, found, expected, advice in compared:
+        if abs(found - expected) > _SAME * max(abs(expected), 1):
+            raise ValueError(f"{source.path}: {name} is {found:g}, but {first.path} has {expected:g}; {advice}")
+
+
+def _check_redshifts(sources: tuple[Source, ...]) -> None:
+    """Raise when two snapshots of one simulation are of the same time."""
+    ordered = sorted(sources, key=lambda source: source.snapshot.redshift)
+    for pair in itertools.pairwise(ordered):
+        if pair[1].snapshot.redshift - pair[0].snapshot.redshift <= _SAME_REDSHIFT:
+            first, again = sorted(pair, key=lambda source: source.number or 0)
+            redshift = round(again.snapshot.redshift, 4)
+            raise ValueError(
+                f"{again.path}: redshift is {redshift:g}, as in {first.path} of the same simulation; "
+                "expected one snapshot a redshift (GADGET-2 may write its last one twice): "
+                "name only one of the two, or move one away"
+            )
+
+
+def _check_held_out(held_out: tuple[int, ...], simulations: list[int]) -> None:
+    for number in held_out:
+        if number not in simulations:
+            first, last = simulations[0], simulations[-1]
+            listed = ", ".join(map(str, simulations[:20])) + (", …" if len(simulations) > 20 else "")
+            whole = len(simulations) == last - first + 1
+            expected = f"from {first} to {last}" if whole else f"among {listed}"
+            raise ValueError(f"held_out: expected simulations {expected}, found {number}")

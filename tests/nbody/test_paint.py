@@ -1,0 +1,123 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from cosmogan.nbody.paint import BLOCK, WINDOWS, BadPosition, paint
+
+N_MESH, BOX = 12, 24.0
+ORDERS = sorted(WINDOWS.values())
+
+
+def spline(order, distance):
+    """The windows as functions of the distance to a node in cells (Hockney & Eastwood 1988, PCS: Sefusatti 2016)."""
+    s = abs(distance)
+    if order == 1:
+        return 1.0 if -0.5 <= distance < 0.5 else 0.0
+    if order == 2:
+        return max(1 - s, 0.0)
+    if order == 3:
+        return 0.75 - s**2 if s < 0.5 else max(1.5 - s, 0) ** 2 / 2
+    return (4 - 6 * s**2 + 3 * s**3) / 6 if s < 1 else max(2 - s, 0) ** 3 / 6
+
+
+def brute_force(positions, weights=None, order=2):
+    """Mass assignment in float64, node by node."""
+    mesh = np.zeros((N_MESH,) * 3)
+    for p, x in enumerate(np.asarray(positions, np.float64)):
+        u = x * (N_MESH / BOX)
+        near = [range(int(np.floor(v)) - 2, int(np.floor(v)) + 4) for v in u]
+        for node in itertools.product(*near):
+            share = np.prod([spline(order, v - i) for v, i in zip(u, node, strict=True)])  # distance particle - node
+            mesh[tuple(np.array(node) % N_MESH)] += share * (1 if weights is None else weights[p])
+    return mesh
+
+
+def paint_whole(positions, weights=None, order=2, side=N_MESH):
+    """The mesh, painted as subvolumes of ``side`` cells and put together."""
+    n = N_MESH // side
+    density = np.zeros((n**3, side, side, side), np.float32)
+    paint(positions, (N_MESH / BOX, N_MESH, side), np.arange(n**3, dtype=np.int32), density, weights, order)
+    return density.reshape(n, n, n, side, side, side).transpose(0, 3, 1, 4, 2, 5).reshape((N_MESH,) * 3)
+
+
+@pytest.fixture
+def positions():
+    inside = np.random.default_rng(1).uniform(0, BOX, (BLOCK + 100, 3))
+    edges = [[0, 0, 0], [BOX, BOX, BOX], [-0.1, 3, BOX + 0.2], [BOX - 1e-6, 7.999999, 8.0], [23.5, 23.5, 23.5]]
+    far = [[-BOX, 2 * BOX, 0.3], [1.5 * BOX, -0.7 * BOX, 3]]
+    return np.concatenate([inside[:BLOCK], edges, far, inside[BLOCK:]])
+
+
+@pytest.fixture
+def weights(positions):
+    return np.random.default_rng(2).uniform(0.5, 2, len(positions)).astype(np.float32)
+
+
+def test_a_particle_on_a_node_puts_all_its_weight_there():
+    for order in (1, 2):
+        mesh = paint_whole(np.array([[2.0, 4.0, 22.0]]), order=order)
+        assert mesh[1, 2, 11] == 1 and mesh.sum() == 1
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_whole_mesh_equals_brute_force(positions, weights, order, dtype):
+    x = positions.astype(dtype)
+    np.testing.assert_allclose(paint_whole(x, None, order), brute_force(x, None, order), atol=1e-4, rtol=1e-5)
+    np.testing.assert_allclose(paint_whole(x, weights, order), brute_force(x, weights, order), atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("order", ORDERS)
+def test_subvolumes_of_any_size_together_equal_the_mesh(positions, weights, order, side):
+    mesh = paint_whole(positions, weights, order, side)
+    np.testing.assert_allclose(mesh, paint_whole(positions, weights, order), atol=1e-5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_mass_is_kept(positions, weights, order):
+    assert paint_whole(positions, weights, order).sum(dtype=np.float64) == pytest.approx(weights.sum(dtype=np.float64))
+
+
+def test_calls_and_blocks_do_not_change_a_bit(positions):
+    whole = paint_whole(positions, side=4)
+    density = np.zeros((27, 4, 4, 4), np.float32)
+    for part in np.array_split(positions, 7):
+        paint(part, (N_MESH / BOX, N_MESH, 4), np.arange(27, dtype=np.int32), density)
+    parts = density.reshape(3, 3, 3, 4, 4, 4).transpose(0, 3, 1, 4, 2, 5).reshape((N_MESH,) * 3)
+    np.testing.assert_array_equal(parts, whole)
+
+
+def test_unwanted_subvolumes_are_passed_over(positions):
+    slots = np.full(27, -1, np.int32)
+    slots[[5, 13]] = [1, 0]
+    density = np.zeros((2, 4, 4, 4), np.float32)
+    paint(positions, (N_MESH / BOX, N_MESH, 4), slots, density)
+    whole = paint_whole(positions, side=4)
+    np.testing.assert_array_equal(density[0], whole[4:8, 4:8, 4:8])
+    np.testing.assert_array_equal(density[1], whole[0:4, 4:8, 8:12])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3 * BOX, -2 * BOX, 1e30])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_position_that_cannot_be_is_found(positions, bad, dtype):
+    positions[BLOCK + 17, 1] = bad
+    with pytest.raises(BadPosition, match="expected numbers within one box length of 0 to 24") as caught:
+        paint_whole(positions.astype(dtype))
+    assert caught.value.row == BLOCK + 17
+
+
+@pytest.mark.parametrize("name", ["NGP", "CIC", "TSC", "PCS"])
+def test_real_particles_equal_pylians(data, name):
+    library = pytest.importorskip("MAS_library", reason="Pylians is not installed: make reference")
+    path = data / "g2_64_kpc_f1" / "snapshot_006"
+    x = np.fromfile(path, np.float32, 3 * 64**3, offset=268).reshape(-1, 3)
+    theirs, ours = np.zeros((64,) * 3, np.float32), np.zeros((64, 16, 16, 16), np.float32)
+    library.MA(x, theirs, 64_000.0, name, verbose=False)
+    paint(x, (64 / 64_000.0, 64, 16), np.arange(64, dtype=np.int32), ours, None, WINDOWS[name.lower()])
+    mesh = ours.reshape(4, 4, 4, 16, 16, 16).transpose(0, 3, 1, 4, 2, 5).reshape((64,) * 3)
+    if name == "NGP":  # a particle half-way between nodes may go to either
+        assert np.abs(mesh - theirs).sum() <= 4
+    else:
+        np.testing.assert_allclose(mesh, theirs, rtol=2e-5, atol=2e-4)
