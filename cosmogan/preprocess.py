@@ -170,7 +170,7 @@ def _check_memory(plan: Plan, n_ranks: int) -> None:
     if needed > settings.memory_per_rank * 1e6:
         more = "more ranks" if n_shards >= n_ranks else f"more than preprocess.shards = {n_shards}"
         raise ValueError(
-            f"preprocess.memory_per_rank: expected at least {needed / 1e6:.0f} MB, which {n_ranks} rank(s) need for "
+            f"preprocess.memory_per_rank: expected at least {needed / 1e6:.4g} MB, which {n_ranks} rank(s) need for "
             f"{settings.n_mesh}³ cells in {n_shards} shard(s), found {settings.memory_per_rank:g}; raise it, or use {more}"
         )
 
@@ -217,7 +217,8 @@ def _snapshot(
     first = 0
     for shard in mine[comm.rank]:
         rows = slice(first, first + len(plan.hands[shard]))
-        lines.append(_write(plan, source, shard, density[rows], mass, stages))
+        with stages("write", density[rows].nbytes):
+            lines.append(_write(plan, source, shard, density[rows], mass))
         first = rows.stop
     return lines
 
@@ -229,19 +230,16 @@ def _check_mass(density: np.ndarray, plan: Plan, source: Source, comm: mpi.Comm)
         raise RuntimeError(f"{source.path}: the painted mass is {mean:.8f} of the particles' mass")
 
 
-def _write(plan: Plan, source: Source, shard: int, density: np.ndarray, mass: float, stages: Stages) -> dict[str, Any]:
+def _write(plan: Plan, source: Source, shard: int, density: np.ndarray, mass: float) -> dict[str, Any]:
     """Write a shard, and return its line of the manifest."""
-    path, numbers = plan.path(source, shard), plan.hands[shard]
+    lines: list[dict[str, Any]] = []
+    path, numbers, geometry = plan.path(source, shard), plan.hands[shard], plan.geometry(source, mass)
     origin = {"files": [str(file.path) for file in source.snapshot.files], "mass": mass}
-    with (
-        stages("write", density.nbytes),
-        shards.create(path, len(numbers), plan.geometry(source, mass), "simulated", origin) as file,
-    ):
+    with shards.create(path, len(numbers), geometry, "simulated", origin, lines) as file:
         file["density"][:] = density
         file["corner"][:] = plan.layout.corners(numbers)
         file["simulation"][:] = source.simulation
-    with stages("checksum", density.nbytes):
-        return shards.describe(path)
+    return lines[0]
 
 
 def _finish(plan: Plan, receipt: Receipt, lines: list[dict[str, Any]], summary: list[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ rank stands in, so every command runs without MPI installed.
 
 import contextlib
 import os
+import signal
 import sys
 import time
 import traceback
@@ -183,14 +184,36 @@ def world() -> Comm:
     return MPIComm(MPI.COMM_WORLD)
 
 
+class Terminated(BaseException):
+    """The scheduler, or someone, asked this process to end (SIGTERM)."""
+
+
+_EXIT: dict[type[BaseException], int] = {KeyboardInterrupt: 130, Terminated: 143}  # as shells count signals
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that what is half written is cleared away; Python calls handlers at leisure."""
+
+    def end(number: int, frame: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @contextlib.contextmanager
 def abort_on_error(comm: Any, expected: tuple[type[BaseException], ...] = (ValueError, OSError)) -> Iterator[None]:
-    """End every rank when one fails: one line for an expected error, the traceback for any other.
+    """End every rank when one fails or is told to end: one line for an expected error, the traceback for any other.
 
     Ranks above 0 wait a moment before they speak: what all ranks find wrong (a misspelt setting) rank 0 says once.
     """
     try:
-        yield
+        with _terminable():
+            yield
     except SystemExit:
         raise
     except BaseException as error:
@@ -200,14 +223,14 @@ def abort_on_error(comm: Any, expected: tuple[type[BaseException], ...] = (Value
         if isinstance(comm, MPIComm):
             time.sleep(0.3)  # the launcher forwards what was said before it ends all
             comm.abort()
-        raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else 1) from None
+        raise SystemExit(_EXIT.get(type(error), 1)) from None
 
 
 def _say(error: BaseException, expected: tuple[type[BaseException], ...], comm: Any) -> None:
     rank = f" (rank {comm.rank} of {comm.size})" if comm.rank else ""
     if isinstance(error, (*expected, MPIError)) and _is_told(error):
         text = f"error{rank}: {describe(error)}"
-    elif isinstance(error, KeyboardInterrupt):
+    elif type(error) in _EXIT:
         text = "interrupted: run the same command again to go on"
     else:
         text = f"error{rank}:\n" + "".join(traceback.format_exception(error))

@@ -10,7 +10,8 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,11 @@ _PART = re.compile(r"[.].+[.]([0-9]{1,9})[.]part")  # what `whole_file` writes t
 
 
 @contextlib.contextmanager
-def whole_file(path: Path | str) -> Iterator[Path]:
+def whole_file(path: Path | str, meanwhile: Callable[[Path], None] = lambda written: None) -> Iterator[Path]:
     """Give a temporary name to write to, and rename it to ``path`` when all went well.
 
-    A file with the final name is therefore always whole; a failed one leaves nothing behind.
+    A file with the final name is therefore always whole; a failed one leaves nothing behind. ``meanwhile`` is called
+    with the temporary name while what was written goes to disk.
 
     Raises
     ------
@@ -37,8 +39,10 @@ def whole_file(path: Path | str) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
+        with open(temporary, "rb+") as file, ThreadPoolExecutor(1) as pool:
+            flushed = pool.submit(os.fsync, file.fileno())
+            meanwhile(temporary)
+            flushed.result()
         os.replace(temporary, path)
     except OSError as error:
         if error.errno not in NO_ROOM:

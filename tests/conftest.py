@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-DATA = Path(__file__).parent / "data"
+ROOT = Path(__file__).parent.parent
+DATA = ROOT / "tests" / "data"
 
 
 @pytest.fixture
@@ -17,14 +18,18 @@ def data() -> Path:
     return DATA
 
 
-def run(arguments, cwd=None, timeout=120, **environment):
-    """Run a command with the tests' Python first on PATH; return the finished process, with its text output."""
+def environment(**more):
+    """Return the environment of a user's command: the tests' Python first on PATH, one thread, this tree's packages."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent), "PATH": path}
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PATH": path, **more}
+
+
+def run(arguments, cwd=None, timeout=120, **more):
+    """Run a command to its end; return the finished process, with its text output."""
     return subprocess.run(
         [str(a) for a in arguments],
         cwd=cwd,
-        env={**variables, **environment},
+        env=environment(**more),
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -43,12 +48,18 @@ def python():
 
 
 @pytest.fixture
-def mpirun():
-    """Run ``mpirun -n ranks python -m module arguments``."""
+def launcher():
+    """The path of mpirun, the one beside the tests' Python first."""
     beside = Path(sys.executable).parent / "mpirun"
-    launcher = str(beside) if beside.exists() else shutil.which("mpirun")
-    if launcher is None:
+    found = str(beside) if beside.exists() else shutil.which("mpirun")
+    if found is None:
         pytest.skip("no mpirun on this machine")
+    return found
+
+
+@pytest.fixture
+def mpirun(launcher):
+    """Run ``mpirun -n ranks python -m module arguments``."""
 
     def call(ranks, module, *arguments, **options):
         return run([launcher, "-n", ranks, sys.executable, "-m", module, *arguments], **options)

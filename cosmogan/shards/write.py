@@ -16,7 +16,14 @@ from hpc.rundir import NO_ROOM, checksum, no_room, provenance, whole_file
 
 
 @contextlib.contextmanager
-def create(path: Path, n: int, geometry: Geometry, kind: str, source: dict[str, Any]) -> Iterator[h5py.File]:
+def create(
+    path: Path,
+    n: int,
+    geometry: Geometry,
+    kind: str,
+    source: dict[str, Any],
+    lines: list[dict[str, Any]] | None = None,
+) -> Iterator[h5py.File]:
     """Give an open shard of ``n`` rows to fill; it gets its final name when it is whole.
 
     Parameters
@@ -26,14 +33,20 @@ def create(path: Path, n: int, geometry: Geometry, kind: str, source: dict[str, 
     geometry : written as attributes, with the cell size
     kind : ``simulated`` or ``generated``; says which columns there are
     source : plain data on what the densities come from, kept as JSON
+    lines : gets the shard's line of the manifest; its checksum is computed while the shard goes to disk
 
     Raises
     ------
     OSError
         when the disk or a quota is full: names the shard, the reason, and what to do. No file is left behind.
     """
+
+    def note(written: Path) -> None:
+        if lines is not None:
+            lines.append(describe(written) | {"file": path.name})
+
     try:
-        with whole_file(path) as temporary, Sink(temporary) as sink:
+        with whole_file(path, note) as temporary, Sink(temporary) as sink:
             try:
                 with h5py.File(sink, "w", libver="v110") as file:
                     _lay_out(file, n, geometry, kind, source)
@@ -44,7 +57,6 @@ def create(path: Path, n: int, geometry: Geometry, kind: str, source: dict[str, 
         if error.errno not in NO_ROOM:
             raise
         raise no_room(error, path, f"while writing {n * geometry.subvolume**3 * 4 / 1e6:.3g} MB") from None
-
 
 def _lay_out(file: h5py.File, n: int, geometry: Geometry, kind: str, source: dict[str, Any]) -> None:
     """Make a new shard's datasets and attributes."""
