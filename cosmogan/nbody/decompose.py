@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from cosmogan.nbody.paint import BLOCK, BadPosition, f32, i32, locate, u64
+from cosmogan.nbody.paint import BLOCK, BadPosition, f32, i32, in_one_subvolume, locate, u64
 
 NOBODY = -1
 SEVERAL = -2  # marks a particle whose cloud lies in several subvolumes
@@ -96,6 +96,12 @@ def _address(positions, mesh, order, owner, destination, counts):
         bad = locate(positions, start, count, mesh, order, sub, first, fraction)
         if bad >= 0:
             return bad
+        if in_one_subvolume(count, mesh, order, sub, first):
+            rank = owner[(u64(sub[0]) * n_side + u64(sub[1])) * n_side + u64(sub[2])]
+            destination[start : start + count] = rank
+            if rank != NOBODY:
+                counts[rank, 0] += count
+            continue
         for p in range(count):
             rank = owner[(u64(sub[3 * p]) * n_side + u64(sub[3 * p + 1])) * n_side + u64(sub[3 * p + 2])]
             whole = (first[3 * p] <= last) & (first[3 * p + 1] <= last) & (first[3 * p + 2] <= last)
@@ -118,19 +124,16 @@ def _sort(positions, weights, mesh, order, owner, destination, next_row, sorted_
     sub, first, fraction = np.empty(3, i32), np.empty(3, i32), np.empty(3, f32)
     found, weighted = np.empty(order**3, i32), len(weights) > 0
     for p in range(len(positions)):
-        n, rank = 1, destination[p]
-        if rank == NOBODY:
-            continue
-        if rank == SEVERAL:
+        n = 1
+        found[0] = destination[p]
+        if found[0] == SEVERAL:
             locate(positions, p, 1, mesh, order, sub, first, fraction)
             n = _owners_of(0, mesh, order, owner, sub, first, found)
+        elif found[0] == NOBODY:
+            continue
         for i in range(n):
-            if rank == SEVERAL:
-                row = u64(next_row[found[i]])
-                next_row[found[i]] += 1
-            else:
-                row = u64(next_row[rank])
-                next_row[rank] += 1
+            row = u64(next_row[u64(found[i])])
+            next_row[u64(found[i])] += 1
             for axis in range(3):
                 sorted_positions[row, axis] = positions[p, axis]
             if weighted:

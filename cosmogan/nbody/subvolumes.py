@@ -12,7 +12,8 @@ from cosmogan.nbody.paint import BadPosition, paint
 from cosmogan.nbody.snapshot import Snapshot
 
 MOVED = 3  # rows sorted and received on a rank, for each row that it reads
-SMALLEST_ROUND = 4096  # rows a rank: with fewer, ranks would do little but wait for one another
+SMALLEST_ROUND = 1 << 12  # rows a rank: with fewer, ranks would do little but wait for one another
+LARGEST_ROUND = 1 << 22  # with more, a round gains nothing, and touching fresh memory takes time
 
 Particles = tuple[np.ndarray, np.ndarray | None]  # positions (n, 3); masses (n,) float32 where they differ
 
@@ -64,7 +65,7 @@ class Gridder:
         self.mass = ExactSum()
         share = -(-snapshot.n_particles // comm.size)
         room = int((memory - self.density.nbytes) / row_bytes(snapshot))
-        self.rows = -comm.max(-min(max(room, SMALLEST_ROUND), share))  # the same on all ranks
+        self.rows = -comm.max(-min(max(room, SMALLEST_ROUND), LARGEST_ROUND, share))  # the same on all ranks
         moved = MOVED * self.rows if comm.size > 1 else 0
         self._read, self._moved = self._particles(self.rows), self._particles(moved)
         self._destination = np.empty(self.rows, np.int32)
