@@ -168,10 +168,11 @@ def _check_memory(plan: Plan, n_ranks: int) -> None:
     own = -(-n_shards // n_ranks) * len(plan.hands[0]) * settings.subvolume**3 * 4
     needed = own + SMALLEST_ROUND * max(row_bytes(source.snapshot) for source in plan.sources)
     if needed > settings.memory_per_rank * 1e6:
-        more = "more ranks" if n_shards >= n_ranks else f"more than preprocess.shards = {n_shards}"
+        more = "more ranks" if n_shards >= n_ranks else f"more than {n_shards} preprocess.shards"
+        for_what = f"{settings.n_mesh}³ cells in {n_shards} shard(s)"
         raise ValueError(
             f"preprocess.memory_per_rank: expected at least {needed / 1e6:.4g} MB, which {n_ranks} rank(s) need for "
-            f"{settings.n_mesh}³ cells in {n_shards} shard(s), found {settings.memory_per_rank:g}; raise it, or use {more}"
+            f"{for_what}, found {settings.memory_per_rank:g}; raise it, or use {more}"
         )
 
 

@@ -9,6 +9,7 @@ import yaml
 
 from cosmogan import config, preprocess, shards, snapshots
 from cosmogan.nbody import gadget
+from cosmogan.nbody.paint import paint
 from hpc.mpi import SerialComm
 
 REAL = [  # folder, snapshot, unit, mesh
@@ -26,6 +27,7 @@ def write_config(folder: Path, snapshots, **settings) -> Path:
     """An experiment on given snapshots: 32³ cells in subvolumes of 8³, unless ``settings`` say otherwise."""
     tree = {"name": "test", "output": str(folder / "run")}
     tree["preprocess"] = {"snapshots": [str(s) for s in snapshots], "n_mesh": 32, "subvolume": 8} | settings
+    folder.mkdir(exist_ok=True)
     path = folder / "experiment.yaml"
     path.write_text(yaml.safe_dump(tree))
     return path
@@ -140,11 +142,18 @@ def real(data):
 BAD = {  # what is wrong: (settings, what the line must say)
     "missing": ({"snapshots": ["none"]}, "none: not found; expected a GADGET-2 snapshot"),
     "no match": ({"snapshots": ["none*"]}, "preprocess.snapshots: nothing matches none*"),
+    "no pattern": ({"snapshots": ["none-{simulation:03d}"]}, "nothing matches none-{simulation:03d}; expected files such"),
     "unit": ({"length_unit": "kpc/h"}, "is preprocess.length_unit=kpc/h right?"),
+    "two boxes": ({"snapshots": ["{data}/g2_32_mpc_f1/snapshot_006", "{data}/g2_64_kpc_f1/snapshot_006"]}, "expected one unit"),
     "divisor": ({"subvolume": 7}, "preprocess.subvolume: expected a divisor of n_mesh = 32, found 7"),
     "type": ({"particle_type": 4}, "no particles of preprocess.particle_type=4"),
     "shards": ({"shards": 65}, "preprocess.shards: expected 1 to 64, found 65"),
+    "window": ({"window": "cit"}, "preprocess.window: expected one of ngp, cic, tsc, pcs, found 'cit'"),
     "misspelt": ({"n_mehs": 3}, "preprocess.n_mehs: unknown setting; did you mean preprocess.n_mesh?"),
+    "memory": (
+        {"n_mesh": 128, "memory_per_rank": 5},
+        "preprocess.memory_per_rank: expected at least 8.602 MB, which 1 rank(s) need for 128³ cells in 1 shard(s), found 5",
+    ),
 }
 
 
@@ -152,7 +161,8 @@ BAD = {  # what is wrong: (settings, what the line must say)
 def test_bad_settings_end_in_one_line(data, tmp_path, python, defect):
     settings, message = BAD[defect]
     given = {"snapshots": [str(real(data))]} | settings
-    path = write_config(tmp_path, given.pop("snapshots"), **given)
+    entries = [entry.replace("{data}", str(data)) for entry in given.pop("snapshots")]
+    path = write_config(tmp_path, entries, **given)
     done = python("cosmogan.preprocess", path, cwd=tmp_path)
     assert done.returncode == 1 and message in done.stderr
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
@@ -197,6 +207,86 @@ def test_a_folder_of_another_experiment_is_refused(data, tmp_path):
     preprocess.preprocess(config.load(path), SerialComm())
     with pytest.raises(ValueError, match=r"begun here with other settings \(.*subvolume: 8 -> 16"):
         preprocess.preprocess(config.load(path, ["preprocess.subvolume=16"]), SerialComm())
+
+
+def test_a_folder_of_shards_with_no_record_is_refused(data, tmp_path):
+    path = write_config(tmp_path, [real(data)])
+    preprocess.preprocess(config.load(path), SerialComm())
+    folder = tmp_path / "run" / "shards"
+    (folder / "receipts" / "preprocess.json").unlink()
+    with pytest.raises(ValueError, match=r"shards: has manifest.json, and .* is not there to say what made it"):
+        preprocess.preprocess(config.load(path), SerialComm())
+
+
+def test_a_set_of_simulations_and_redshifts_by_a_pattern(data, tmp_path, mpirun):
+    for box in (3, 4):
+        (tmp_path / f"box-{box:03d}").mkdir()
+        for number in (0, 3, 6):
+            (tmp_path / f"box-{box:03d}" / f"snapshot_{number:03d}").symlink_to(
+                data / "g2_32_mpc_f1" / f"snapshot_{number:03d}"
+            )
+    path = write_config(tmp_path, [tmp_path / "box-{simulation:03d}" / "snapshot_{snapshot:03d}"], shards=2)
+    done = mpirun(2, "cosmogan.preprocess", path)
+    assert done.returncode == 0, done.stderr
+    with shards.open(tmp_path / "run" / "shards") as everything:
+        assert len(everything) == 6 * 64 and np.allclose(everything.redshift_values, [0, 1, 3], atol=1e-3)
+    one = tmp_path / "one"
+    preprocess.preprocess(config.load(write_config(tmp_path, [data / "g2_32_mpc_f1" / "snapshot_003"]),
+                                      [f"output={one}"]), SerialComm())  # fmt: skip
+    with shards.open(tmp_path / "run" / "shards", redshift=1) as some, shards.open(one / "shards") as alone:
+        assert sorted(set(some.simulations)) == [3, 4] and len(some) == 128
+        rows = np.flatnonzero(some.simulations == 4)
+        order = np.lexsort(some.corners[rows].T), np.lexsort(alone.corners.T)
+        np.testing.assert_array_equal(some[rows][order[0]], alone[:][order[1]])
+
+
+@pytest.mark.parametrize(("window", "order"), [("ngp", 1), ("tsc", 3), ("pcs", 4)])
+def test_the_window_is_what_the_setting_says(data, tmp_path, window, order):
+    path = write_config(tmp_path, [real(data)], window=window)
+    preprocess.preprocess(config.load(path), SerialComm())
+    assert shards.Folder(tmp_path / "run" / "shards").geometry.window == order
+    positions = np.fromfile(real(data), np.float32, 3 * 32**3, offset=268).reshape(-1, 3)
+    whole = np.zeros((1, 32, 32, 32), np.float32)
+    paint(positions, (1.0, 32, 32), np.zeros(1, np.int32), whole, None, order)
+    np.testing.assert_allclose(grid(tmp_path / "run" / "shards"), whole[0], rtol=1e-5, atol=1e-5)
+
+
+def test_the_profile_counts_bytes_and_messages(data, tmp_path, mpirun):
+    path = write_config(tmp_path, [data / "g2_64_kpc_f1" / "snapshot_006"], length_unit="kpc/h", n_mesh=64, subvolume=16)
+    done = mpirun(3, "cosmogan.preprocess", path, "--profile", "preprocess.memory_per_rank=1")
+    assert done.returncode == 0 and "imbalance" in done.stdout, done.stderr
+    receipt = json.loads((tmp_path / "run" / "shards" / "receipts" / "preprocess.json").read_text())
+    stages = {line["stage"]: line for line in receipt["results"]["stages"]}
+    n, share = 64**3, -(-(64**3) // 3)
+    own = 22 * 16**3 * 4
+    rounds = -(-share // int((1e6 - own) / 52))
+    assert stages["read"]["bytes"] == 12 * n and stages["write"]["bytes"] == 4 * n
+    assert n < stages["paint"]["bytes"] / 12 < n * (17 / 16) ** 3
+    assert 6 * (rounds - 1) <= stages["exchange"]["messages"] <= 6 * rounds  # a rank may have nothing for another
+    assert 0 < stages["exchange"]["bytes"] < stages["paint"]["bytes"]
+    assert all(line["imbalance"] >= 1 for line in stages.values())
+
+
+def test_memory_is_bounded_by_the_setting(data, tmp_path, mpirun):
+    """Peak memory grows by own subvolumes and one round, not by the snapshot."""
+    code = (
+        "import resource, runpy, atexit\n"
+        "atexit.register(lambda: print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))\n"
+        "runpy.run_module('cosmogan.preprocess', run_name='__main__')"
+    )
+    (tmp_path / "measured.py").write_text(code)
+    many = [tmp_path / f"s{i}" for i in range(2)]
+    for link in many:
+        link.symlink_to(data / "g2_64_kpc_f1" / "snapshot_006")
+    path = write_config(tmp_path, many, length_unit="kpc/h", n_mesh=256, subvolume=64, shards=64)
+    bare = write_config(tmp_path / "bare", [real(data)], n_mesh=4, subvolume=4)
+
+    def peak(config_file):
+        done = mpirun(2, "measured", config_file, "preprocess.memory_per_rank=40", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return max(int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("peak")) / 1e3
+
+    assert peak(path) - peak(bare) < 1.2 * 40
 
 
 def test_a_finished_folder_keeps_its_shards_on_another_number_of_ranks(data, tmp_path, mpirun):

@@ -66,7 +66,9 @@ def files(folder):
 @pytest.fixture
 def whole(experiment, tmp_path):
     """What an undisturbed run writes."""
-    preprocess.preprocess(config.load(experiment, [f"output={tmp_path / 'whole'}", "preprocess.memory_per_rank=64"]), SerialComm())
+    preprocess.preprocess(
+        config.load(experiment, [f"output={tmp_path / 'whole'}", "preprocess.memory_per_rank=64"]), SerialComm()
+    )
     return files(tmp_path / "whole" / "shards")
 
 

@@ -27,8 +27,8 @@ def row_bytes(snapshot: Snapshot) -> int:
 class Gridder:
     """Paints the subvolumes that this rank owns of one snapshot.
 
-    In each round the ranks read consecutive rows, in rank order, and send each particle to all owners of subvolumes that
-    its cloud touches; what arrives is painted in the order of the ranks that read it. So a cell gets its particles
+    In each round the ranks read consecutive rows, in rank order, and send each particle to all owners of subvolumes
+    that its cloud touches; what arrives is painted in the order of the ranks that read it. So a cell gets its particles
     in file order whatever the number of ranks, and its sum is the same, bit for bit.
 
     Parameters
@@ -102,7 +102,7 @@ class Gridder:
         return self.density, mass
 
     def _round(self, start: int, stop: int) -> bool:
-        """Read, exchange and paint rows ``start`` to ``stop``; False when that would not fit, and nothing was painted."""
+        """Read, exchange and paint rows; False when that would not fit, and nothing was painted."""
         comm, n = self.comm, stop - start
         low, high = start + comm.rank * n // comm.size, start + (comm.rank + 1) * n // comm.size
         read = _part(self._read, 0, high - low)

@@ -58,6 +58,7 @@ def create(
             raise
         raise no_room(error, path, f"while writing {n * geometry.subvolume**3 * 4 / 1e6:.3g} MB") from None
 
+
 def _lay_out(file: h5py.File, n: int, geometry: Geometry, kind: str, source: dict[str, Any]) -> None:
     """Make a new shard's datasets and attributes."""
     m = geometry.subvolume
