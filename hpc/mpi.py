@@ -193,7 +193,7 @@ _EXIT: dict[type[BaseException], int] = {KeyboardInterrupt: 130, Terminated: 143
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that what is half written is cleared away; Python calls handlers at leisure."""
+    """Turn SIGTERM into an exception, so that what is half written is cleared away."""
 
     def end(number: int, frame: object) -> None:
         raise Terminated
