@@ -132,14 +132,25 @@ class Train:
     generator_rate: float = 1e-4
     discriminator_rate: float = 5e-5
     betas: tuple[float, ...] = (0.5, 0.999)
-    gate: float = 0.2  # the discriminator rests while its mean score of fakes is not above this
+    loss: Literal["bce", "wasserstein"] = "bce"  # with wasserstein the discriminator is a critic, with no BatchNorm
+    gradient_penalty: float = 10.0  # weight of the critic's penalty
+    n_critic: int = 1  # batches, and discriminator steps, for each step of the generator
+    gate: float = 0.2  # the discriminator rests while its mean score of fakes is not above this; 0: never
     rate_end: float = 1.0  # rates are held for half the epochs, then fall linearly to this fraction
+    rate_decay: float = 1.0  # multiplies both rates after every decay_every steps of the generator
+    decay_every: int = 1000
     ema: int | None = None  # moving average of the generator's weights, e-folding in samples seen; null: none
     epoch_repeats: int = 1  # passes over the training set that make one epoch
     seed: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "float32", "tf32", "bf16", "float64"] = "auto"  # auto: tf32 where the GPU has it
+    cache: Literal["auto", "none", "host", "device"] = "auto"  # where the densities stay once they are read
     checkpoint_minutes: float = 10.0
     keep_checkpoints: int = 2
+    preview_minutes: float | None = 10.0  # between small figures of where the generator stands; null: none
+    on_collapse: Literal["stop", "restart"] = "stop"
+    max_restarts: int = 3
+    allow_changed: tuple[str, ...] = ()  # settings that may differ when training goes on, as train.generator_rate
 
     def __post_init__(self) -> None:
         _check(self.epochs >= 1, f"epochs: expected at least 1, found {self.epochs}")
@@ -152,9 +163,16 @@ class Train:
             len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas),
             f"betas: expected two numbers in [0, 1), found {self.betas}",
         )
-        for name in ("generator_rate", "discriminator_rate", "rate_end"):
+        for name in ("generator_rate", "discriminator_rate", "rate_end", "rate_decay"):
             _check(0 <= getattr(self, name) <= 1, f"{name}: expected a number in [0, 1], found {getattr(self, name)}")
+        _check(self.gradient_penalty >= 0, f"gradient_penalty: expected no negative one, found {self.gradient_penalty}")
+        for name in ("n_critic", "decay_every"):
+            _check(getattr(self, name) >= 1, f"{name}: expected at least 1, found {getattr(self, name)}")
         _check(0 <= self.gate <= 1, f"gate: expected a score in [0, 1], found {self.gate}")
+        _check(
+            self.loss == "bce" or self.gate == 0,
+            f"gate: expected 0 with loss: wasserstein, as a critic gives no score in [0, 1]; found {self.gate}",
+        )
         _check(
             self.ema is None or self.ema > 0, f"ema: expected a positive number of samples or null, found {self.ema}"
         )
@@ -164,6 +182,11 @@ class Train:
             f"checkpoint_minutes: expected a positive time, found {self.checkpoint_minutes}",
         )
         _check(self.keep_checkpoints >= 1, f"keep_checkpoints: expected at least 1, found {self.keep_checkpoints}")
+        _check(
+            self.preview_minutes is None or self.preview_minutes > 0,
+            f"preview_minutes: expected a positive time or null, found {self.preview_minutes}",
+        )
+        _check(self.max_restarts >= 0, f"max_restarts: expected no negative number, found {self.max_restarts}")
 
 
 @dataclass(frozen=True)
