@@ -10,7 +10,7 @@ import torch
 from cosmogan.config import Model
 
 # What the numbers are for; each has its own sequence under one seed.
-SAMPLE, DISCRIMINATOR, GENERATOR, SHUFFLE, SYMMETRY = range(5)
+SAMPLE, DISCRIMINATOR, GENERATOR, SHUFFLE, SYMMETRY, MIX = range(6)
 
 
 def bits(seed: int, stream: int, first: int, shape: tuple[int, int]) -> np.ndarray:
@@ -33,6 +33,11 @@ def bits(seed: int, stream: int, first: int, shape: tuple[int, int]) -> np.ndarr
     return source.random_raw(n * 4 * blocks).reshape(n, 4 * blocks)[:, :words]
 
 
+def uniform(seed: int, stream: int, first: int, shape: tuple[int, int]) -> np.ndarray:
+    """Return random numbers in (0, 1), (samples, numbers) float64; arguments as those of `bits`."""
+    return ((bits(seed, stream, first, shape) >> np.uint64(11)) + 0.5) * 2.0**-53
+
+
 def draw(model: Model, seed: int, stream: int, first: int, n: int) -> torch.Tensor:
     """Return the latents of consecutive samples from the model's prior.
 
@@ -49,9 +54,8 @@ def draw(model: Model, seed: int, stream: int, first: int, n: int) -> torch.Tens
     -------
     (n, latent_dimension) float32
     """
-    words = bits(seed, stream, first, (n, 2 * model.latent_dimension))
-    uniform = ((words >> np.uint64(11)) + 0.5) * 2.0**-53  # in (0, 1)
-    log_u, v = np.log(uniform[:, 0::2]), uniform[:, 1::2]
+    numbers = uniform(seed, stream, first, (n, 2 * model.latent_dimension))
+    log_u, v = np.log(numbers[:, 0::2]), numbers[:, 1::2]
     if model.prior == "gaussian":
         squared = -2 * log_u
     else:
