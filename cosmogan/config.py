@@ -4,6 +4,7 @@ Lengths are comoving Mpc/h, wavenumbers h/Mpc, masses 1e10 Msun/h.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -106,8 +107,10 @@ class Model:
     kappa: float = 45.0  # eq. (5)
     width: int = 32  # channels of the layer next to the density; doubled at each halving of the side
     latent_dimension: int = 100
-    prior: Literal["student_t", "gaussian"] = "student_t"
-    degrees_of_freedom: float = 10.0  # of the Student-t prior
+    prior: Literal["student_t", "gaussian", "cauchy", "gaussian_mixture"] = "student_t"  # see docs/training.md
+    degrees_of_freedom: float = 10.0  # of student_t
+    mixture_fraction: float = 0.1  # of gaussian_mixture: share of the values that come from its wide Gaussian
+    mixture_width: float = 3.0  # standard deviation of the wide one; the other's is 1
     # A bias in the two layers next to the density: fakes start at the mean density, and the discriminator, whose
     # BatchNorm takes off what all samples share, can tell the level of the density. Not in the paper's networks.
     density_bias: bool = False
@@ -120,6 +123,11 @@ class Model:
             self.degrees_of_freedom > 0,
             f"degrees_of_freedom: expected a positive number, found {self.degrees_of_freedom}",
         )
+        _check(
+            0 <= self.mixture_fraction <= 1,
+            f"mixture_fraction: expected a number in [0, 1], found {self.mixture_fraction}",
+        )
+        _check(self.mixture_width > 0, f"mixture_width: expected a positive number, found {self.mixture_width}")
 
 
 @dataclass(frozen=True)
@@ -195,6 +203,7 @@ class Select:
 
     n_samples: int = 256  # generated a candidate
     first_epoch: int = 1  # earlier ones are not scored
+    bispectrum: bool = False  # two of the paper's pairs of sides count in the score, too
     n_tune: int = 1024  # generated for each trial of the latent scale; 0 leaves it at 1
     bound_density: bool = False  # the released generator makes no cell denser than the training set's densest
 
@@ -212,10 +221,24 @@ class Sample:
     seed: int = 1
     batch_size: int = 64
     samples_per_shard: int = 500
+    latents_only: bool = False  # write the latents and no volumes (--latents)
+    from_latents: str | None = None  # draw the volumes of such a file (--from-latents FILE)
+    rejection: bool = False  # keep what the discriminator does not reject (appendix A); docs/training.md
+    rejection_epochs: int = 5  # by which the discriminator is trained on, against the released generator
+    rejection_bound: int = 2000  # samples whose largest logit stands for the largest of all
+    rejection_epsilon: float = 0.01  # eq. (A5)
+    rejection_gamma: float = 0.0  # eq. (A5): fewer are accepted the larger it is
 
     def __post_init__(self) -> None:
-        for name in ("n_samples", "batch_size", "samples_per_shard"):
+        for name in ("n_samples", "batch_size", "samples_per_shard", "rejection_epochs", "rejection_bound"):
             _check(getattr(self, name) >= 1, f"{name}: expected at least 1, found {getattr(self, name)}")
+        _check(
+            self.rejection_epsilon > 0, f"rejection_epsilon: expected a positive number, found {self.rejection_epsilon}"
+        )
+        _check(
+            self.from_latents is None or not (self.latents_only or self.rejection),
+            "from_latents: a file of latents says what is drawn; expected neither latents_only nor rejection with it",
+        )
 
 
 @dataclass(frozen=True)
@@ -239,6 +262,7 @@ class Experiment:
     name: str
     output: str  # the run's folder
     held_out: tuple[int, ...] = ()  # numbers of the simulations that only validation sees
+    n_training: int | None = None  # simulations to train on, the first of those not held out; null: all of these
     cosmology: Cosmology = field(default_factory=Cosmology)
     simulate: Simulate = field(default_factory=Simulate)
     preprocess: Preprocess = field(default_factory=Preprocess)
@@ -247,6 +271,10 @@ class Experiment:
     select: Select = field(default_factory=Select)
     sample: Sample = field(default_factory=Sample)
     validate: Validate = field(default_factory=Validate)
+
+    def __post_init__(self) -> None:
+        n = self.n_training
+        _check(n is None or n >= 1, f"n_training: expected at least 1 or null, found {n}")
 
     @property
     def folder(self) -> Path:
@@ -283,6 +311,21 @@ class Experiment:
         return self.folder / "generator" / "generator.safetensors"
 
     @property
+    def discriminator_path(self) -> Path:
+        """The discriminator of rejection sampling, beside the released generator."""
+        return self.generator_path.with_name("discriminator.safetensors")
+
+    @property
+    def latents_path(self) -> Path:
+        """The archive of latents."""
+        return self.folder / "latents.h5"
+
+    @property
+    def rejection_path(self) -> Path:
+        """Which proposals of rejection sampling were accepted."""
+        return self.folder / "rejection.npz"
+
+    @property
     def samples_folder(self) -> Path:
         """Generated shards."""
         return self.folder / "samples"
@@ -296,6 +339,19 @@ class Experiment:
     def report_folder(self) -> Path:
         """The page and its figures."""
         return self.folder / "report"
+
+    def trained_on(self, simulations: Iterable[int]) -> list[int]:
+        """Return which of the simulations are trained on.
+
+        Raises
+        ------
+        ValueError
+            when fewer than ``n_training`` are left beside those held out.
+        """
+        free = sorted(set(simulations) - set(self.held_out))
+        wanted = len(free) if self.n_training is None else self.n_training
+        _check(wanted <= len(free), f"n_training: expected at most the {len(free)} not held out, found {wanted}")
+        return free[:wanted]
 
     def freeze(self) -> Path:
         """Write the experiment, every setting in it, to ``config.yaml`` in the run's folder; return its path."""
@@ -336,4 +392,9 @@ def load(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -> Exper
     for number in experiment.held_out:
         if not 0 <= number < n:
             raise settings.SettingsError(f"{path}: held_out: expected simulations from 0 to {n - 1}, found {number}")
+    if not experiment.preprocess.snapshots:
+        try:
+            experiment.trained_on(range(experiment.simulate.n_simulations))
+        except ValueError as error:
+            raise settings.SettingsError(f"{path}: {error}") from None
     return experiment

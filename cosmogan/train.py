@@ -18,7 +18,7 @@ FREE = ("epochs", "device", "checkpoint_minutes", "keep_checkpoints")
 def receipt(experiment: config.Experiment) -> rundir.Receipt:
     """Return the record of this training: the settings and the data that its result depends on."""
     manifest = experiment.shards_folder / "manifest.json"
-    recipe = experiment.section("model", "train", "held_out")
+    recipe = experiment.section("model", "train", "held_out", "n_training")
     recipe["train"] = {name: value for name, value in recipe["train"].items() if name not in FREE}
     recipe["data"] = rundir.checksum(manifest) if manifest.exists() else None
     return rundir.Receipt(experiment.folder, "train", recipe)
@@ -57,15 +57,14 @@ def work(experiment: config.Experiment, processes: Any) -> None:
 
 
 def training_rows(experiment: config.Experiment, folder: Any) -> Any:
-    """Return the rows of all simulations that are not held out.
+    """Return the rows of the simulations that are trained on.
 
     Raises
     ------
     ValueError
-        when these are too few for one batch.
+        when there are fewer simulations than ``n_training``, or fewer rows than make a batch.
     """
-    simulations = sorted(set(folder.simulations.tolist()) - set(experiment.held_out))
-    rows = folder.rows_of(simulations)
+    rows = folder.rows_of(experiment.trained_on(folder.simulations.tolist()))
     if len(rows) < experiment.train.batch_size:
         raise ValueError(
             f"{folder.path}: {len(rows)} subvolumes to train on (held_out: {list(experiment.held_out)}), "
