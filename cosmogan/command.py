@@ -1,6 +1,7 @@
 """What all commands have in common: CONFIG and overrides, one line for an error, an end for all ranks."""
 
 import argparse
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ def main(
     example: str,
     work: Callable[[config.Experiment, Any], None],
     world: Callable[[], Any] = mpi.world,
+    options: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
 ) -> None:
     """Read the config and do a command's work on every rank of its world.
 
@@ -24,8 +26,11 @@ def main(
     text, example : what ``--help`` says
     work : called with the experiment and the world
     world : makes the world: an object with ``rank`` and ``size``
+    options : adds options to the parser; one whose ``dest`` is the name of a setting overrides it
     """
-    arguments = parser(module, text, example).parse_args()
+    made = parser(module, text, example)
+    options(made)
+    arguments = made.parse_intermixed_args()
     with mpi.abort_on_error(mpi.SerialComm()):
         comm = world()
     with mpi.abort_on_error(comm):
@@ -58,6 +63,7 @@ def read_experiment(arguments: argparse.Namespace, rank: int = 0) -> config.Expe
     path, overrides = arguments.config, list(arguments.overrides)
     if path is not None and "=" in path:
         path, overrides = None, [path, *overrides]
+    overrides += [f"{name}={json.dumps(value)}" for name, value in vars(arguments).items() if "." in name and value]
     if path is None:
         path = config.default_config()
         say(f"no CONFIG given: using {path}", rank)

@@ -78,6 +78,83 @@ def test_another_seed_or_generator_draws_anew(released_at):
     assert not np.allclose(draw(released_at, "sample.seed=2").read(np.arange(20)), second)
 
 
+@pytest.fixture
+def command_line(python):
+    """Run the command with options as a user would."""
+
+    def call(folder, *arguments):
+        done = python("cosmogan.sample", write(folder), *arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return call
+
+
+def test_latents_are_an_archive_that_gives_the_volumes_back(released_at, command_line):
+    expected = draw(released_at).read(np.arange(20))
+    said = command_line(released_at, "--latents", "sample.n_samples=19")
+    archived = released_at / "run/latents.h5"
+    assert said == f"sample: drew 19 latents: {archived}\n" and archived.stat().st_size < 19 * 8**3 * 4
+    assert shards.is_complete(released_at / "run/samples")
+    kept = archived.rename(released_at / "kept.h5")
+    command_line(released_at, "--from-latents", kept, "output=" + str(released_at / "run"))
+    again = shards.Folder(released_at / "run/samples")
+    assert len(again) == 19
+    np.testing.assert_array_equal(again.read(np.arange(19)), expected[:19])
+    assert command_line(released_at, "--from-latents", kept).startswith("sample: done: ")
+
+
+def refused(folder, *overrides):
+    with pytest.raises(ValueError) as error:
+        draw(folder, *overrides)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_other_files_of_latents_are_refused(released_at):
+    sample.sample(config.load(write(released_at), ["sample.latents_only=true"]), SerialComm())
+    path = released_at / "run/latents.h5"
+    override = f"sample.from_latents={path}"
+    with h5py.File(path, "r+") as file:
+        file["latent"][3, 2] = np.nan
+    assert "damaged: expected a seed, an index and finite numbers" in refused(released_at, override)
+    with h5py.File(path, "r+") as file:
+        file.attrs["generator"] = "f" * 64
+    assert "latents of another generator (sha256 ffffffffffff…" in refused(released_at, override)
+    with h5py.File(path, "r+") as file:
+        del file["latent"]
+        file["latent"] = np.zeros((20, 7), np.float32)
+    assert "expected latents of 6 numbers, found an array of shape (20, 7)" in refused(released_at, override)
+    shard = sorted((released_at / "shards").glob("*.h5"))[0]
+    assert "expected an archive of latents, cosmogan-latents/1" in refused(released_at, f"sample.from_latents={shard}")
+    assert "none.h5: not found" in refused(released_at, "sample.from_latents=none.h5")
+    path.write_bytes(path.read_bytes()[:500])
+    assert "not a readable archive of latents" in refused(released_at, override)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.prior=gaussian", "(model.prior: student_t -> gaussian)"),
+        ("model.degrees_of_freedom=3", "(model.degrees_of_freedom: 10.0 -> 3.0)"),
+        ("model.kappa=45", "(model.kappa: 4.0 -> 45.0)"),
+    ],
+)
+def test_another_prior_or_model_than_the_generators_is_refused(released_at, override, message):
+    draw(released_at)
+    assert f"generator.json: trained with other settings than CONFIG's {message}: " in refused(released_at, override)
+
+
+def test_a_generator_of_other_subvolumes_is_refused(released_at):
+    settings_path = released_at / "run/generator/generator.json"
+    settings = json.loads(settings_path.read_text())
+    settings_path.write_text(json.dumps(settings | {"geometry": settings["geometry"] | {"redshift": 1.5}}))
+    assert "the generator draws redshift 1.5, CONFIG asks for 0" in refused(released_at)
+    settings_path.write_text(json.dumps(settings))
+    elsewhere = f"preprocess={{output: {released_at / 'none'}, n_mesh: 32, subvolume: 16}}"
+    assert "the generator draws subvolume 8, CONFIG asks for 16" in refused(released_at, elsewhere)
+
+
 def test_without_a_generator_it_says_what_to_run(tmp_path):
     with pytest.raises(ValueError, match=r"generator\.json: not found; run `select`"):
         draw(tmp_path)
