@@ -43,7 +43,7 @@ class GroupedBatchNorm(nn.Module):
         if not self.training:
             return self._normalise(x, self.running_mean, self.running_var, 0.0)
         groups = x.split(self.group)
-        mean, var = x.new_zeros(2, len(groups), x.shape[1])
+        mean, var = self.weight.new_zeros(2, len(groups), x.shape[1])  # x may be of lower precision
         out = [self._normalise(*args, 1.0) for args in zip(groups, mean, var, strict=True)]
         self.running_mean.lerp_(mean.mean(0), self.momentum)
         self.running_var.lerp_(var.mean(0), self.momentum)
@@ -96,6 +96,21 @@ def discriminator(model: Model, subvolume: int, group: int) -> nn.Sequential:
         layers += [nn.Conv3d(outer, inner, 4, 2, 1, bias=False)]
         layers += [GroupedBatchNorm(inner, group), nn.LeakyReLU(0.2, inplace=True)]
     layers += [nn.Conv3d(widths[-1], 1, 4, 1, 0, bias=False)]
+    return nn.Sequential(*layers).to(memory_format=torch.channels_last_3d)
+
+
+def critic(model: Model, subvolume: int) -> nn.Sequential:
+    """Make a Wasserstein GAN's critic, (n, 1, m, m, m) → (n, 1, 1, 1, 1): biases in place of BatchNorm.
+
+    The gradient penalty is on each sample's own gradient, and BatchNorm would make a sample's output depend on the
+    others beside it (Gulrajani et al. 2017, section 4). Without it the layers need biases, or the output would merely
+    scale with the input.
+    """
+    widths = channels(model.width, subvolume)
+    layers: list[nn.Module] = []
+    for outer, inner in itertools.pairwise([1, *widths]):
+        layers += [nn.Conv3d(outer, inner, 4, 2, 1), nn.LeakyReLU(0.2)]
+    layers += [nn.Conv3d(widths[-1], 1, 4, 1, 0)]
     return nn.Sequential(*layers).to(memory_format=torch.channels_last_3d)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cosmogan.reporting.style import BLACK, BLUE, GREEN, GREY, ORANGE, new, styled
+from cosmogan.reporting.style import BLACK, BLUE, GREEN, GREY, K_LABEL, LABELS, ORANGE, k_axis, new, show_band, styled
 
 Tree = dict[str, Any]
 
@@ -54,4 +54,33 @@ def selection(candidates: list[Tree], chosen: Tree) -> Figure:
     ax.plot(chosen["epoch"], chosen["score"], "*", color=ORANGE, ms=14, label="released", zorder=3)
     ax.set(yscale="log", xlabel="epoch", ylabel="score (lower is better)")
     ax.legend()
+    return fig
+
+
+@styled
+def preview(training: Tree, generated: Tree, k_nyquist: float) -> Figure:
+    """Draw where a generator in training stands.
+
+    Parameters
+    ----------
+    training, generated : ``k`` (nk,) [h/Mpc], ``power`` (3, nk) 16, 50 and 84 % [(Mpc/h)³], ``c`` (nbins,), ``pdf``
+        (nbins,) fraction of voxels, ``slices`` (2, m, m) scaled density
+    k_nyquist : of a subvolume [h/Mpc]
+    """
+    fig = new(9, 5)
+    upper, lower = fig.subfigures(2, 1)
+    curves, images = upper.subplots(1, 2), lower.subplots(1, 4)
+    for tree, name in ((training, "training"), (generated, "generated")):
+        show_band(curves[0], tree["k"], tree["power"], name)
+        curves[1].plot(tree["c"], np.where(tree["pdf"] > 0, tree["pdf"], np.nan), color=LABELS[name][1])
+    curves[0].set(yscale="log", ylabel="P(k)  [(Mpc/h)³]", xlabel=K_LABEL)
+    k_axis(curves[0], k_nyquist)
+    curves[0].legend(fontsize=7, loc="lower left")
+    curves[1].set(yscale="log", xlabel="scaled density", ylabel="fraction of voxels")
+    shown = [*generated["slices"], *training["slices"]]
+    low, high = np.percentile(training["slices"], (0.5, 99.5))
+    for ax, image, title in zip(images, shown, ("generated", "generated", "training", "training"), strict=True):
+        ax.imshow(image, vmin=low, vmax=high, cmap="magma")
+        ax.set_title(title)
+        ax.set_axis_off()
     return fig
