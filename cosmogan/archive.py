@@ -65,7 +65,7 @@ def read(path: Path, generator: str, dimension: int) -> Latents:
             latents = Latents(*(file[name][:] for name in Latents._fields))
             owner = file.attrs["generator"]
     except FileNotFoundError:
-        raise ValueError(f"{path}: not found; expected an archive of latents, as `sample --latents` writes it") from None
+        raise ValueError(f"{path}: not found; expected what `sample --latents` writes") from None
     except (OSError, KeyError) as error:
         raise ValueError(f"{path}: not a readable archive of latents: {error}") from None
     shape = latents.latent.shape
@@ -77,5 +77,5 @@ def read(path: Path, generator: str, dimension: int) -> Latents:
             "it would make other volumes of them"
         )
     if not len(latents.index) == len(latents.seed) == len(latents.latent) or not np.isfinite(latents.latent).all():
-        raise ValueError(f"{path}: damaged: expected a seed, an index and finite numbers for each of {shape[0]} samples")
+        raise ValueError(f"{path}: damaged: expected seed, index and finite numbers for each of {shape[0]} samples")
     return latents

@@ -31,7 +31,7 @@ class Released:
     model : scaling, networks and latent prior
     latent_scale : multiplies the latents
     max_density : cells are made no denser, in units of the mean; may be missing
-    network : the generator itself
+    network, device : the generator itself, and where it is
     """
 
     def __init__(self, settings: dict[str, Any], network: nn.Module, device: torch.device) -> None:
@@ -39,7 +39,7 @@ class Released:
         self.latent_scale = float(settings["latent_scale"])
         self._densest = settings.get("max_density")  # None: unbounded
         self.model = model_of(settings)
-        self.network, self._device = network.eval(), device
+        self.network, self.device = network.eval(), device
 
     def latents(self, seed: int, index: np.ndarray, stream: int = latent.SAMPLE) -> torch.Tensor:
         """Return the latents of numbered samples as the network takes them, (n, latent_dimension) float32.
@@ -58,7 +58,7 @@ class Released:
         """Return the subvolumes that latents (n, latent_dimension) make, (n, m, m, m) on the device."""
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)  # float32 on GPUs, too
         with torch.inference_mode(), exact:
-            scaled = self.network(latents.to(self._device)[:, :, None, None, None])
+            scaled = self.network(latents.to(self.device)[:, :, None, None, None])
             return scaling.unscale(scaled[:, 0], self.model.kappa).clamp_(max=self._densest or math.inf)
 
     def draw(self, seed: int, first: int, n: int) -> torch.Tensor:
