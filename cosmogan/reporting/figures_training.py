@@ -1,4 +1,4 @@
-"""Figures of how the generator came to be: training curves and the choice among epochs."""
+"""Figures of training: its curves, and previews of what the generator draws."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cosmogan.reporting.style import BLACK, BLUE, GREEN, GREY, K_LABEL, LABELS, ORANGE, k_axis, new, show_band, styled
+from cosmogan.reporting.style import BLACK, BLUE, GREEN, K_LABEL, LABELS, ORANGE, k_axis, new, show_band, styled
 
 Tree = dict[str, Any]
 
@@ -40,21 +40,6 @@ def _curve(ax: Axes, x: np.ndarray, values: np.ndarray, label: str, color: str) 
     ax.plot(x, values, color=color, lw=0.6, alpha=0.35)
     ax.plot(middle, smooth, color=color, lw=1.4)
     ax.annotate(label, (middle[-1], smooth[-1]), (6, 0), textcoords="offset points", color=color, va="center")
-
-
-@styled
-def selection(candidates: list[Tree], chosen: Tree) -> Figure:
-    """Draw every candidate's score against its epoch, and the one that was released."""
-    fig = new(7, 3.4)
-    ax = fig.subplots()
-    for average, label, color in ((False, "generator", GREY), (True, "averaged weights", BLUE)):
-        picked = [c for c in candidates if bool(c.get("ema")) is average]
-        if picked:
-            ax.plot([c["epoch"] for c in picked], [c["score"] for c in picked], "o-", color=color, lw=1, label=label)
-    ax.plot(chosen["epoch"], chosen["score"], "*", color=ORANGE, ms=14, label="released", zorder=3)
-    ax.set(yscale="log", xlabel="epoch", ylabel="score (lower is better)")
-    ax.legend()
-    return fig
 
 
 @styled
