@@ -1,5 +1,6 @@
 """Checkpoints: whole files, written beside the training, the last few kept; a damaged one is passed over."""
 
+import io
 import pickle
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -94,14 +95,15 @@ class Checkpoints:
 
     def _write(self, state: dict[str, Any]) -> None:
         path = self.folder / f"step-{state['step']:08d}.pt"
+        buffer = io.BytesIO()  # torch's own writing makes a full disk an obscure error
+        torch.save(state, buffer)
         try:
             with whole_file(path) as temporary:
-                torch.save(state, temporary)
-        except (OSError, RuntimeError) as error:  # torch makes a RuntimeError of a full disk
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:80]
+                temporary.write_bytes(buffer.getbuffer())
+        except OSError as error:
             raise ValueError(
-                f"{path}: cannot be written ({reason}); earlier checkpoints are intact; free some space and run the "
-                "same command again"
+                f"{path}: cannot be written ({error.strerror}); earlier checkpoints are intact; free some space and "
+                "run the same command again"
             ) from None
         good = self._last_good()
         for old in self.found()[self._keep :]:
