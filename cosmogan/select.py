@@ -12,9 +12,9 @@ from hpc.notes import Notes
 from hpc.rundir import Receipt, whole_file, write_json
 
 TEXT = """\
-Score the generators of all epochs, and their moving averages, by the median and the scatter of P(k), the voxel PDF and
-the mean density of what they draw, against the training set; tune the scale of the best one's latents until its mean
-power has the training set's amplitude; release it. Stopped, the same command goes on from what is scored."""
+Score the generators of all epochs, and their moving averages, by mean, median and scatter of P(k), the voxel PDF
+and the mean density of what they draw, against the training set; tune the scale of the best one's latents until its
+mean power has the training set's amplitude; release it. Stopped, the same command goes on from what is scored."""
 EXAMPLE = "mpirun -n 4 python -m cosmogan.select experiment.yaml select.first_epoch=50"
 
 
@@ -151,8 +151,8 @@ def _ranking(table: list[dict[str, Any]]) -> str:
 
 def _in_words(tuned: Any, scores: dict[str, float], bounds: tuple[float, float]) -> str:
     """Return what tuning came to, and the typical factors by which the statistics are off then."""
-    power, mean = (100 * (np.exp(np.sqrt(scores[name])) - 1) for name in ("median", "mean_density"))
-    off = f"median P(k) is off by {power:.1f} % (rms over k), mean density by {mean:.1f} %"
+    mean, median, density = (100 * np.expm1(np.sqrt(scores[name])) for name in ("mean", "median", "mean_density"))
+    off = f"mean and median P(k) are off by {mean:.1f} and {median:.1f} % (rms over k), mean density by {density:.1f} %"
     if tuned.error is None:
         low, high = bounds
         return (

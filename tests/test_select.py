@@ -29,7 +29,7 @@ def test_the_best_generator_is_released_with_all_that_it_needs(trained, capsys):
     said = capsys.readouterr().out
     found = scores(trained)
     assert len(found["candidates"]) == 6
-    parts = {"low", "median", "high", "pdf", "mean_density"}
+    parts = {"mean", "low", "median", "high", "pdf", "mean_density"}
     assert {"epoch", "ema", "score", "error", *parts} == set(found["candidates"][0])
     assert all(0 < line["error"] < line["score"] for line in found["candidates"])
     ordered = [line["score"] for line in found["candidates"]]

@@ -145,7 +145,7 @@ def _bispectra(tree: Tree) -> Shown:
 
 
 def _selection(scores: dict[str, Any]) -> Shown:
-    chosen, parts = scores["chosen"], "median and scatter of P(k), voxel PDF, mean density"
+    chosen, parts = scores["chosen"], "mean, median and scatter of P(k), voxel PDF, mean density"
     kind = "averaged weights" if chosen["ema"] else "the generator itself"
     error = chosen["latent_scale_error"]
     tuned = "" if error is None else f" ± {error:.4f}, so that the mean power has the training boxes' amplitude"

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cosmogan.reporting.style import BLACK, BLUE, GREY, ORANGE, new, styled
+from cosmogan.reporting.style import BLACK, BLUE, GREY, ORANGE, legend_above, new, plain_log, styled
 
 Tree = dict[str, Any]
 
@@ -33,7 +33,8 @@ def selection(candidates: list[Tree], chosen: Tree) -> Figure:
     best = next(c for c in candidates if all(c[name] == chosen[name] for name in ("epoch", "ema")))
     axes[0].plot(best["epoch"], best["score"], "*", color=ORANGE, ms=14, label="released", zorder=3)
     axes[0].set(yscale="log", xlabel="epoch", ylabel="score (lower is better)")
-    axes[0].legend()
+    plain_log(axes[0].yaxis)
+    legend_above(axes[0])
     if trials:
         _tuning(axes[1], np.array(sorted(trials)), chosen)
     return fig
@@ -42,13 +43,15 @@ def selection(candidates: list[Tree], chosen: Tree) -> Figure:
 def _tuning(ax: Axes, trials: np.ndarray, chosen: Tree) -> None:
     """Draw the amplitude of the mean power against the latent scale, and the scale that was taken."""
     scale, amplitude, error = trials.T
-    ax.axhline(0, color=BLACK, lw=0.8)
-    ax.errorbar(scale, 100 * np.expm1(amplitude), 100 * np.exp(amplitude) * error, fmt="o-", color=BLUE, lw=1)
+    ratio = np.exp(amplitude)
+    ax.axhline(1, color=BLACK, lw=0.8)
+    ax.errorbar(scale, ratio, ratio * error, fmt="o-", color=BLUE, lw=1)
     taken, spread = chosen["latent_scale"], chosen["latent_scale_error"]
     ax.axvline(taken, color=ORANGE, lw=1.2)
     if spread is not None:
         ax.axvspan(taken - spread, taken + spread, color=ORANGE, alpha=0.25, lw=0)
-    ax.set(xlabel="latent scale", ylabel="mean power over the training set's,\nless 1  [%]")
+    ax.set(yscale="log", xlabel="latent scale", ylabel="mean power over the training set's")
+    plain_log(ax.yaxis)
 
 
 @styled

@@ -19,10 +19,10 @@ def compare(samples, target):
 def test_the_score_of_equal_sets_is_zero_and_its_parts_are_squared_log_ratios():
     assert compare(summary(), summary())["score"] == 0
     louder = compare(summary(amplitude=1.2), summary())
-    for part in ("low", "median", "high"):
+    for part in ("mean", "low", "median", "high"):
         assert louder[part] == pytest.approx(np.log(1.2) ** 2)
     assert louder["mean_density"] == louder["pdf"] == 0
-    assert louder["score"] == pytest.approx(1.25 * np.log(1.2) ** 2)
+    assert louder["score"] == pytest.approx(1.75 * np.log(1.2) ** 2)
     heavier = compare(summary(mean=1.05), summary())
     assert heavier["score"] == pytest.approx(4 * np.log(1.05) ** 2)
 
@@ -37,7 +37,7 @@ def test_scatter_is_seen_where_the_median_agrees():
 def test_the_bispectrum_is_a_part_when_it_is_measured():
     found = compare(summary(amplitude=1.1, bispectrum=4), summary(bispectrum=4))
     assert found["bispectrum"] == pytest.approx((1.21 - 1) ** 2)
-    assert found["score"] == pytest.approx(1.25 * np.log(1.1) ** 2 + 0.25 * found["bispectrum"])
+    assert found["score"] == pytest.approx(1.75 * np.log(1.1) ** 2 + 0.25 * found["bispectrum"])
     assert "bispectrum" not in compare(summary(), summary())
 
 
