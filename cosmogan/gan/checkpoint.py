@@ -42,7 +42,7 @@ class Checkpoints:
             self.wait()
 
     def save(self, state: dict[str, Any]) -> None:
-        """Begin to write a checkpoint, named after ``state["step"]``, once the one before is written; raises as `wait`."""
+        """Begin to write a checkpoint, named after ``state["step"]``; first `wait` for the one before."""
         self.wait()
         self._writing = self._thread.submit(self._write, _copied(state))
 

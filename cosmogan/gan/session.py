@@ -160,7 +160,9 @@ def _resume(trainer: Trainer, store: Checkpoints) -> dict[str, Any]:
         trainer.restore(saved["trainer"])
     except (RuntimeError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise ValueError(f"{store.folder}: checkpoints of other networks than the settings describe: {reason}") from None
+        raise ValueError(
+            f"{store.folder}: checkpoints of other networks than the settings describe: {reason}"
+        ) from None
     say(f"train: resuming at step {trainer.step} of {trainer.steps}", rank)
     return saved
 
@@ -187,7 +189,8 @@ def _go_back(trainer: Trainer, store: Checkpoints, complaint: str) -> None:
     if saved:
         trainer.restore(saved["trainer"])
         trainer.restarts = restarts
-    say(f"{complaint}; restart {restarts} of {settings.max_restarts}: another seed from step {trainer.step}", processes.rank)
+    again = f"restart {restarts} of {settings.max_restarts}: another seed from step {trainer.step}"
+    say(f"{complaint}; {again}", processes.rank)
     processes.barrier()  # all have read it before it is replaced
     if processes.rank == 0:
         store.save(_state(trainer, Watch(None), saved["record"] if saved else None))
@@ -210,7 +213,9 @@ def save_generators(trainer: Trainer, folder: Path) -> None:
             if network is not None:
                 released.write_weights(path, network)
         except (OSError, SafetensorError) as error:
-            raise ValueError(f"{path}: cannot be written ({error}); free some space; the same command goes on") from None
+            raise ValueError(
+                f"{path}: cannot be written ({error}); free some space and run the same command again"
+            ) from None
 
 
 def generator_path(folder: Path, epoch: int, ema: bool) -> Path:

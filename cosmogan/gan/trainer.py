@@ -233,7 +233,7 @@ def rate_factor(train: Train, progress: float, updates: int) -> float:
     ----------
     train : rate_end, rate_decay, decay_every
     progress : fraction of the training that is done: in its second half the rates fall linearly to ``rate_end``
-    updates : steps that the generator took: after each ``decay_every`` of them the rates are multiplied by ``rate_decay``
+    updates : steps that the generator took; after each ``decay_every`` of them ``rate_decay`` multiplies the rates
     """
     line = 1.0 - (1.0 - train.rate_end) * max(0.0, 2 * progress - 1)
     return line * train.rate_decay ** (updates // train.decay_every)

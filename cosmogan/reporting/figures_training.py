@@ -57,11 +57,12 @@ def preview(training: Tree, generated: Tree, k_nyquist: float) -> Figure:
     curves, images = upper.subplots(1, 2), lower.subplots(1, 4)
     for tree, name in ((training, "training"), (generated, "generated")):
         show_band(curves[0], tree["k"], tree["power"], name)
-        curves[1].plot(tree["c"], np.where(tree["pdf"] > 0, tree["pdf"], np.nan), color=LABELS[name][1])
+        label, color = LABELS[name]
+        curves[1].plot(tree["c"], np.where(tree["pdf"] > 0, tree["pdf"], np.nan), label=label, color=color)
     curves[0].set(yscale="log", ylabel="P(k)  [(Mpc/h)³]", xlabel=K_LABEL)
     k_axis(curves[0], k_nyquist)
-    curves[0].legend(fontsize=7, loc="lower left")
     curves[1].set(yscale="log", xlabel="scaled density", ylabel="fraction of voxels")
+    curves[1].legend()
     shown = [*generated["slices"], *training["slices"]]
     low, high = np.percentile(training["slices"], (0.5, 99.5))
     for ax, image, title in zip(images, shown, ("generated", "generated", "training", "training"), strict=True):
