@@ -59,6 +59,7 @@ def test_the_gate_rests_the_discriminator(gate, steps):
     outcome = made.update(densities(), NO_VOTES)
     assert outcome.gate_rate == float(steps)
     assert (outcome.gradient_discriminator is None) != steps
+    assert bool(made.discriminator.gradients.any()) == steps  # none are computed in the generator's step
     assert torch.equal(weights(made.discriminator.network), before[0]) != steps
     assert not torch.equal(weights(made.generator.network), before[1])
 
