@@ -188,6 +188,11 @@ def _release(experiment: Experiment, generator: released.Released) -> None:
 
 def _trained(experiment: Experiment) -> tuple[Any, Any]:
     """Return the trainer as its training left it, and the training set."""
+    if not train.done(experiment):
+        raise ValueError(
+            f"{experiment.train_folder}: sample.rejection takes the discriminator from a training that is finished "
+            "with CONFIG's settings; there is none"
+        )
     trainer, data, _ = train.prepare(experiment, Processes())
     folder = experiment.train_folder / "checkpoints"
     saved = Checkpoints(folder, experiment.train.keep_checkpoints, trainer.epoch_steps).newest(say)
