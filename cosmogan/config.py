@@ -82,7 +82,7 @@ class Preprocess:
     subvolume: int = 64  # cells a side
     shards: int | None = None  # files a simulation; null: one a rank
     memory_per_rank: float = 512.0  # [MB] for the particles of one round of reading and exchange
-    output: str | None = None  # folder; null: <output>/shards
+    output: str | None = None  # folder; null: <data>/shards
 
     def __post_init__(self) -> None:
         _check(self.n_mesh >= 1, f"n_mesh: expected a positive number of cells, found {self.n_mesh}")
@@ -261,6 +261,7 @@ class Experiment:
 
     name: str
     output: str  # the run's folder
+    data: str | None = None  # run folder with the simulations and shards; null: this one's own
     held_out: tuple[int, ...] = ()  # numbers of the simulations that only validation sees
     n_training: int | None = None  # simulations to train on, the first of those not held out; null: all of these
     cosmology: Cosmology = field(default_factory=Cosmology)
@@ -282,9 +283,14 @@ class Experiment:
         return Path(self.output)
 
     @property
+    def data_folder(self) -> Path:
+        """The run's folder that holds the simulations and shards; several experiments can have one."""
+        return Path(self.data) if self.data else self.folder
+
+    @property
     def simulations_folder(self) -> Path:
         """Where `simulate` writes ``box-000/snapshot_000`` and so on."""
-        return self.folder / "simulations"
+        return self.data_folder / "simulations"
 
     @property
     def snapshots(self) -> tuple[str, ...]:
@@ -298,7 +304,7 @@ class Experiment:
     @property
     def shards_folder(self) -> Path:
         """Where `preprocess` writes."""
-        return Path(self.preprocess.output) if self.preprocess.output else self.folder / "shards"
+        return Path(self.preprocess.output) if self.preprocess.output else self.data_folder / "shards"
 
     @property
     def train_folder(self) -> Path:
