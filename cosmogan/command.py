@@ -1,8 +1,8 @@
 """What all commands have in common: CONFIG and overrides, one line for an error, an end for all ranks."""
 
 import argparse
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+import json
+from collections.abc import Callable
 from typing import Any
 
 from cosmogan import config
@@ -14,9 +14,9 @@ def main(
     module: str,
     text: str,
     example: str,
-    work: Callable[..., None],
+    work: Callable[[config.Experiment, Any], None],
     world: Callable[[], Any] = mpi.world,
-    flags: Mapping[str, str] = MappingProxyType({}),
+    options: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
 ) -> None:
     """Read the config and do a command's work on every rank of its world.
 
@@ -24,19 +24,17 @@ def main(
     ----------
     module : the command's module, as ``cosmogan.preprocess``
     text, example : what ``--help`` says
-    work : called with the experiment and the world, and each flag by name
+    work : called with the experiment and the world
     world : makes the world: an object with ``rank`` and ``size``
-    flags : options that are on or off, as ``--name``, and what ``--help`` says of them
+    options : adds options to the parser; one whose ``dest`` is the name of a setting overrides it
     """
-    reader = parser(module, text, example)
-    for name, meaning in flags.items():
-        reader.add_argument(f"--{name}", action="store_true", help=meaning)
-    arguments = reader.parse_intermixed_args()
-    chosen = {name: getattr(arguments, name) for name in flags}
+    made = parser(module, text, example)
+    options(made)
+    arguments = made.parse_intermixed_args()
     with mpi.abort_on_error(mpi.SerialComm()):
         comm = world()
     with mpi.abort_on_error(comm):
-        work(read_experiment(arguments, comm.rank), comm, **chosen)
+        work(read_experiment(arguments, comm.rank), comm)
 
 
 def parser(module: str, text: str, example: str) -> argparse.ArgumentParser:
@@ -65,6 +63,7 @@ def read_experiment(arguments: argparse.Namespace, rank: int = 0) -> config.Expe
     path, overrides = arguments.config, list(arguments.overrides)
     if path is not None and "=" in path:
         path, overrides = None, [path, *overrides]
+    overrides += [f"{name}={json.dumps(value)}" for name, value in vars(arguments).items() if "." in name and value]
     if path is None:
         path = config.default_config()
         say(f"no CONFIG given: using {path}", rank)

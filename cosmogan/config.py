@@ -4,6 +4,7 @@ Lengths are comoving Mpc/h, wavenumbers h/Mpc, masses 1e10 Msun/h.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -84,7 +85,8 @@ class Preprocess:
     window: Literal["ngp", "cic", "tsc", "pcs"] = "cic"  # mass assignment
     shards: int | None = None  # files a snapshot; null: one a rank
     memory_per_rank: float = 1500.0  # [MB] for a rank's own subvolumes and one round of reading and exchange
-    output: str | None = None  # folder; null: <output>/shards
+    profile: bool = False  # print what each stage took (--profile)
+    output: str | None = None  # folder; null: <data>/shards
 
     def __post_init__(self) -> None:
         _check(self.n_mesh >= 1, f"n_mesh: expected a positive number of cells, found {self.n_mesh}")
@@ -109,8 +111,10 @@ class Model:
     kappa: float = 45.0  # eq. (5)
     width: int = 32  # channels of the layer next to the density; doubled at each halving of the side
     latent_dimension: int = 100
-    prior: Literal["student_t", "gaussian"] = "student_t"
-    degrees_of_freedom: float = 10.0  # of the Student-t prior
+    prior: Literal["student_t", "gaussian", "cauchy", "gaussian_mixture"] = "student_t"  # see docs/training.md
+    degrees_of_freedom: float = 10.0  # of student_t
+    mixture_fraction: float = 0.1  # of gaussian_mixture: share of the values that come from its wide Gaussian
+    mixture_width: float = 3.0  # standard deviation of the wide one; the other's is 1
     # A bias in the two layers next to the density: fakes start at the mean density, and the discriminator, whose
     # BatchNorm takes off what all samples share, can tell the level of the density. Not in the paper's networks.
     density_bias: bool = False
@@ -123,6 +127,11 @@ class Model:
             self.degrees_of_freedom > 0,
             f"degrees_of_freedom: expected a positive number, found {self.degrees_of_freedom}",
         )
+        _check(
+            0 <= self.mixture_fraction <= 1,
+            f"mixture_fraction: expected a number in [0, 1], found {self.mixture_fraction}",
+        )
+        _check(self.mixture_width > 0, f"mixture_width: expected a positive number, found {self.mixture_width}")
 
 
 @dataclass(frozen=True)
@@ -135,14 +144,25 @@ class Train:
     generator_rate: float = 1e-4
     discriminator_rate: float = 5e-5
     betas: tuple[float, ...] = (0.5, 0.999)
-    gate: float = 0.2  # the discriminator rests while its mean score of fakes is not above this
+    loss: Literal["bce", "wasserstein"] = "bce"  # with wasserstein the discriminator is a critic, with no BatchNorm
+    gradient_penalty: float = 10.0  # weight of the critic's penalty
+    n_critic: int = 1  # batches, and discriminator steps, for each step of the generator
+    gate: float = 0.2  # the discriminator rests while its mean score of fakes is not above this; 0: never
     rate_end: float = 1.0  # rates are held for half the epochs, then fall linearly to this fraction
+    rate_decay: float = 1.0  # multiplies both rates after every decay_every steps of the generator
+    decay_every: int = 1000
     ema: int | None = None  # moving average of the generator's weights, e-folding in samples seen; null: none
     epoch_repeats: int = 1  # passes over the training set that make one epoch
     seed: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "float32", "tf32", "bf16", "float64"] = "auto"  # auto: tf32 where the GPU has it
+    cache: Literal["auto", "none", "host", "device"] = "auto"  # where the densities stay once they are read
     checkpoint_minutes: float = 10.0
     keep_checkpoints: int = 2
+    preview_minutes: float | None = 10.0  # between small figures of where the generator stands; null: none
+    on_collapse: Literal["stop", "restart"] = "stop"
+    max_restarts: int = 3
+    allow_changed: tuple[str, ...] = ()  # settings that may differ when training goes on, as train.generator_rate
 
     def __post_init__(self) -> None:
         _check(self.epochs >= 1, f"epochs: expected at least 1, found {self.epochs}")
@@ -155,9 +175,16 @@ class Train:
             len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas),
             f"betas: expected two numbers in [0, 1), found {self.betas}",
         )
-        for name in ("generator_rate", "discriminator_rate", "rate_end"):
+        for name in ("generator_rate", "discriminator_rate", "rate_end", "rate_decay"):
             _check(0 <= getattr(self, name) <= 1, f"{name}: expected a number in [0, 1], found {getattr(self, name)}")
+        _check(self.gradient_penalty >= 0, f"gradient_penalty: expected no negative one, found {self.gradient_penalty}")
+        for name in ("n_critic", "decay_every"):
+            _check(getattr(self, name) >= 1, f"{name}: expected at least 1, found {getattr(self, name)}")
         _check(0 <= self.gate <= 1, f"gate: expected a score in [0, 1], found {self.gate}")
+        _check(
+            self.loss == "bce" or self.gate == 0,
+            f"gate: expected 0 with loss: wasserstein, as a critic gives no score in [0, 1]; found {self.gate}",
+        )
         _check(
             self.ema is None or self.ema > 0, f"ema: expected a positive number of samples or null, found {self.ema}"
         )
@@ -167,6 +194,11 @@ class Train:
             f"checkpoint_minutes: expected a positive time, found {self.checkpoint_minutes}",
         )
         _check(self.keep_checkpoints >= 1, f"keep_checkpoints: expected at least 1, found {self.keep_checkpoints}")
+        _check(
+            self.preview_minutes is None or self.preview_minutes > 0,
+            f"preview_minutes: expected a positive time or null, found {self.preview_minutes}",
+        )
+        _check(self.max_restarts >= 0, f"max_restarts: expected no negative number, found {self.max_restarts}")
 
 
 @dataclass(frozen=True)
@@ -175,6 +207,7 @@ class Select:
 
     n_samples: int = 256  # generated a candidate
     first_epoch: int = 1  # earlier ones are not scored
+    bispectrum: bool = False  # two of the paper's pairs of sides count in the score, too
     n_tune: int = 1024  # generated for each trial of the latent scale; 0 leaves it at 1
     bound_density: bool = False  # the released generator makes no cell denser than the training set's densest
 
@@ -192,10 +225,24 @@ class Sample:
     seed: int = 1
     batch_size: int = 64
     samples_per_shard: int = 500
+    latents_only: bool = False  # write the latents and no volumes (--latents)
+    from_latents: str | None = None  # draw the volumes of such a file (--from-latents FILE)
+    rejection: bool = False  # keep what the discriminator does not reject (appendix A); docs/training.md
+    rejection_epochs: int = 5  # by which the discriminator is trained on, against the released generator
+    rejection_bound: int = 2000  # samples whose largest logit stands for the largest of all
+    rejection_epsilon: float = 0.01  # eq. (A5)
+    rejection_gamma: float = 0.0  # eq. (A5): fewer are accepted the larger it is
 
     def __post_init__(self) -> None:
-        for name in ("n_samples", "batch_size", "samples_per_shard"):
+        for name in ("n_samples", "batch_size", "samples_per_shard", "rejection_epochs", "rejection_bound"):
             _check(getattr(self, name) >= 1, f"{name}: expected at least 1, found {getattr(self, name)}")
+        _check(
+            self.rejection_epsilon > 0, f"rejection_epsilon: expected a positive number, found {self.rejection_epsilon}"
+        )
+        _check(
+            self.from_latents is None or not (self.latents_only or self.rejection),
+            "from_latents: a file of latents says what is drawn; expected neither latents_only nor rejection with it",
+        )
 
 
 @dataclass(frozen=True)
@@ -218,7 +265,9 @@ class Experiment:
 
     name: str
     output: str  # the run's folder
+    data: str | None = None  # run folder with the simulations and shards; null: this one's own
     held_out: tuple[int, ...] = ()  # numbers of the simulations that only validation sees
+    n_training: int | None = None  # simulations to train on, the first of those not held out; null: all of these
     redshift: float | None = None  # of the shards to learn from and to validate against; null: the only one there is
     cosmology: Cosmology = field(default_factory=Cosmology)
     simulate: Simulate = field(default_factory=Simulate)
@@ -229,15 +278,24 @@ class Experiment:
     sample: Sample = field(default_factory=Sample)
     validate: Validate = field(default_factory=Validate)
 
+    def __post_init__(self) -> None:
+        n = self.n_training
+        _check(n is None or n >= 1, f"n_training: expected at least 1 or null, found {n}")
+
     @property
     def folder(self) -> Path:
         """The run's folder."""
         return Path(self.output)
 
     @property
+    def data_folder(self) -> Path:
+        """The run's folder that holds the simulations and shards; several experiments can have one."""
+        return Path(self.data) if self.data else self.folder
+
+    @property
     def simulations_folder(self) -> Path:
         """Where `simulate` writes ``box-000/snapshot_000`` and so on."""
-        return self.folder / "simulations"
+        return self.data_folder / "simulations"
 
     @property
     def snapshots(self) -> tuple[str, ...]:
@@ -251,7 +309,7 @@ class Experiment:
     @property
     def shards_folder(self) -> Path:
         """Where `preprocess` writes."""
-        return Path(self.preprocess.output) if self.preprocess.output else self.folder / "shards"
+        return Path(self.preprocess.output) if self.preprocess.output else self.data_folder / "shards"
 
     @property
     def train_folder(self) -> Path:
@@ -262,6 +320,21 @@ class Experiment:
     def generator_path(self) -> Path:
         """The released generator's weights; its settings lie beside it as ``.json``."""
         return self.folder / "generator" / "generator.safetensors"
+
+    @property
+    def discriminator_path(self) -> Path:
+        """The discriminator of rejection sampling, beside the released generator."""
+        return self.generator_path.with_name("discriminator.safetensors")
+
+    @property
+    def latents_path(self) -> Path:
+        """The archive of latents."""
+        return self.folder / "latents.h5"
+
+    @property
+    def rejection_path(self) -> Path:
+        """Which proposals of rejection sampling were accepted."""
+        return self.folder / "rejection.npz"
 
     @property
     def samples_folder(self) -> Path:
@@ -277,6 +350,19 @@ class Experiment:
     def report_folder(self) -> Path:
         """The page and its figures."""
         return self.folder / "report"
+
+    def trained_on(self, simulations: Iterable[int]) -> list[int]:
+        """Return which of the simulations are trained on.
+
+        Raises
+        ------
+        ValueError
+            when fewer than ``n_training`` are left beside those held out.
+        """
+        free = sorted(set(simulations) - set(self.held_out))
+        wanted = len(free) if self.n_training is None else self.n_training
+        _check(wanted <= len(free), f"n_training: expected at most the {len(free)} not held out, found {wanted}")
+        return free[:wanted]
 
     def freeze(self) -> Path:
         """Write the experiment, every setting in it, to ``config.yaml`` in the run's folder; return its path."""
@@ -317,4 +403,9 @@ def load(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -> Exper
     for number in experiment.held_out:
         if not 0 <= number < n:
             raise settings.SettingsError(f"{path}: held_out: expected simulations from 0 to {n - 1}, found {number}")
+    if not experiment.preprocess.snapshots:
+        try:
+            experiment.trained_on(range(experiment.simulate.n_simulations))
+        except ValueError as error:
+            raise settings.SettingsError(f"{path}: {error}") from None
     return experiment

@@ -78,7 +78,7 @@ def everything(
     for label, (folder, rows) in sets.items():
         found = [measurement(read(folder, rows[part])) for part in batches(len(rows), settings.batch_size, comm, label)]
         values[label] = gather(found, comm)
-    training = np.setdiff1d(np.arange(len(simulated)), held_out)
+    training = simulated.rows_of(experiment.trained_on(simulated.simulations.tolist()))
     means = training_moments(simulated, training, measurement, settings.batch_size, comm)
     crosses = cross_powers(sets, measurement, settings, comm)
     if comm.rank > 0:

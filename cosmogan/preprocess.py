@@ -1,5 +1,6 @@
 """Grid GADGET-2 snapshots and write sharded HDF5 subvolumes, on any number of MPI ranks."""
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,6 @@ Read GADGET-2 snapshots (formats 1, 2 and 3, one file or several), put their par
 subvolumes and write them as sharded HDF5. Runs on any number of MPI ranks, and as one plain process; the densities are
 the same, bit for bit. Killed at any moment, the same command goes on with the shards that are missing."""
 EXAMPLE = "mpirun -n 64 python -m cosmogan.preprocess experiment.yaml preprocess.n_mesh=512 --profile"
-PROFILE = "print seconds, bytes, messages and the imbalance of ranks for each stage"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Plan:
         )
 
 
-def preprocess(experiment: Experiment, comm: mpi.Comm, profile: bool = False) -> None:
+def preprocess(experiment: Experiment, comm: mpi.Comm) -> None:
     """Write all shards of an experiment that are not yet there, and the manifest."""
     folder, stages = experiment.shards_folder, Stages()
     if not experiment.preprocess.snapshots:
@@ -82,7 +82,7 @@ def preprocess(experiment: Experiment, comm: mpi.Comm, profile: bool = False) ->
     gathered, summary = comm.gather(lines), stages.summary(comm)
     if gathered is not None and summary is not None:
         _finish(plan, receipt, sorted((line for part in gathered for line in part), key=lambda x: x["file"]), summary)
-        if profile:
+        if experiment.preprocess.profile:
             print(table(summary), flush=True)
     comm.barrier()
 
@@ -254,5 +254,10 @@ def _finish(plan: Plan, receipt: Receipt, lines: list[dict[str, Any]], summary: 
     say(f"preprocess: wrote {n} subvolumes of {plan.layout.subvolume}³ cells in {len(lines)} shards: {folder}")
 
 
+def _options(parser: argparse.ArgumentParser) -> None:
+    what = "print seconds, bytes, messages and the imbalance of ranks for each stage"
+    parser.add_argument("--profile", dest="preprocess.profile", action="store_true", help=what)
+
+
 if __name__ == "__main__":
-    command.main("cosmogan.preprocess", TEXT, EXAMPLE, preprocess, flags={"profile": PROFILE})
+    command.main("cosmogan.preprocess", TEXT, EXAMPLE, preprocess, options=_options)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from cosmogan import command, results
@@ -88,6 +89,7 @@ def _sources(experiment: Experiment) -> dict[str, Path]:
         "metrics": experiment.train_folder / "metrics.jsonl",
         "scores": experiment.folder / "select" / "scores.json",
         "generator": experiment.generator_path.with_suffix(".json"),
+        **({"rejection": experiment.rejection_path} if experiment.sample.rejection else {}),
     }
 
 
@@ -125,11 +127,19 @@ def _figures(experiment: Experiment, tree: results.Tree, judged: list[verdict.Ro
     yield page.heading("Figures, in the paper's order")
     sources = _sources(experiment)
     records, scores = _records(sources["metrics"]), _optional(sources["scores"])
-    for shown in captions.everything(tree, judged, records, scores):
+    for shown in captions.everything(tree, judged, records, scores, _judged_samples(sources)):
         image = style.png(shown.figure)
         with whole_file(experiment.report_folder / f"{shown.name}.png") as temporary:
             temporary.write_bytes(image)
         yield page.figure(shown.title, shown.caption, image, small=shown.figure.get_figwidth() < 8)
+
+
+def _judged_samples(sources: dict[str, Path]) -> dict[str, np.ndarray]:
+    """Return what rejection sampling judged and accepted; nothing where it was not asked for."""
+    if "rejection" not in sources or not sources["rejection"].exists():
+        return {}
+    with np.load(sources["rejection"]) as file:
+        return {name: file[name] for name in ("norm", "accepted")}
 
 
 def _facts(experiment: Experiment, tree: results.Tree) -> Iterator[str]:
@@ -138,9 +148,10 @@ def _facts(experiment: Experiment, tree: results.Tree) -> Iterator[str]:
     yield page.table("Subvolumes and statistics", ("what", "value"), [(FACTS[n], f"{tree[n]}") for n in FACTS])
     generator = _optional(_sources(experiment)["generator"])
     if generator:
-        kept = ("epoch", "ema", "latent_scale", "score", "sha256")
+        kept = ("epoch", "ema", "latent_scale", "latent_scale_error", "sha256", "data")
         lines = [(name, f"{generator[name]}") for name in kept if name in generator]
-        lines += [(f"model.{name}", f"{value}") for name, value in generator.get("model", {}).items()]
+        for section in ("scores", "model"):
+            lines += [(f"{section}.{name}", f"{value}") for name, value in generator.get(section, {}).items()]
         yield page.table("Released generator", ("what", "value"), lines)
     yield page.heading("Cost and record")
     yield page.table("Stages", ("stage", "state", "results"), _stages(experiment.folder / "receipts"))

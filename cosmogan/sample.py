@@ -1,5 +1,6 @@
 """Draw subvolumes from the released generator into sharded HDF5: (seed, index) → one volume."""
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cosmogan import command, shards
+from cosmogan import archive, command, shards
 from cosmogan.config import Experiment
 from hpc import mpi
 from hpc.log import Progress, say
 from hpc.rundir import Receipt, checksum
+from hpc.settings import differences
 
 TEXT = """\
 Draw subvolumes from the released generator. Number i of a seed is the same volume on any number of ranks and in any
@@ -21,18 +23,26 @@ EXAMPLE = "mpirun -n 4 python -m cosmogan.sample experiment.yaml sample.n_sample
 
 def done(experiment: Experiment) -> bool:
     """Say whether all samples are there, drawn from the generator that is released now."""
-    return (
-        experiment.generator_path.exists()
-        and shards.is_complete(experiment.samples_folder)
-        and _receipt(experiment).done()
-    )
+    if experiment.sample.latents_only:
+        written = experiment.latents_path.exists()
+    else:
+        written = shards.is_complete(experiment.samples_folder)
+    return written and experiment.generator_path.exists() and _receipt(experiment).done()
 
 
 def sample(experiment: Experiment, comm: mpi.Comm) -> None:
-    """Write all shards that are not there yet, and the manifest."""
-    folder, settings = experiment.samples_folder, experiment.sample
+    """Write all shards that are not there yet and the manifest; or, when asked, only the latents.
+
+    Raises
+    ------
+    ValueError
+        when there is no generator, or it is damaged, of another model or for other subvolumes than the experiment says,
+        or ``sample.from_latents`` is no archive of its latents.
+    """
+    settings = experiment.sample
+    target = experiment.latents_path if settings.latents_only else experiment.samples_folder
     if comm.bcast(done(experiment) if comm.rank == 0 else None):
-        say(f"sample: done: {folder}", comm.rank)
+        say(f"sample: done: {target}", comm.rank)
         return
     import torch
 
@@ -43,72 +53,135 @@ def sample(experiment: Experiment, comm: mpi.Comm) -> None:
         torch.set_num_threads(1)  # one rank a core
     device = Processes(comm.rank, comm.size, comm.rank).device(experiment.train.device)
     generator = released.load(experiment.generator_path, device)
+    _check_fits(experiment, generator.settings)
+    latents = _latents(experiment, generator, comm)
     receipt = _receipt(experiment)
     if comm.rank == 0:
-        (folder / "manifest.json").unlink(missing_ok=True)  # a folder that has one is complete
         receipt.begin(keep=False)
-    geometry = shards.Geometry(**generator.geometry)
-    starts = range(0, settings.n_samples, settings.samples_per_shard)
-    mine = starts[comm.rank :: comm.size]
-    with Progress("sample", len(mine) * settings.samples_per_shard, "volumes", comm.rank) as progress:
-        lines = [_shard(experiment, generator, geometry, start, progress) for start in mine]
-    gathered = comm.gather(lines)
-    if gathered is not None:
-        listed = sorted((line for part in gathered for line in part), key=lambda line: line["file"])
-        shards.write_manifest(folder, geometry, "generated", listed, _source(experiment, generator))
-        receipt.finish(samples=settings.n_samples)
-        say(f"sample: drew {settings.n_samples} volumes of {geometry.subvolume}³ cells: {folder}")
+    if not settings.latents_only:
+        _write_shards(experiment, generator, latents, comm)
+    elif comm.rank == 0:
+        archive.write(target, latents, {**_source(experiment, generator), **generator.settings["model"]})
+    if comm.rank == 0:
+        receipt.finish(samples=len(latents.index))
+        what = "latents" if settings.latents_only else f"volumes of {generator.geometry['subvolume']}³ cells"
+        say(f"sample: drew {len(latents.index)} {what}: {target}")
     comm.barrier()
 
 
 def _receipt(experiment: Experiment) -> Receipt:
     """Return the record of what the samples depend on; the batch changes nothing."""
-    settings, path = experiment.sample, experiment.generator_path
-    recipe = {
-        "generator": checksum(path) if path.exists() else None,
-        "settings": checksum(path.with_suffix(".json")) if path.with_suffix(".json").exists() else None,
-        "n_samples": settings.n_samples,
-        "seed": settings.seed,
-        "samples_per_shard": settings.samples_per_shard,
-    }
+    path = experiment.generator_path
+    recipe = experiment.section("model", "sample")
+    files = {"generator": path, "settings": path.with_suffix(".json")}
+    if experiment.sample.from_latents is not None:
+        files["latents"] = Path(experiment.sample.from_latents)
+    recipe |= {name: checksum(file) if file.exists() else None for name, file in files.items()}
+    del recipe["sample"]["batch_size"]
     return Receipt(experiment.folder, "sample", recipe)
+
+
+def _check_fits(experiment: Experiment, generator: dict[str, Any]) -> None:
+    """Raise a ValueError when the released generator is not the one that the experiment describes."""
+    path = experiment.generator_path.with_suffix(".json")
+    model = experiment.section("model")["model"]
+    known = {name: value for name, value in generator["model"].items() if name in model}
+    changed = list(differences(known, {name: model[name] for name in known}, "model."))
+    if changed:
+        raise ValueError(
+            f"{path}: trained with other settings than CONFIG's ({'; '.join(changed[:3])}): "
+            "sample with the settings of its training, or train and select with these"
+        )
+    for name, wanted in _wanted(experiment).items():
+        found = generator["geometry"][name]
+        if not np.isclose(found, wanted, rtol=1e-6, atol=1e-9):
+            raise ValueError(f"{path}: the generator draws {name} {found:g}, CONFIG asks for {wanted:g}")
+
+
+def _wanted(experiment: Experiment) -> dict[str, float]:
+    """Return what the experiment says of the subvolumes: by its shards, or, where there are none, by its settings."""
+    if (experiment.shards_folder / "manifest.json").exists():
+        geometry = shards.Folder(experiment.shards_folder).geometry
+        return {name: getattr(geometry, name) for name in ("subvolume", "redshift", "box_size", "n_mesh")}
+    settings = experiment.simulate
+    own = {} if experiment.preprocess.snapshots else {"redshift": settings.redshifts[-1], "box_size": settings.box_size}
+    return {"subvolume": experiment.preprocess.subvolume, "n_mesh": experiment.preprocess.n_mesh, **own}
+
+
+def _latents(experiment: Experiment, generator: Any, comm: mpi.Comm) -> archive.Latents:
+    """Return what is to be drawn: the first samples of a seed, those of them that are accepted, or an archive's."""
+    settings = experiment.sample
+    if settings.from_latents is not None:
+        return archive.read(
+            Path(settings.from_latents), generator.settings["sha256"], generator.model.latent_dimension
+        )
+    index = np.arange(settings.n_samples)
+    if settings.rejection:
+        from cosmogan import reject
+
+        index = reject.accepted(experiment, generator, comm)
+    drawn = generator.latents(settings.seed, index).numpy()
+    return archive.Latents(drawn, np.full(len(index), settings.seed), index)
 
 
 def _source(experiment: Experiment, generator: Any) -> dict[str, Any]:
     """Return what the densities come from, beside their seed and index."""
-    return {"generator": generator.settings["sha256"], "latent_scale": generator.latent_scale}
+    source = {"generator": generator.settings["sha256"], "latent_scale": generator.latent_scale}
+    if experiment.sample.from_latents is not None:
+        source["latents"] = checksum(experiment.sample.from_latents)
+    return source
 
 
-def _shard(
-    experiment: Experiment, generator: Any, geometry: shards.Geometry, start: int, progress: Progress
-) -> dict[str, Any]:
-    """Draw one shard unless it is there, and return its line of the manifest."""
-    settings, source = experiment.sample, _source(experiment, generator)
-    index = np.arange(start, min(start + settings.samples_per_shard, settings.n_samples))
-    path = experiment.samples_folder / f"samples-{start:08d}.h5"
-    if not _is_whole(path, source, settings.seed, index):
-        with shards.create(path, len(index), geometry, "generated", source) as file:
-            file["seed"][:] = settings.seed
-            file["index"][:] = index
-            for first in range(0, len(index), settings.batch_size):
-                batch = index[first : first + settings.batch_size]
-                density = generator.sample(len(batch), settings.seed, int(batch[0]), settings.batch_size)
-                file["density"][first : first + len(batch)] = density
-                progress.advance(len(batch))
-    return shards.describe(path)
+def _write_shards(experiment: Experiment, generator: Any, latents: archive.Latents, comm: mpi.Comm) -> None:
+    """Draw this rank's shards, and list them all in the manifest."""
+    geometry, source = shards.Geometry(**generator.geometry), _source(experiment, generator)
+    size = experiment.sample.samples_per_shard
+    if comm.rank == 0:
+        (experiment.samples_folder / "manifest.json").unlink(missing_ok=True)  # a folder that has one is complete
+    mine = {
+        experiment.samples_folder / f"samples-{start:08d}.h5": latents.rows(slice(start, start + size))
+        for start in range(0, len(latents.index), size)[comm.rank :: comm.size]
+    }
+    missing = {path: part for path, part in mine.items() if not _is_whole(path, source, part)}
+    with Progress("sample", sum(len(part.index) for part in missing.values()), "volumes", comm.rank) as progress:
+        for path, part in missing.items():
+            with shards.create(path, len(part.index), geometry, "generated", source) as file:
+                _fill(file, generator, part, experiment.sample.batch_size, progress)
+    gathered = comm.gather([shards.describe(path) for path in mine])
+    if gathered is not None:
+        listed = sorted((line for part in gathered for line in part), key=lambda line: line["file"])
+        shards.write_manifest(experiment.samples_folder, geometry, "generated", listed, source)
 
 
-def _is_whole(path: Path, source: dict[str, Any], seed: int, index: np.ndarray) -> bool:
+def _fill(file: h5py.File, generator: Any, latents: archive.Latents, batch_size: int, progress: Progress) -> None:
+    """Draw one shard."""
+    import torch
+
+    file["seed"][:], file["index"][:] = latents.seed, latents.index
+    for first in range(0, len(latents.index), batch_size):
+        batch = torch.from_numpy(latents.latent[first : first + batch_size])
+        file["density"][first : first + len(batch)] = generator.volumes(batch).cpu().numpy()
+        progress.advance(len(batch))
+
+
+def _is_whole(path: Path, source: dict[str, Any], latents: archive.Latents) -> bool:
     """Say whether a shard is there already with just these samples."""
     if not path.exists():
         return False
     try:
         with h5py.File(path, "r") as file:
-            same = json.loads(file.attrs["source"]) == source and np.array_equal(file["index"][:], index)
-            return bool(same and np.all(file["seed"][:] == seed))
+            same = json.loads(file.attrs["source"]) == source and np.array_equal(file["index"][:], latents.index)
+            return bool(same and np.array_equal(file["seed"][:], latents.seed))
     except (OSError, KeyError):
         return False
 
 
+def _options(parser: argparse.ArgumentParser) -> None:
+    what = "write only the latents, to <output>/latents.h5"
+    parser.add_argument("--latents", dest="sample.latents_only", action="store_true", help=what)
+    what = "draw the volumes of such a file, with the generator that it belongs to"
+    parser.add_argument("--from-latents", dest="sample.from_latents", metavar="FILE", help=what)
+
+
 if __name__ == "__main__":
-    command.main("cosmogan.sample", TEXT, EXAMPLE, sample)
+    command.main("cosmogan.sample", TEXT, EXAMPLE, sample, options=_options)

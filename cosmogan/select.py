@@ -8,14 +8,14 @@ from cosmogan import command, train
 from cosmogan.config import Experiment
 from hpc import mpi
 from hpc.log import Progress, say
-from hpc.rundir import Receipt, write_json
+from hpc.notes import Notes
+from hpc.rundir import Receipt, whole_file, write_json
 
 TEXT = """\
-Score the generators of all epochs, and their moving averages, by the mean and the scatter of P(k), the voxel PDF and
-the mean density of what they draw, against the training set; tune the scale of the best one's latents; release it."""
+Score the generators of all epochs, and their moving averages, by mean, median and scatter of P(k), the voxel PDF
+and the mean density of what they draw, against the training set; tune the scale of the best one's latents until its
+mean power has the training set's amplitude; release it. Stopped, the same command goes on from what is scored."""
 EXAMPLE = "mpirun -n 4 python -m cosmogan.select experiment.yaml select.first_epoch=50"
-
-SCALES = (0.8, 1.25)  # in which the latent scale is searched
 
 
 def done(experiment: Experiment) -> bool:
@@ -42,18 +42,16 @@ def select(experiment: Experiment, comm: mpi.Comm) -> None:
     from cosmogan.judge import Judge  # imports torch
 
     judge = Judge(experiment, comm)
-    table = _score_all(candidates, judge, comm)
+    notes = Notes(experiment.folder / "select", comm.rank)
+    table = _score_all(candidates, judge, notes, comm)
     say(_ranking(table), comm.rank)
-    best = table[0]
-    scale, tuned = _tune(best, judge, comm)
-    say(f"select: latent scale {scale:.3f}: {_in_words(tuned)}", comm.rank)
+    chosen = _tune(table[0], judge, notes, comm)
     if comm.rank == 0:
-        result = {"candidates": table, "chosen": {**best, **tuned}, "latent_scale": scale}
-        write_json(experiment.folder / "select" / "scores.json", result)
-        judge.release(best, scale)
-        receipt.finish(epoch=best["epoch"], ema=best["ema"], latent_scale=scale, score=tuned["score"])
-        kind = "moving average" if best["ema"] else "generator"
-        say(f"select: released the {kind} of epoch {best['epoch']}: {experiment.generator_path}")
+        _write(experiment, table, chosen, judge)
+        kept = ("epoch", "ema", "latent_scale", "latent_scale_error", "score")
+        receipt.finish(**{name: chosen[name] for name in kept})
+        kind = "moving average" if chosen["ema"] else "generator"
+        say(f"select: released the {kind} of epoch {chosen['epoch']}: {experiment.generator_path}")
     comm.barrier()
 
 
@@ -79,50 +77,89 @@ def _candidates(experiment: Experiment) -> list[dict[str, Any]]:
     return [{"epoch": epoch, "ema": ema} for epoch in epochs for ema in kinds]
 
 
-def _score_all(candidates: list[dict[str, Any]], judge: Any, comm: mpi.Comm) -> list[dict[str, Any]]:
-    """Return all candidates with their scores, best first; they are dealt out to the ranks."""
-    mine = candidates[comm.rank :: comm.size]
-    scored = []
-    with Progress("select", len(mine), "generators", comm.rank) as progress:
-        for candidate in mine:
-            scored.append({**candidate, **judge.score(candidate, 1.0, judge.settings.n_samples)})
+def _score_all(
+    candidates: list[dict[str, Any]], judge: Any, notes: Notes, comm: mpi.Comm
+) -> list[dict[str, Any]]:
+    """Return all candidates with their scores, best first; those not yet scored are dealt out to the ranks."""
+    n = judge.settings.n_samples
+    mine = [judge.key(candidate, 1.0, n) for candidate in candidates[comm.rank :: comm.size]]
+    keys = mpi.gathered_in_turn(mine, comm)
+    known = comm.bcast(notes.read() if comm.rank == 0 else None)
+    missing = [(key, candidate) for key, candidate in zip(keys, candidates, strict=True) if key not in known]
+    if len(missing) < len(candidates):
+        say(f"select: {len(candidates) - len(missing)} of {len(candidates)} are scored already", comm.rank)
+    scored = {}
+    with Progress("select", len(missing[comm.rank :: comm.size]), "generators", comm.rank) as progress:
+        for key, candidate in missing[comm.rank :: comm.size]:
+            scored[key] = judge.score(candidate, n)
+            notes.add(key, scored[key])
             progress.advance()
-    table = [line for part in comm.allgather(scored) for line in part]
+    for part in comm.allgather(scored):
+        known |= part
+    table = [{**candidate, **known[key]} for key, candidate in zip(keys, candidates, strict=True)]
     return sorted(table, key=lambda line: (line["score"], line["epoch"]))
 
 
-def _tune(best: dict[str, Any], judge: Any, comm: mpi.Comm) -> tuple[float, dict[str, float]]:
-    """Return the latent scale that fits best, and its scores: a coarse search, then one around the best."""
+def _tune(best: dict[str, Any], judge: Any, notes: Notes, comm: mpi.Comm) -> dict[str, Any]:
+    """Return the best candidate with its tuned latent scale, and the scores that it has with it."""
+    from cosmogan.gan import tuning  # after the judge has imported torch
+
     n = judge.settings.n_tune
     if n == 0:
-        return 1.0, {name: best[name] for name in best if name not in ("epoch", "ema")}
-    found: dict[float, dict[str, float]] = {}
-    step = np.log(SCALES[1] / SCALES[0]) / 16
-    trials = np.log(SCALES[0]) + step * np.arange(17)
-    for _ in range(2):
-        scales = [float(scale) for scale in np.clip(np.exp(trials), *SCALES)]
-        mine = {scale: judge.score(best, scale, n) for scale in scales[comm.rank :: comm.size]}
-        for part in comm.allgather(mine):
-            found |= part
-        scale = min(found, key=lambda s: found[s]["score"])
-        trials = np.log(scale) + step * np.array([-0.75, -0.5, -0.25, 0.25, 0.5, 0.75])
-    return scale, found[scale]
+        return {**best, "latent_scale": 1.0, "latent_scale_error": None, "trials": []}
+    candidate = {name: best[name] for name in ("epoch", "ema")}
+    known = comm.bcast(notes.read() if comm.rank == 0 else None)
+
+    def measure(scale: float) -> tuple[float, float]:
+        key = judge.key(candidate, scale, n)
+        if key not in known:
+            known[key] = judge.amplitude(candidate, scale, n)
+            if comm.rank == 0:
+                notes.add(key, known[key])
+        return known[key]
+
+    tuned = tuning.bisect(measure)
+    scores = judge.score_together(candidate, tuned.scale, n)
+    say(_in_words(tuned, scores, tuning.BOUNDS), comm.rank)
+    found = {"latent_scale": tuned.scale, "latent_scale_error": tuned.error, "trials": tuned.trials}
+    return {**candidate, **scores, **found}
+
+
+def _write(experiment: Experiment, table: list[dict[str, Any]], chosen: dict[str, Any], judge: Any) -> None:
+    """Write the scores as JSON and as a figure, and the released generator."""
+    from cosmogan.reporting import figures_selection, style  # draw with matplotlib
+
+    folder = experiment.folder / "select"
+    write_json(folder / "scores.json", {"candidates": table, "chosen": chosen})
+    with whole_file(folder / "scores.png") as temporary:
+        temporary.write_bytes(style.png(figures_selection.selection(table, chosen)))
+    candidate, scale = {name: chosen[name] for name in ("epoch", "ema")}, chosen["latent_scale"]
+    scores = {name: chosen[name] for name in table[0] if name not in candidate}
+    judge.release(candidate, scale, {"latent_scale_error": chosen["latent_scale_error"], "scores": scores})
 
 
 def _ranking(table: list[dict[str, Any]]) -> str:
     """Return the ten best candidates as a table."""
-    names = ("score", "power", "scatter", "pdf", "mean_density")
-    lines = ["  epoch  weights  " + "  ".join(f"{name:>12}" for name in names)]
+    names = [name for name in table[0] if name not in ("epoch", "ema", "score", "error")]
+    lines = ["  epoch  weights   score ± error      " + "  ".join(f"{name:>12}" for name in names)]
     for line in table[:10]:
         kind = "averaged" if line["ema"] else "plain"
-        lines.append(f"  {line['epoch']:5d}  {kind:8} " + "  ".join(f"{line[name]:12.5f}" for name in names))
+        score = f"{line['score']:.4f} ± {line['error']:.4f}"
+        lines.append(f"  {line['epoch']:5d}  {kind:8}  {score:17}  " + "  ".join(f"{line[n]:12.5f}" for n in names))
     return "\n".join(lines)
 
 
-def _in_words(score: dict[str, float]) -> str:
-    """Return what the parts of a score mean: typical factors by which the statistics are off."""
-    power, mean = (100 * (np.exp(np.sqrt(score[name])) - 1) for name in ("power", "mean_density"))
-    return f"mean P(k) is off by {power:.1f} % (rms over k), mean density by {mean:.1f} %"
+def _in_words(tuned: Any, scores: dict[str, float], bounds: tuple[float, float]) -> str:
+    """Return what tuning came to, and the typical factors by which the statistics are off then."""
+    mean, median, density = (100 * np.expm1(np.sqrt(scores[name])) for name in ("mean", "median", "mean_density"))
+    off = f"mean and median P(k) are off by {mean:.1f} and {median:.1f} % (rms over k), mean density by {density:.1f} %"
+    if tuned.error is None:
+        low, high = bounds
+        return (
+            f"select: no latent scale from {low:g} to {high:g} gives the training set's mean power; "
+            f"the nearer end is taken, {tuned.scale:g}: {off}"
+        )
+    return f"select: latent scale {tuned.scale:.4f} ± {tuned.error:.4f}: {off}"
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def receipt(experiment: config.Experiment) -> rundir.Receipt:
     recipe = experiment.section("cosmology", "simulate")
     recipe["simulate"] = {name: value for name, value in recipe["simulate"].items() if name not in FREE}
     recipe["length_unit"] = experiment.preprocess.length_unit
-    return rundir.Receipt(experiment.folder, "simulate", recipe)
+    return rundir.Receipt(experiment.data_folder, "simulate", recipe)
 
 
 def snapshots(experiment: config.Experiment, number: int) -> list[Path]:

@@ -12,15 +12,21 @@ comes out depends on the settings alone, not on the number of processes. Stopped
 a checkpoint at the next step; the same command goes on from there. Also starts under srun, submitit, or alone."""
 EXAMPLE = "torchrun --standalone --nproc-per-node 2 -m cosmogan.train configs/demo.yaml"
 # What may differ when training goes on: where it runs, how far, and how often it saves.
-FREE = ("epochs", "device", "checkpoint_minutes", "keep_checkpoints")
+FREE = ("epochs", "device", "cache", "checkpoint_minutes", "keep_checkpoints", "preview_minutes")
+FREE += ("on_collapse", "max_restarts", "allow_changed")
+# What may never differ: the step would stand for other samples, or the networks for others.
+FIXED = ("train.batch_size", "train.epoch_repeats", "train.loss", "train.n_critic")
+SOME = 32  # subvolumes whose mean density is looked at
 
 
 def receipt(experiment: config.Experiment) -> rundir.Receipt:
     """Return the record of this training: the settings and the data that its result depends on."""
     manifest = experiment.shards_folder / "manifest.json"
-    recipe = experiment.section("model", "train", "held_out", "redshift")
+    recipe = experiment.section("model", "train", "held_out", "n_training", "redshift")
     recipe["train"] = {name: value for name, value in recipe["train"].items() if name not in FREE}
-    recipe["data"] = rundir.checksum(manifest) if manifest.exists() else None
+    if manifest.exists():
+        geometry = rundir.read_json(manifest).get("geometry")
+        recipe["data"] = {"geometry": geometry, "manifest_sha256": rundir.checksum(manifest)}
     return rundir.Receipt(experiment.folder, "train", recipe)
 
 
@@ -38,34 +44,35 @@ def work(experiment: config.Experiment, processes: Any) -> None:
     from cosmogan.gan import session
     from hpc import distributed
 
-    trainer, data = prepare(experiment, processes)
+    trainer, data, preview = prepare(experiment, processes)
     made = receipt(experiment)
     if processes.rank == 0:
-        made.begin(keep=True)
+        made.begin(keep=True, allowed=allowed(experiment))
     processes.barrier()
     try:
-        session.run(trainer, data, experiment.train_folder)
+        session.run(trainer, data, experiment.train_folder, preview)
     except session.Interrupted as stop:
         where = f"at step {trainer.step} of {trainer.steps}"
         say(f"train: stopped by {stop} {where}; a checkpoint is saved, the same command goes on", processes.rank)
         distributed.leave()
         raise SystemExit(128 + stop.number) from None  # not 0: a chain of stages must not go on
     if processes.rank == 0:
-        made.finish(epochs=experiment.train.epochs, steps=trainer.steps, n_seen=trainer.n_seen)
+        made.finish(
+            epochs=experiment.train.epochs, steps=trainer.steps, n_seen=trainer.n_seen, restarts=trainer.restarts
+        )
     say(f"train: finished {experiment.train.epochs} epochs, {trainer.steps} steps", processes.rank)
     distributed.leave()
 
 
 def training_rows(experiment: config.Experiment, folder: Any) -> Any:
-    """Return the rows of all simulations that are not held out.
+    """Return the rows of the simulations that are trained on.
 
     Raises
     ------
     ValueError
-        when these are too few for one batch.
+        when there are fewer simulations than ``n_training``, or fewer rows than make a batch.
     """
-    simulations = sorted(set(folder.simulations.tolist()) - set(experiment.held_out))
-    rows = folder.rows_of(simulations)
+    rows = folder.rows_of(experiment.trained_on(folder.simulations.tolist()))
     if len(rows) < experiment.train.batch_size:
         raise ValueError(
             f"{folder.path}: {len(rows)} subvolumes to train on (held_out: {list(experiment.held_out)}), "
@@ -74,13 +81,52 @@ def training_rows(experiment: config.Experiment, folder: Any) -> Any:
     return rows
 
 
-def prepare(experiment: config.Experiment, processes: Any) -> tuple[Any, Any]:
-    """Return the trainer at its first step, and the training set."""
+def allowed(experiment: config.Experiment) -> tuple[str, ...]:
+    """Return the settings that may differ from those that training was begun with.
+
+    Raises
+    ------
+    ValueError
+        when one of them never may.
+    """
+    names = experiment.train.allow_changed
+    for name in names:
+        if any(f"{fixed}.".startswith(f"{name}.") for fixed in FIXED):
+            raise ValueError(f"train.allow_changed: {name} never may change; train in another `output`")
+    return names
+
+
+def check_densities(folder: Any, rows: Any, subvolume: int) -> None:
+    """Refuse shards of another subvolume size or unit than the model expects.
+
+    Raises
+    ------
+    ValueError
+        names the folder, what was found and what was expected.
+    """
+    found = folder.geometry.subvolume
+    if found != subvolume:
+        raise ValueError(
+            f"{folder.path}: subvolumes of {found}³ cells, expected preprocess.subvolume = {subvolume}; "
+            "preprocess again, or set preprocess.subvolume"
+        )
+    some = folder.read(rows[:: -(-len(rows) // SOME)])
+    mean = float(some.mean(dtype=float))
+    if not 0.5 < mean < 2 or some.min() < 0:
+        raise ValueError(
+            f"{folder.path}: densities with a mean of {mean:.3g} and a minimum of {some.min():.3g}, expected a mean "
+            "near 1 and none below 0: in units of the mean density"
+        )
+
+
+def prepare(experiment: config.Experiment, processes: Any) -> tuple[Any, Any, Any]:
+    """Return the trainer at its first step, the training set, and what draws previews."""
     import torch
 
     from cosmogan import shards
-    from cosmogan.gan.dataset import TrainingSet
+    from cosmogan.gan import dataset
     from cosmogan.gan.trainer import Trainer
+    from cosmogan.preview import Preview
 
     settings = experiment.train
     device = processes.device(settings.device)
@@ -88,9 +134,12 @@ def prepare(experiment: config.Experiment, processes: Any) -> tuple[Any, Any]:
     folder = shards.open_one(experiment.shards_folder, experiment.redshift)
     rows = training_rows(experiment, folder)
     subvolume = folder.geometry.subvolume
+    check_densities(folder, rows, experiment.preprocess.subvolume)
     epoch_steps = settings.epoch_repeats * len(rows) // settings.batch_size
     trainer = Trainer(experiment.model, settings, subvolume, epoch_steps, processes, device)
-    return trainer, TrainingSet(folder.read, rows, subvolume, settings.seed, device)
+    cache = dataset.cache(settings.cache, len(rows) * subvolume**3 * 4, device, processes.size)
+    data = dataset.TrainingSet(folder.read, rows, subvolume, device, cache)
+    return trainer, data, Preview(folder, rows, experiment.model.kappa)
 
 
 def _world() -> Any:

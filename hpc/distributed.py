@@ -95,8 +95,8 @@ def join() -> Processes:
 
 
 def leave() -> None:
-    """Leave the process group."""
-    if dist.is_initialized():
+    """Leave the process group; from gloo's there is nothing to free, and to leave it can hang (seen in torch 2.4)."""
+    if dist.is_initialized() and dist.get_backend() == "nccl":
         dist.destroy_process_group()
 
 

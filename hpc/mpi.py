@@ -252,6 +252,12 @@ def describe(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+def gathered_in_turn(mine: list[Any], comm: Comm) -> list[Any]:
+    """Return all ranks' items in one list, on every rank: rank r has the items r, r + size, r + 2 size, …"""
+    dealt = comm.allgather(mine)
+    return [dealt[i % comm.size][i // comm.size] for i in range(sum(map(len, dealt)))]
+
+
 def share(n: int, comm: Comm) -> range:
     """Return this rank's consecutive part of ``range(n)``; parts differ by at most one."""
     return range(comm.rank * n // comm.size, (comm.rank + 1) * n // comm.size)

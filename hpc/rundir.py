@@ -158,19 +158,20 @@ class Receipt:
         """Say whether the stage was finished with just this recipe."""
         return self.path.exists() and self._read().get("done", False) and not self._differences()
 
-    def begin(self, *, keep: bool) -> None:
+    def begin(self, *, keep: bool, allowed: tuple[str, ...] = ()) -> None:
         """Record what the stage is about to do.
 
         Parameters
         ----------
         keep : the stage's output took long: refuse when it was made with another recipe
+        allowed : settings that may differ all the same, as ``train.generator_rate``; a section stands for all in it
 
         Raises
         ------
         ValueError
             when ``keep`` and the recorded recipe differs: names the first difference.
         """
-        changed = self._differences() if self.path.exists() else []
+        changed = [line for line in self._differences() if not _names(line, allowed)] if self.path.exists() else []
         if keep and changed:
             raise ValueError(
                 f"{self.path}: `{self.stage}` was begun here with other settings ({'; '.join(changed[:3])}); "
@@ -195,3 +196,9 @@ class Receipt:
     def _write(self, *, done: bool, results: dict[str, Any]) -> None:
         record = {"stage": self.stage, "done": done, "recipe": self.recipe, "results": results}
         write_json(self.path, {**record, "versions": provenance()})
+
+
+def _names(difference: str, allowed: tuple[str, ...]) -> bool:
+    """Say whether a line of `settings.differences` is about one of the settings, or of a section's."""
+    name = difference.partition(": ")[0]
+    return any(name == one or name.startswith(one + ".") for one in allowed)

@@ -39,8 +39,9 @@ def write_training(experiment):
     folder.mkdir(exist_ok=True)
     lines = [json.dumps(record) for record in records] + ['{"step": 15']
     (folder / "metrics.jsonl").write_text("\n".join(lines))
-    candidates = [{"epoch": e, "ema": ema, "score": 1 / e} for e in range(1, 6) for ema in (False, True)]
-    chosen = {"candidates": candidates, "chosen": candidates[-1], "latent_scale": 0.985}
+    candidates = [{"epoch": e, "ema": ema, "score": 1 / e, "error": 0.1} for e in range(1, 6) for ema in (False, True)]
+    tuned = {"latent_scale": 0.985, "latent_scale_error": 0.003, "trials": [[0.8, -0.5, 0.02], [1.25, 0.6, 0.03]]}
+    chosen = {"candidates": candidates, "chosen": candidates[-1] | tuned}
     path = experiment.folder / "select" / "scores.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(chosen))

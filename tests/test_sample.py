@@ -7,8 +7,9 @@ import pytest
 from conftest import run
 from small_experiment import GEOMETRY, load, write
 
-from cosmogan import config, sample, shards
+from cosmogan import config, sample, select, shards, train
 from cosmogan.gan import networks, released
+from hpc.distributed import Processes
 from hpc.mpi import SerialComm
 
 
@@ -76,6 +77,129 @@ def test_another_seed_or_generator_draws_anew(released_at):
     settings = released_at / "run/generator/generator.json"
     settings.write_text(settings.read_text().replace("1.02", "1.2"))
     assert not np.allclose(draw(released_at, "sample.seed=2").read(np.arange(20)), second)
+
+
+@pytest.fixture
+def command_line(python):
+    """Run the command with options as a user would."""
+
+    def call(folder, *arguments):
+        done = python("cosmogan.sample", write(folder), *arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return call
+
+
+def test_latents_are_an_archive_that_gives_the_volumes_back(released_at, command_line):
+    expected = draw(released_at).read(np.arange(20))
+    said = command_line(released_at, "--latents", "sample.n_samples=19")
+    archived = released_at / "run/latents.h5"
+    assert said == f"sample: drew 19 latents: {archived}\n" and archived.stat().st_size < 19 * 8**3 * 4
+    assert shards.is_complete(released_at / "run/samples")
+    kept = archived.rename(released_at / "kept.h5")
+    command_line(released_at, "--from-latents", kept, "output=" + str(released_at / "run"))
+    again = shards.Folder(released_at / "run/samples")
+    assert len(again) == 19
+    np.testing.assert_array_equal(again.read(np.arange(19)), expected[:19])
+    assert command_line(released_at, "--from-latents", kept).startswith("sample: done: ")
+
+
+def refused(folder, *overrides):
+    with pytest.raises(ValueError) as error:
+        draw(folder, *overrides)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_other_files_of_latents_are_refused(released_at):
+    sample.sample(config.load(write(released_at), ["sample.latents_only=true"]), SerialComm())
+    path = released_at / "run/latents.h5"
+    override = f"sample.from_latents={path}"
+    with h5py.File(path, "r+") as file:
+        file["latent"][3, 2] = np.nan
+    assert "damaged: expected seed, index and finite numbers" in refused(released_at, override)
+    with h5py.File(path, "r+") as file:
+        file.attrs["generator"] = "f" * 64
+    assert "latents of another generator (sha256 ffffffffffff…" in refused(released_at, override)
+    with h5py.File(path, "r+") as file:
+        del file["latent"]
+        file["latent"] = np.zeros((20, 7), np.float32)
+    assert "expected latents of 6 numbers, found an array of shape (20, 7)" in refused(released_at, override)
+    shard = sorted((released_at / "shards").glob("*.h5"))[0]
+    assert "expected an archive of latents, cosmogan-latents/1" in refused(released_at, f"sample.from_latents={shard}")
+    assert "none.h5: not found" in refused(released_at, "sample.from_latents=none.h5")
+    path.write_bytes(path.read_bytes()[:500])
+    assert "not a readable archive of latents" in refused(released_at, override)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.prior=gaussian", "(model.prior: student_t -> gaussian)"),
+        ("model.degrees_of_freedom=3", "(model.degrees_of_freedom: 10.0 -> 3.0)"),
+        ("model.kappa=45", "(model.kappa: 4.0 -> 45.0)"),
+    ],
+)
+def test_another_prior_or_model_than_the_generators_is_refused(released_at, override, message):
+    draw(released_at)
+    assert f"generator.json: trained with other settings than CONFIG's {message}: " in refused(released_at, override)
+
+
+def test_a_generator_of_other_subvolumes_is_refused(released_at):
+    settings_path = released_at / "run/generator/generator.json"
+    settings = json.loads(settings_path.read_text())
+    settings_path.write_text(json.dumps(settings | {"geometry": settings["geometry"] | {"redshift": 1.5}}))
+    assert "the generator draws redshift 1.5, CONFIG asks for 0" in refused(released_at)
+    settings_path.write_text(json.dumps(settings))
+    elsewhere = f"preprocess={{output: {released_at / 'none'}, n_mesh: 32, subvolume: 16}}"
+    assert "the generator draws subvolume 8, CONFIG asks for 16" in refused(released_at, elsewhere)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished training with its released generator."""
+    folder = tmp_path_factory.mktemp("trained")
+    train.work(load(folder), Processes())
+    select.select(load(folder), SerialComm())
+    return folder
+
+
+def proposals(folder):
+    with np.load(folder / "run/rejection.npz") as file:
+        return {name: file[name] for name in ("logit", "norm", "accepted")}
+
+
+def test_rejection_keeps_some_samples_of_a_seed_whatever_ranks_and_batches(trained, mpirun, capsys):
+    settings = ["sample.rejection=true", "sample.rejection_bound=100", "sample.rejection_gamma=4"]
+    folder = draw(trained, *settings)
+    said = capsys.readouterr().out
+    assert "trained the discriminator on for 80 steps" in said and "sample: accepted 20 of " in said
+    kept = np.concatenate([h5py.File(path)["index"][:] for path in sorted(folder.path.glob("*.h5"))])
+    found, density = proposals(trained), folder.read(np.arange(20))
+    np.testing.assert_array_equal(np.flatnonzero(found["accepted"]), kept)
+    assert kept[-1] == len(found["logit"]) - 1 > 22
+    generator = released.load(trained / "run/generator/generator.safetensors")
+    np.testing.assert_allclose(generator.sample(1, 1, first=int(kept[15]))[0], density[15], rtol=2e-6)
+    np.testing.assert_allclose(found["norm"][:9], generator.latents(1, np.arange(9)).norm(dim=1), rtol=1e-6)
+
+    (trained / "run/rejection.npz").unlink()
+    (trained / "run/samples/manifest.json").unlink()
+    done = mpirun(2, "cosmogan.sample", write(trained), *settings, "sample.batch_size=3")
+    assert done.returncode == 0 and "trained the discriminator" not in done.stdout, done.stdout + done.stderr
+    again = proposals(trained)
+    assert all(np.array_equal(found[name], again[name]) for name in found)
+
+    fewer = draw(trained, *settings, "sample.rejection_gamma=5.5")
+    assert len(fewer) == 20 and len(proposals(trained)["logit"]) > 1.2 * len(found["logit"])
+
+
+def test_rejection_needs_a_discriminator_that_accepts(trained, monkeypatch):
+    monkeypatch.setattr("cosmogan.reject.ENOUGH", 128)
+    message = "sample.rejection: only 0 of 128 samples accepted; lower sample.rejection_gamma"
+    assert message in refused(trained, "sample.rejection=true", "sample.rejection_gamma=50", "sample.rejection_bound=9")
+    critic = ("sample.rejection=true", "sample.rejection_epochs=9", "train.loss=wasserstein", "train.gate=0")
+    assert "expected train.loss = bce, found wasserstein: a critic" in refused(trained, *critic)
 
 
 def test_without_a_generator_it_says_what_to_run(tmp_path):

@@ -1,41 +1,19 @@
-import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from small_experiment import load, write
+from trained import assert_same, generators, metrics
 
-from cosmogan import train
+from cosmogan import config, shards, train
 from cosmogan.gan import session
+from cosmogan.gan.checkpoint import Checkpoints
 from cosmogan.gan.trainer import Trainer
 from hpc.distributed import Processes
 
-ROOT = Path(__file__).parent.parent
 STEPS = 3 * 16  # three epochs of 128 subvolumes in batches of 8
-
-
-def generators(folder):
-    """All epochs' generators of a run: {name: {tensor's name: tensor}}."""
-    return {path.name: load_file(path) for path in sorted((folder / "run/train/generators").iterdir())}
-
-
-def metrics(folder):
-    """The metrics without their times."""
-    lines = (folder / "run/train/metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "samples_per_second"} for line in lines]
-
-
-def assert_same(one, other):
-    assert one.keys() == other.keys()
-    for name in one:
-        for key, value in one[name].items():
-            assert torch.equal(value, other[name][key]), (name, key)
 
 
 def interrupt_after(monkeypatch, step, number=signal.SIGTERM):
@@ -91,10 +69,8 @@ def test_metrics_have_no_gaps_and_no_doubles_after_a_kill(tmp_path, monkeypatch)
     whole = tmp_path / "whole"
     train.work(load(whole), Processes())
     lift = interrupt_after(monkeypatch, 27)
-    update = session.checkpoint.save
-    monkeypatch.setattr(
-        session.checkpoint, "save", lambda folder, state, keep: state["step"] == 16 and update(folder, state, keep)
-    )
+    save = Checkpoints.save
+    monkeypatch.setattr(Checkpoints, "save", lambda store, state: state["step"] == 16 and save(store, state))
     with pytest.raises(SystemExit):  # its last checkpoint is at step 16; the metrics went on to step 25
         train.work(load(tmp_path), Processes())
     assert metrics(tmp_path)[-1]["step"] == 25
@@ -107,7 +83,8 @@ def test_metrics_have_no_gaps_and_no_doubles_after_a_kill(tmp_path, monkeypatch)
     assert [line["step"] for line in found] == list(range(5, STEPS + 1, 5))
     assert all(line["n_seen"] == 8 * line["step"] and line["epoch"] == -(-line["step"] // 16) for line in found)
     assert set(found[0]) == {"step", "epoch", "n_seen", "loss_discriminator", "loss_generator"} | {
-        "score_real", "score_fake", "gate_rate"
+        "score_real", "score_fake", "gate_rate", "gradient_discriminator", "gradient_generator",
+        "weights_discriminator", "weights_generator",
     }  # fmt: skip
 
 
@@ -143,6 +120,50 @@ def test_other_settings_are_refused_by_name(tmp_path):
         train.work(load(tmp_path, epochs=2, generator_rate=0.5), Processes())
 
 
+def test_named_settings_may_change(tmp_path, capsys):
+    train.work(load(tmp_path, epochs=1), Processes())
+    changes = {"generator_rate": 2e-4, "gate": 0.1}
+    with pytest.raises(ValueError, match=r"train\.gate: 0\.2 -> 0\.1\)"):
+        train.work(load(tmp_path, epochs=2, allow_changed=["train.generator_rate"], **changes), Processes())
+    allowed = ["train.generator_rate", "train.gate"]
+    train.work(load(tmp_path, epochs=2, allow_changed=allowed, **changes), Processes())
+    assert "resuming at step 16 of 32" in capsys.readouterr().out
+    train.work(load(tmp_path, epochs=2, **changes), Processes())  # the new ones are on record now
+    assert "nothing to do" in capsys.readouterr().out
+    for name in ("train.batch_size", "train"):
+        with pytest.raises(ValueError, match=f"allow_changed: {name} never may change"):
+            train.work(load(tmp_path, epochs=3, allow_changed=[name]), Processes())
+
+
+def test_networks_of_another_shape_are_one_line(tmp_path):
+    train.work(load(tmp_path, epochs=1), Processes())
+    path = write(tmp_path, epochs=2, allow_changed=["model.width"])
+    path.write_text(path.read_text().replace("width: 4", "width: 8"))
+    with pytest.raises(ValueError, match=r"checkpoints of other networks than the settings describe: .*size mismatch"):
+        train.work(config.load(path), Processes())
+
+
+def test_other_data_are_refused_by_name(tmp_path):
+    train.work(load(tmp_path, epochs=1), Processes())
+    manifest = tmp_path / "shards/manifest.json"
+    manifest.write_text(manifest.read_text().replace('"redshift": 0.0', '"redshift": 1.0'))
+    with pytest.raises(ValueError, match=r"data\.geometry\.redshift: 0\.0 -> 1\.0; data\.manifest_sha256"):
+        train.work(load(tmp_path, epochs=2), Processes())
+    train.work(load(tmp_path, epochs=2, allow_changed=["data"]), Processes())
+
+
+def test_subvolumes_of_another_size_or_unit_are_one_line(tmp_path, monkeypatch):
+    path = write(tmp_path)
+    path.write_text(path.read_text().replace("subvolume: 8", "subvolume: 16"))
+    with pytest.raises(ValueError, match=r"subvolumes of 8³ cells, expected preprocess\.subvolume = 16"):
+        train.work(config.load(path), Processes())
+    read = shards.Folder.read
+    for factor in (3.8, 0.0):  # in 10¹⁰ M☉, as the paper's figures have it; and nothing at all
+        monkeypatch.setattr(shards.Folder, "read", lambda self, rows, f=factor: np.float32(f) * read(self, rows))
+        with pytest.raises(ValueError, match=r"shards: densities with a mean of .*expected a mean near 1"):
+            train.work(load(tmp_path), Processes())
+
+
 def test_too_few_subvolumes_and_wrong_kinds_are_one_line(tmp_path):
     with pytest.raises(ValueError, match=r"128 subvolumes to train on .*held_out: \[2\].*train\.batch_size = 256"):
         train.work(load(tmp_path, batch_size=256), Processes())
@@ -154,49 +175,16 @@ def test_too_few_subvolumes_and_wrong_kinds_are_one_line(tmp_path):
 
 def test_checkpoints_by_the_clock(tmp_path, monkeypatch):
     saved = []
-    monkeypatch.setattr(session.checkpoint, "save", lambda folder, state, keep: saved.append(state["step"]))
+    monkeypatch.setattr(Checkpoints, "save", lambda store, state: saved.append(state["step"]))
     train.work(load(tmp_path, epochs=1, checkpoint_minutes=1e-9), Processes())
     assert saved == list(range(1, 17))
 
 
-def launch(folder, processes, **settings):
-    """Train 20 steps with torchrun."""
-    path = write(folder, epochs=1, batch_size=8, epoch_repeats=5, **settings)
-    command = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m", "cosmogan.train", path]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        [sys.executable, "-m", *map(str, command)],
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-
-
-def test_two_processes_train_the_same_network_as_one(tmp_path):
-    runs = {n: launch(tmp_path / str(n), n) for n in (1, 2)}
-    for run in runs.values():
-        text, _ = run.communicate(timeout=100)
-        assert run.returncode == 0, text
-    one, two = (generators(tmp_path / str(n)) for n in (1, 2))
-    for name in one:
-        a, b = (torch.cat([value.flatten() for value in found[name].values()]) for found in (one, two))
-        assert ((a - b).norm() / a.norm()).item() < 1e-4
-        assert not torch.equal(a, b)  # the sums were really made in another order
-
-
-def test_kill_term_saves_and_leaves(tmp_path):
-    run = launch(tmp_path, 2, rate_end=0.5)
-    try:
-        log = tmp_path / "run/train/metrics.jsonl"
-        for _ in range(900):
-            if log.exists() and log.read_text():
-                break
-            time.sleep(0.1)
-        run.send_signal(signal.SIGTERM)  # torchrun passes it on to its workers
-        text, _ = run.communicate(timeout=60)
-    finally:
-        run.kill()
-    assert run.returncode != 0
-    assert "train: stopped by SIGTERM" in text and "the same command goes on" in text, text
-    assert list((tmp_path / "run/train/checkpoints").glob("step-*.pt"))
+def test_previews_show_where_the_generator_stands(tmp_path):
+    few = {"epochs": 1, "batch_size": 64}  # two steps
+    train.work(load(tmp_path / "1", preview_minutes=1e-9, **few), Processes())
+    previews = sorted((tmp_path / "1/run/train/previews").iterdir())
+    assert [path.name for path in previews] == ["step-00000001.png", "step-00000002.png"]
+    assert previews[0].read_bytes() != previews[1].read_bytes()
+    train.work(load(tmp_path / "2", preview_minutes=None, **few), Processes())
+    assert_same(generators(tmp_path / "1"), generators(tmp_path / "2"))  # looking changes nothing

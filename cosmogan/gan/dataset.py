@@ -1,6 +1,7 @@
 """The training samples: number n is a subvolume in one of the cube's 48 orientations, whoever asks for it."""
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
@@ -9,8 +10,6 @@ import numpy as np
 import torch
 
 from cosmogan.gan import latent
-
-CACHE_BYTES = 4e9  # a larger training set is read batch by batch
 
 # A symmetry of the cube: the order of the axes, and the axes that are reversed.
 SYMMETRIES = [
@@ -41,15 +40,16 @@ class Part(NamedTuple):
 class TrainingSet:
     """A process's samples, endlessly; sample n is the same for any number of processes.
 
-    The subvolumes come in a new random order in every pass, and every sample in a random orientation.
+    The subvolumes come in a new random order in every pass, and every sample in a random orientation. A process reads
+    only the rows of its own samples; with a cache, each of them once.
 
     Parameters
     ----------
     read : (n,) row numbers → (n, m, m, m) float32 densities, in units of the mean
     rows : (n,) int, the rows to train on
     subvolume : cells a side, m
-    seed : of order and orientations
     device : where the samples go
+    cache : where the densities stay once they are read; None: they are read again
     """
 
     def __init__(
@@ -57,48 +57,82 @@ class TrainingSet:
         read: Callable[[np.ndarray], np.ndarray],
         rows: np.ndarray,
         subvolume: int,
-        seed: int,
         device: torch.device,
+        cache: torch.device | None,
     ) -> None:
-        self.rows, self.seed, self.device = rows, seed, device
+        self.rows, self.device = rows, device
         self._read = read
-        self._cached = len(rows) * subvolume**3 * 4 <= CACHE_BYTES
-        self._densities = torch.from_numpy(read(rows)) if self._cached else None
-        self._order = (-1, np.empty(0, np.int64))
+        self._held = np.zeros(len(rows), bool)
+        self._cached = None if cache is None else torch.empty(len(rows), *[subvolume] * 3, device=cache)
+        self._order = (-1, -1, np.empty(0, np.int64))
         self._reader = ThreadPoolExecutor(1)
 
-    def places(self, samples: np.ndarray) -> np.ndarray:
+    def places(self, seed: int, samples: np.ndarray) -> np.ndarray:
         """Return the place among ``rows`` of each numbered sample."""
         passes, at = np.divmod(samples, len(self.rows))
-        return np.array([self._order_of(int(number))[i] for number, i in zip(passes, at, strict=True)])
+        return np.array([self._order_of(seed, int(number))[i] for number, i in zip(passes, at, strict=True)])
 
-    def batches(self, first: int, stride: int, part: Part) -> Iterator[torch.Tensor]:
+    def batches(self, seed: int, first: int, stride: int, part: Part) -> Iterator[torch.Tensor]:
         """Yield this process's part of batch after batch, each (size, 1, m, m, m); the next is read meanwhile.
 
         Parameters
         ----------
+        seed : of order and orientations
         first : number of the first batch's first sample
         stride : samples in a batch, over all processes
         part : this process's share of them
         """
-        coming: Future[torch.Tensor] = self._reader.submit(self._load, first + part.offset, part.size)
+        first += part.offset
+        coming: Future[torch.Tensor] = self._reader.submit(self._load, seed, first, part.size)
         while True:
-            cubes = coming.result()
-            turns = symmetries(self.seed, first + part.offset, part.size)
+            cubes, turns = coming.result(), symmetries(seed, first, part.size)
             first += stride
-            coming = self._reader.submit(self._load, first + part.offset, part.size)
+            coming = self._reader.submit(self._load, seed, first, part.size)
             cubes = cubes.to(self.device, non_blocking=True)
             yield torch.stack([transform(cube, s) for cube, s in zip(cubes, turns, strict=True)])[:, None]
 
-    def _load(self, first: int, n: int) -> torch.Tensor:
-        places = self.places(np.arange(first, first + n))
-        if self._densities is not None:
-            return self._densities[torch.from_numpy(places)]
-        cubes = torch.from_numpy(self._read(self.rows[places]))
-        return cubes.pin_memory() if self.device.type == "cuda" else cubes
+    def _load(self, seed: int, first: int, n: int) -> torch.Tensor:
+        places = self.places(seed, np.arange(first, first + n))
+        if self._cached is None:
+            cubes = torch.from_numpy(self._read(self.rows[places]))
+        else:
+            self._hold(np.unique(places[~self._held[places]]))
+            cubes = self._cached[torch.from_numpy(places).to(self._cached.device)]
+        wanted = self.device.type == "cuda" and cubes.device.type == "cpu"
+        return cubes.pin_memory() if wanted else cubes
 
-    def _order_of(self, number: int) -> np.ndarray:
+    def _hold(self, places: np.ndarray) -> None:
+        """Read the densities at some places into the cache."""
+        if len(places) and self._cached is not None:
+            densities = torch.from_numpy(self._read(self.rows[places]))
+            self._cached[torch.from_numpy(places).to(self._cached.device)] = densities.to(self._cached.device)
+            self._held[places] = True
+
+    def _order_of(self, seed: int, number: int) -> np.ndarray:
         """Return the order of the rows in a pass over them."""
-        if self._order[0] != number:
-            self._order = (number, np.argsort(latent.bits(self.seed, latent.SHUFFLE, number, (1, len(self.rows)))[0]))
-        return self._order[1]
+        if self._order[:2] != (seed, number):
+            order = np.argsort(latent.bits(seed, latent.SHUFFLE, number, (1, len(self.rows)))[0])
+            self._order = (seed, number, order)
+        return self._order[2]
+
+
+def cache(wanted: str, n_bytes: int, device: torch.device, processes: int) -> torch.device | None:
+    """Return where the training set is kept in memory, or None.
+
+    ``auto`` keeps it on a GPU that it half fills at most; else in the host's memory, when a copy for each process
+    (each meets all rows in time) takes at most half of it; else not at all.
+
+    Parameters
+    ----------
+    wanted : ``train.cache``
+    n_bytes : size of the training set
+    device : where it is trained
+    processes : that share the host, at most
+    """
+    host = torch.device("cpu")
+    if wanted != "auto":
+        return {"none": None, "host": host, "device": device}[wanted]
+    if device.type == "cuda" and 2 * n_bytes <= torch.cuda.mem_get_info(device)[0]:
+        return device
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return host if 2 * n_bytes * processes <= memory else None

@@ -10,7 +10,7 @@ import torch
 from cosmogan.config import Model
 
 # What the numbers are for; each has its own sequence under one seed.
-SAMPLE, DISCRIMINATOR, GENERATOR, SHUFFLE, SYMMETRY = range(5)
+SAMPLE, DISCRIMINATOR, GENERATOR, SHUFFLE, SYMMETRY, MIX, JUDGED, BOUND, ACCEPT = range(9)
 
 
 def bits(seed: int, stream: int, first: int, shape: tuple[int, int]) -> np.ndarray:
@@ -33,15 +33,21 @@ def bits(seed: int, stream: int, first: int, shape: tuple[int, int]) -> np.ndarr
     return source.random_raw(n * 4 * blocks).reshape(n, 4 * blocks)[:, :words]
 
 
+def uniform(seed: int, stream: int, first: int, shape: tuple[int, int]) -> np.ndarray:
+    """Return random numbers in (0, 1), (samples, numbers) float64; arguments as those of `bits`."""
+    return ((bits(seed, stream, first, shape) >> np.uint64(11)) + 0.5) * 2.0**-53
+
+
 def draw(model: Model, seed: int, stream: int, first: int, n: int) -> torch.Tensor:
-    """Return the latents of consecutive samples from the model's prior.
+    """Return the latents of consecutive samples from the model's prior, all numbers independent of one another.
 
     Student's t by Bailey (1994), t = sqrt(nu (u^(-2/nu) - 1)) cos(2 pi v), whose limit for nu to infinity is the
-    Gaussian of Box and Muller; of unit scale, so the variance of the Student-t is nu / (nu - 2).
+    Gaussian of Box and Muller; of unit scale, so the variance of the Student-t is nu / (nu - 2). The Cauchy
+    distribution is the one with nu = 1. Of a Gaussian mixture's numbers a fraction is made wider.
 
     Parameters
     ----------
-    model : prior, degrees_of_freedom, latent_dimension
+    model : latent_dimension, the prior and its parameters
     seed, stream : name the sequence
     first, n : numbers of the samples
 
@@ -49,11 +55,16 @@ def draw(model: Model, seed: int, stream: int, first: int, n: int) -> torch.Tens
     -------
     (n, latent_dimension) float32
     """
-    words = bits(seed, stream, first, (n, 2 * model.latent_dimension))
-    uniform = ((words >> np.uint64(11)) + 0.5) * 2.0**-53  # in (0, 1)
-    log_u, v = np.log(uniform[:, 0::2]), uniform[:, 1::2]
-    if model.prior == "gaussian":
+    mixed = model.prior == "gaussian_mixture"
+    words = 3 if mixed else 2  # for each number
+    numbers = uniform(seed, stream, first, (n, words * model.latent_dimension))
+    log_u, v = np.log(numbers[:, 0::words]), numbers[:, 1::words]
+    if model.prior in ("gaussian", "gaussian_mixture"):
         squared = -2 * log_u
     else:
-        squared = model.degrees_of_freedom * np.expm1(-2 / model.degrees_of_freedom * log_u)
-    return torch.from_numpy((np.sqrt(squared) * np.cos(2 * np.pi * v)).astype(np.float32))
+        nu = {"student_t": model.degrees_of_freedom, "cauchy": 1.0}[model.prior]
+        squared = nu * np.expm1(-2 / nu * log_u)
+    values = np.sqrt(squared) * np.cos(2 * np.pi * v)
+    if mixed:
+        values *= np.where(numbers[:, 2::words] < model.mixture_fraction, model.mixture_width, 1.0)
+    return torch.from_numpy(values.astype(np.float32))

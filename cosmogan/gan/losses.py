@@ -1,14 +1,60 @@
-"""Binary cross-entropy with hard labels, of logits: -log sigmoid(x) = softplus(-x)."""
+"""What the two networks learn from: binary cross-entropy, or the Wasserstein distance with a gradient penalty."""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch.nn.functional import softplus
 
 
+class Objective(NamedTuple):
+    """A pair of losses of the discriminator's outputs, and the score that an output stands for."""
+
+    discriminator: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # of real and fake samples' outputs
+    generator: Callable[[torch.Tensor], torch.Tensor]  # of fake samples' outputs
+    score: Callable[[torch.Tensor], torch.Tensor]
+
+
 def discriminator_loss(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-    """Return the mean cross-entropy of logits for real (label 1) plus that for fake (label 0) samples, eq. (1)."""
+    """Return the mean cross-entropy of logits for real (label 1) plus that for fake (label 0) samples, eq. (1).
+
+    Labels are hard, and -log sigmoid(x) = softplus(-x).
+    """
     return softplus(-real).mean() + softplus(fake).mean()
 
 
 def generator_loss(fake: torch.Tensor) -> torch.Tensor:
     """Return the non-saturating loss: the mean cross-entropy of fake samples' logits with label 1."""
     return softplus(-fake).mean()
+
+
+def critic_loss(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    """Return the Wasserstein distance's negative estimate, E f(fake) - E f(real) (Arjovsky et al. 2017)."""
+    return fake.mean() - real.mean()
+
+
+def critic_generator_loss(fake: torch.Tensor) -> torch.Tensor:
+    """Return the generator's part of the Wasserstein distance, -E f(fake)."""
+    return -fake.mean()
+
+
+def gradient_penalty(
+    critic: Callable[[torch.Tensor], torch.Tensor], real: torch.Tensor, fake: torch.Tensor, mix: torch.Tensor
+) -> torch.Tensor:
+    """Return the mean of (|gradient of f| - 1)² between real and fake samples (Gulrajani et al. 2017, eq. 3).
+
+    Parameters
+    ----------
+    critic : f, which takes each sample by itself: (n, 1, m, m, m) → (n, 1, 1, 1, 1)
+    real, fake : (n, 1, m, m, m)
+    mix : (n,) in (0, 1), each pair's place on the line from fake to real
+    """
+    between = torch.lerp(fake, real, mix[:, None, None, None, None]).requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    return ((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean()
+
+
+OBJECTIVES = {
+    "bce": Objective(discriminator_loss, generator_loss, torch.sigmoid),
+    "wasserstein": Objective(critic_loss, critic_generator_loss, torch.Tensor.clone),
+}

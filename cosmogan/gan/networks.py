@@ -43,7 +43,7 @@ class GroupedBatchNorm(nn.Module):
         if not self.training:
             return self._normalise(x, self.running_mean, self.running_var, 0.0)
         groups = x.split(self.group)
-        mean, var = x.new_zeros(2, len(groups), x.shape[1])
+        mean, var = self.weight.new_zeros(2, len(groups), x.shape[1])  # x may be of lower precision
         out = [self._normalise(*args, 1.0) for args in zip(groups, mean, var, strict=True)]
         self.running_mean.lerp_(mean.mean(0), self.momentum)
         self.running_var.lerp_(var.mean(0), self.momentum)
@@ -52,6 +52,33 @@ class GroupedBatchNorm(nn.Module):
     def _normalise(self, x: torch.Tensor, mean: torch.Tensor, var: torch.Tensor, momentum: float) -> torch.Tensor:
         """Normalise by x's own statistics, written to mean and var, when training; else by mean and var."""
         return F.batch_norm(x, mean, var, self.weight, self.bias, self.training, momentum, self.eps)
+
+
+class DensityConv(nn.Conv3d):
+    """The convolution of one channel by kernels of 4³, stride 2, padding 1.
+
+    Where the input's gradient is wanted, it is done as a convolution of 8 channels by kernels of 3³, stride 1.
+    Output j of an axis sees cells 2j - 1 … 2j + 2: the odd cell of pair j - 1, both of pair j, the even one of j + 1.
+    So the 2³ cells of a block are channels, and kernels hold 3³ blocks, most of whose taps are zero. It is the same
+    function with three times the products, but gradients that have one channel are slow: both passes of the paper's
+    batch take 0.39 s on two cores, and 0.20 s in this form.
+    """
+
+    taps = ((4, 0), (1, 2), (3, 4))  # of the kernel of 4 and a zero after it: for each pair, its even and odd cell
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Convolve (n, 1, m, m, m), m even, to (n, channels, m/2, m/2, m/2)."""
+        if not x.requires_grad:
+            return super().forward(x)
+        n, _, *side = x.shape
+        half = [cells // 2 for cells in side]
+        pairs = x.reshape(n, half[0], 2, half[1], 2, half[2], 2).permute(0, 2, 4, 6, 1, 3, 5).reshape(n, 8, *half)
+        taps = torch.tensor(self.taps, device=x.device).flatten()
+        kernel = F.pad(self.weight[:, 0], (0, 1) * 3)
+        kernel = kernel[:, taps][:, :, taps][:, :, :, taps].reshape(-1, 3, 2, 3, 2, 3, 2)
+        kernel = kernel.permute(0, 2, 4, 6, 1, 3, 5).reshape(-1, 8, 3, 3, 3)
+        channels_last = {"memory_format": torch.channels_last_3d}
+        return F.conv3d(pairs.contiguous(**channels_last), kernel.contiguous(**channels_last), self.bias, padding=1)
 
 
 def channels(width: int, subvolume: int) -> list[int]:
@@ -90,12 +117,27 @@ def generator(model: Model, subvolume: int, group: int) -> nn.Sequential:
 def discriminator(model: Model, subvolume: int, group: int) -> nn.Sequential:
     """Make the discriminator: scaled density (n, 1, m, m, m) → logits (n, 1, 1, 1, 1); arguments as the generator's."""
     widths = channels(model.width, subvolume)
-    layers: list[nn.Module] = [nn.Conv3d(1, widths[0], 4, 2, 1, bias=model.density_bias)]
+    layers: list[nn.Module] = [DensityConv(1, widths[0], 4, 2, 1, bias=model.density_bias)]
     layers += [nn.LeakyReLU(0.2, inplace=True)]
     for outer, inner in itertools.pairwise(widths):
         layers += [nn.Conv3d(outer, inner, 4, 2, 1, bias=False)]
         layers += [GroupedBatchNorm(inner, group), nn.LeakyReLU(0.2, inplace=True)]
     layers += [nn.Conv3d(widths[-1], 1, 4, 1, 0, bias=False)]
+    return nn.Sequential(*layers).to(memory_format=torch.channels_last_3d)
+
+
+def critic(model: Model, subvolume: int) -> nn.Sequential:
+    """Make a Wasserstein GAN's critic, (n, 1, m, m, m) → (n, 1, 1, 1, 1): biases in place of BatchNorm.
+
+    The gradient penalty is on each sample's own gradient, and BatchNorm would make a sample's output depend on the
+    others beside it (Gulrajani et al. 2017, section 4). Without it the layers need biases, or the output would merely
+    scale with the input.
+    """
+    widths = channels(model.width, subvolume)
+    layers: list[nn.Module] = []
+    for outer, inner in itertools.pairwise([1, *widths]):
+        layers += [nn.Conv3d(outer, inner, 4, 2, 1), nn.LeakyReLU(0.2)]
+    layers += [nn.Conv3d(widths[-1], 1, 4, 1, 0)]
     return nn.Sequential(*layers).to(memory_format=torch.channels_last_3d)
 
 

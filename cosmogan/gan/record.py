@@ -1,6 +1,9 @@
-"""What training leaves to look at: metrics as JSON lines and in TensorBoard, and a line of progress."""
+"""What training leaves to look at: metrics as JSON lines and in TensorBoard, figures, and a line of progress."""
 
+import contextlib
+import resource
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +14,27 @@ from hpc.log import Metrics
 
 INTERVAL = 50  # steps whose mean makes one record
 NAMES = ("loss_discriminator", "score_real", "score_fake", "gate_rate", "loss_generator")
+NAMES += ("gradient_discriminator", "gradient_generator")
 
 
 class Record:
     """Means over the last steps, written every `INTERVAL` steps by rank 0; without gaps or doubles after a resume.
 
+    A step in which a network rested does not count in the means of what that network would have given.
+
     Parameters
     ----------
-    folder : gets ``metrics.jsonl`` and ``tensorboard/``; records beyond the trainer's step are dropped from them
+    folder : gets ``metrics.jsonl``, ``tensorboard/`` and ``previews/``; records beyond the trainer's step are dropped
     trainer : whose steps are recorded
-    sums : what ``settled`` returned before a resume
+    sums : what `sums` was before a resume
     """
 
     def __init__(self, folder: Path, trainer: Trainer, sums: torch.Tensor | None) -> None:
-        self._trainer = trainer
-        self._sums = (torch.zeros(len(NAMES) + 1) if sums is None else sums).to(trainer.device)
-        self._latest: dict[str, float] = {}
-        self._began, self._from = time.monotonic(), trainer.step
+        self._trainer, self._folder = trainer, folder
+        start = torch.zeros(2, len(NAMES), dtype=torch.float64) if sums is None else sums
+        self.sums = start.to(trainer.device)  # of the values since the last record, and how many there were
+        self._latest: dict[str, float | None] = {}
+        self._began, self._from, self._waited = time.monotonic(), trainer.step, 0.0
         self._writing = trainer.processes.rank == 0
         if self._writing:
             from torch.utils.tensorboard import SummaryWriter  # takes a second, and only rank 0 writes
@@ -43,36 +50,63 @@ class Record:
             self._metrics.close()
             self._board.close()
 
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the time that passes inside as waiting for data."""
+        start = time.monotonic()
+        yield
+        self._waited += time.monotonic() - start
+
     def add(self, outcome: Outcome) -> None:
         """Take in one step."""
-        numbers = (outcome.loss_discriminator, outcome.score_real, outcome.score_fake, outcome.gate)
-        self._sums += torch.tensor([*numbers, 0.0, 1.0], device=self._sums.device)
-        self._sums[-2] += outcome.loss_generator
+        values = [getattr(outcome, name) for name in NAMES]
+        for i, value in enumerate(values):
+            if value is not None:
+                self.sums[0, i] += value  # may lie on the device still, and nobody waits for it
+        self.sums[1] += self.sums.new_tensor([value is not None for value in values])
         if self._trainer.step % INTERVAL == 0:
             self._write()
 
-    def settled(self) -> torch.Tensor:
-        """Return the sums of the steps that no record holds yet, and their number; the same on all processes."""
-        return self._trainer.processes.mean(self._sums)  # only the generator's loss differs between them
+    def show(self, figure: Any) -> None:
+        """Keep a figure of the present step."""
+        step = self._trainer.step
+        path = self._folder / "previews" / f"step-{step:08d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path)
+        self._board.add_figure("preview", figure, step, close=False)
 
     def note(self) -> str:
         """Return the latest means in words."""
         m = self._latest
         if not m:
             return ""
-        losses = f"losses {m['loss_discriminator']:.3f} {m['loss_generator']:.3f}"
-        return f"{losses}, gate {m['gate_rate']:.0%}, {m['samples_per_second']:.0f} samples/s"
+        losses = " ".join("-" if m[name] is None else f"{m[name]:.3f}" for name in (NAMES[0], NAMES[4]))
+        return f"losses {losses}, gate {m['gate_rate']:.0%}, {m['samples_per_second']:.0f} samples/s"
 
     def _write(self) -> None:
-        trainer = self._trainer
-        sums = self.settled()
-        means = dict(zip(NAMES, (sums[:-1] / sums[-1]).tolist(), strict=True))
-        speed = (trainer.step - self._from) * trainer.train.batch_size / (time.monotonic() - self._began)
-        place: dict[str, Any] = {"step": trainer.step, "epoch": trainer.epoch, "n_seen": trainer.n_seen}
-        self._latest = {**means, "samples_per_second": speed}
-        self._began, self._from = time.monotonic(), trainer.step
-        self._sums.zero_()
+        trainer, now = self._trainer, time.monotonic()
+        sums, counts = self.sums.tolist()
+        means = {name: s / n if n else None for name, s, n in zip(NAMES, sums, counts, strict=True)}
+        weights = {f"weights_{name}": getattr(trainer, name).norm().item() for name in ("discriminator", "generator")}
+        elapsed = now - self._began
+        machine = {
+            "samples_per_second": (trainer.step - self._from) * trainer.train.batch_size / elapsed,
+            "data_wait": self._waited / elapsed,  # share of the time
+            "memory": peak_memory(trainer.device),
+        }
+        self._latest = {**means, **weights, **machine}
+        self._began, self._from, self._waited = now, trainer.step, 0.0
+        self.sums.zero_()
         if self._writing:
+            place = {"step": trainer.step, "epoch": trainer.epoch, "n_seen": trainer.n_seen}
             self._metrics.write({**place, **self._latest})
             for name, value in self._latest.items():
-                self._board.add_scalar(name, value, trainer.step)
+                if value is not None:
+                    self._board.add_scalar(name, value, trainer.step)
+
+
+def peak_memory(device: torch.device) -> float:
+    """Return the most memory that this process had so far [MB], on its GPU or, without one, of the host."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

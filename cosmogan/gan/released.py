@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,15 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
+from cosmogan.config import Model
 from cosmogan.gan import latent, networks, scaling
 from hpc import rundir
+from hpc.settings import SettingsError, build
 
-FORMAT = "cosmogan-generator/1"
+GENERATOR, DISCRIMINATOR = "cosmogan-generator/1", "cosmogan-discriminator/1"
+# Settings that no weights could tell: a file without them would draw something else than it was trained to.
+NEEDED = ("kappa", "prior", "degrees_of_freedom", "latent_dimension", "subvolume")
+LARGEST_SCALE = 10.0  # latents that much wider than in training have nothing to do with it
 
 
 class Released:
@@ -24,24 +28,42 @@ class Released:
     ----------
     settings : the JSON beside the weights
     geometry : of the subvolumes: redshift, box_size [Mpc/h], n_mesh, subvolume, mean_cell_mass [1e10 Msun/h], window
+    model : scaling, networks and latent prior
     latent_scale : multiplies the latents
     max_density : cells are made no denser, in units of the mean; may be missing
-    network : the generator itself
+    network, device : the generator itself, and where it is
     """
 
     def __init__(self, settings: dict[str, Any], network: nn.Module, device: torch.device) -> None:
         self.settings, self.geometry = settings, settings["geometry"]
         self.latent_scale = float(settings["latent_scale"])
         self._densest = settings.get("max_density")  # None: unbounded
-        self._model = SimpleNamespace(**settings["model"])
-        self.network, self._device = network.eval(), device
+        self.model = model_of(settings)
+        self.network, self.device = network.eval(), device
+
+    def latents(self, seed: int, index: np.ndarray, stream: int = latent.SAMPLE) -> torch.Tensor:
+        """Return the latents of numbered samples as the network takes them, (n, latent_dimension) float32.
+
+        Parameters
+        ----------
+        seed : of the latents
+        index : (n,) int, numbers of the samples
+        stream : which sequence of the seed
+        """
+        runs = np.split(index, np.flatnonzero(np.diff(index) != 1) + 1)  # of consecutive numbers
+        drawn = [latent.draw(self.model, seed, stream, int(run[0]), len(run)) for run in runs if len(run)]
+        return self.latent_scale * torch.cat([torch.empty(0, self.model.latent_dimension), *drawn])
+
+    def volumes(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return the subvolumes that latents (n, latent_dimension) make, (n, m, m, m) on the device."""
+        exact = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)  # float32 on GPUs, too
+        with torch.inference_mode(), exact:
+            scaled = self.network(latents.to(self.device)[:, :, None, None, None])
+            return scaling.unscale(scaled[:, 0], self.model.kappa).clamp_(max=self._densest or math.inf)
 
     def draw(self, seed: int, first: int, n: int) -> torch.Tensor:
         """Return samples number ``first`` to ``first + n - 1`` of a seed, (n, m, m, m) on the device."""
-        z = self.latent_scale * latent.draw(self._model, seed, latent.SAMPLE, first, n)
-        with torch.inference_mode():
-            scaled = self.network(z.to(self._device)[:, :, None, None, None])
-        return scaling.unscale(scaled[:, 0], self._model.kappa).clamp(max=self._densest or math.inf)
+        return self.volumes(self.latents(seed, np.arange(first, first + n)))
 
     def sample(self, n: int, seed: int = 1, first: int = 0, batch_size: int = 64) -> np.ndarray:
         """Draw subvolumes; number i of a seed is the same whatever else is drawn with it.
@@ -57,38 +79,46 @@ class Released:
         -------
         (n, m, m, m) float32, density in units of the mean
         """
-        m = self._model.subvolume
-        out = np.empty((n, m, m, m), np.float32)
+        if n < 0 or batch_size < 1:
+            raise ValueError(f"sample: expected n of 0 or more and a batch_size of 1 or more, found {n}, {batch_size}")
+        out = np.empty((n, *(self.geometry["subvolume"],) * 3), np.float32)
         for start in range(0, n, batch_size):
             size = min(batch_size, n - start)
             out[start : start + size] = self.draw(seed, first + start, size).cpu().numpy()
         return out
 
 
-def write_weights(path: Path, network: nn.Module) -> None:
-    """Write a generator's weights and running statistics as safetensors, atomically."""
+def model_of(settings: dict[str, Any]) -> Model:
+    """Return the model that a released network's settings hold."""
+    kept = {name: value for name, value in settings["model"].items() if name != "subvolume"}
+    return build(Model, kept, source="settings", prefix="model.")
+
+
+def write_weights(path: Path, network: nn.Module, kind: str = GENERATOR) -> None:
+    """Write a network's weights and running statistics as safetensors, atomically."""
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     with rundir.whole_file(path) as temporary:
-        safetensors.torch.save_file(weights, temporary, metadata={"format": FORMAT})
+        safetensors.torch.save_file(weights, temporary, metadata={"format": kind})
 
 
-def write(path: Path, network: nn.Module, settings: dict[str, Any]) -> None:
-    """Release a generator: its weights at ``path``, ``settings`` and the weights' checksum beside it as ``.json``.
+def write(path: Path, network: nn.Module, settings: dict[str, Any], kind: str = GENERATOR) -> None:
+    """Release a network: its weights at ``path``, ``settings`` and the weights' checksum beside it as ``.json``.
 
     Parameters
     ----------
     path : ends in ``.safetensors``
-    network : the generator
-    settings : ``model`` (with ``subvolume``), ``geometry``, ``latent_scale``, and whatever is worth knowing
+    network : the generator, or the discriminator of rejection sampling
+    settings : ``model`` (with ``subvolume``), and for a generator ``geometry`` and ``latent_scale``
+    kind : the format
     """
     settings_path = path.with_suffix(".json")
-    settings_path.unlink(missing_ok=True)  # between the two writes there is no released generator
-    write_weights(path, network)
-    rundir.write_json(settings_path, {"format": FORMAT, **settings, "sha256": rundir.checksum(path)})
+    settings_path.unlink(missing_ok=True)  # between the two writes there is no released network
+    write_weights(path, network, kind)
+    rundir.write_json(settings_path, {"format": kind, **settings, "sha256": rundir.checksum(path)})
 
 
-def read_settings(path: Path | str) -> dict[str, Any]:
-    """Return the settings of a released generator.
+def read_settings(path: Path | str, kind: str = GENERATOR) -> dict[str, Any]:
+    """Return the settings of a released network.
 
     Raises
     ------
@@ -102,8 +132,8 @@ def read_settings(path: Path | str) -> dict[str, Any]:
             raise ValueError(f"{wanted}: not found; run `select` to release a generator")
     settings = rundir.read_json(settings_path)
     found = settings.get("format") if isinstance(settings, dict) else settings
-    if found != FORMAT:
-        raise ValueError(f"{settings_path}: expected format {FORMAT}, found {found!r}")
+    if found != kind:
+        raise ValueError(f"{settings_path}: expected format {kind}, found {found!r}")
     if rundir.checksum(path) != settings.get("sha256"):
         raise ValueError(
             f"{path}: damaged, or not the weights that {settings_path.name} belongs to (sha256 differs); select again"
@@ -119,17 +149,27 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> Released:
     ValueError
         when a file is missing, damaged, or not a generator's; the message names it.
     """
-    settings = read_settings(path)
+    settings, settings_path = read_settings(path), Path(path).with_suffix(".json")
     try:
-        network = networks.generator(SimpleNamespace(**settings["model"]), settings["model"]["subvolume"], group=1)
-        fill(network, path)
-        return Released(settings, network.to(device), torch.device(device))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{Path(path).with_suffix('.json')}: damaged: {error}; run `select` again") from None
+        missing = [name for name in NEEDED if name not in settings["model"]]
+        if missing:
+            raise KeyError(f"model.{missing[0]}")
+        network = networks.generator(model_of(settings), settings["model"]["subvolume"], group=1)
+        made = Released(settings, network.to(device), torch.device(device))
+        sides = settings["model"]["subvolume"], made.geometry["subvolume"]
+    except (KeyError, TypeError, AttributeError, SettingsError) as error:
+        raise ValueError(f"{settings_path}: damaged: {error}; run `select` again") from None
+    if sides[0] != sides[1] or not 0 < made.latent_scale <= LARGEST_SCALE:
+        raise ValueError(
+            f"{settings_path}: expected a latent_scale in (0, {LARGEST_SCALE:g}] and one size of subvolumes, "
+            f"found {made.latent_scale:g}, and {sides[0]} and {sides[1]} cells a side"
+        )
+    fill(network, path)
+    return made
 
 
 def fill(network: nn.Module, path: Path | str) -> None:
-    """Read a generator's weights into a network, in place.
+    """Read weights into a network, in place.
 
     Raises
     ------

@@ -1,17 +1,25 @@
 """One session of training: from the newest checkpoint, or the start, to the end or to a signal."""
 
+import math
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
-from cosmogan.gan import checkpoint, released
+from cosmogan.gan import released
+from cosmogan.gan.checkpoint import Checkpoints
 from cosmogan.gan.dataset import TrainingSet
 from cosmogan.gan.record import Record
-from cosmogan.gan.trainer import Trainer
+from cosmogan.gan.trainer import Collapse, Trainer
+from cosmogan.gan.watch import Watch
 from hpc.log import Progress, say
+
+N_PREVIEW = 32  # samples
 
 
 class Interrupted(Exception):
@@ -42,7 +50,26 @@ class Interruption:
         self.number = number
 
 
-def run(trainer: Trainer, data: TrainingSet, folder: Path) -> None:
+Preview = Callable[[torch.Tensor], Any]  # a generator's samples (n, m, m, m), scaled → a figure
+
+
+class Clock:
+    """Says when some minutes have passed since it was last wound; never, when there are none."""
+
+    def __init__(self, minutes: float | None) -> None:
+        self._seconds = math.inf if minutes is None else 60 * minutes
+        self.wind()
+
+    def wind(self) -> None:
+        """Begin to count anew."""
+        self._start = time.monotonic()
+
+    def due(self) -> bool:
+        """Say whether the time has passed."""
+        return time.monotonic() - self._start > self._seconds
+
+
+def run(trainer: Trainer, data: TrainingSet, folder: Path, preview: Preview) -> None:
     """Train to the end, from where the newest checkpoint stands.
 
     Every epoch leaves its generators under ``generators/`` and a checkpoint under ``checkpoints/``, and so does
@@ -52,57 +79,143 @@ def run(trainer: Trainer, data: TrainingSet, folder: Path) -> None:
     ----------
     trainer : at its first step
     data : the training set
-    folder : also gets the metrics
+    folder : also gets the metrics and the previews
+    preview : draws the samples that training shows every ``train.preview_minutes``
 
     Raises
     ------
     Interrupted
         on SIGTERM, SIGINT or SIGUSR1 to any process, after a checkpoint was saved.
+    ValueError
+        when training has collapsed, and may not restart (any more); when a checkpoint cannot be read or written.
     """
+    settings = trainer.train
+    store = Checkpoints(folder / "checkpoints", settings.keep_checkpoints, trainer.epoch_steps)
+    with Interruption() as interruption, store:
+        while True:
+            try:
+                return _train(trainer, data, folder, store, interruption, preview)
+            except Collapse as collapse:
+                _go_back(trainer, store, f"train: collapsed at step {trainer.step}: {collapse}")
+
+
+def _train(
+    trainer: Trainer,
+    data: TrainingSet,
+    folder: Path,
+    store: Checkpoints,
+    interruption: Interruption,
+    preview: Preview,
+) -> None:
+    """Train until the end, a signal or a collapse, in one order: step, record, judge, save, preview."""
     settings, rank = trainer.train, trainer.processes.rank
-    sums = _resume(trainer, folder / "checkpoints")
-    record = Record(folder, trainer, sums)
+    saved = _resume(trainer, store)
+    watch = Watch(saved.get("watch"))
+    to_save, to_preview = Clock(settings.checkpoint_minutes), Clock(settings.preview_minutes)
+    batches = data.batches(trainer.seed, trainer.n_seen, settings.batch_size, trainer.part)
     progress = Progress("train", trainer.steps, "steps", rank)
     progress.resume_at(trainer.step)
-    last_saved = time.monotonic()
-    with Interruption() as interruption, record, progress:
-        for density in data.batches(trainer.n_seen, settings.batch_size, trainer.part):
-            if trainer.step >= trainer.steps:
-                return
-            due = time.monotonic() - last_saved > 60 * settings.checkpoint_minutes
-            outcome = trainer.update(density, votes=(interruption.number > 0, due and rank == 0))
+    with Record(folder, trainer, saved.get("record")) as record, progress:
+        while trainer.step < trainer.steps:
+            with record.waiting():
+                density = next(batches)
+            to_stop = interruption.number > 0 or store.failed()
+            outcome = trainer.update(density, votes=(to_stop, rank == 0 and to_save.due()))
             record.add(outcome)
+            watch.add(outcome)
             progress.advance(1, record.note())
-            epoch_ends = trainer.step % trainer.epoch_steps == 0
-            if epoch_ends or outcome.save or outcome.stop:
-                trainer.settle()
-                state = {"step": trainer.step, "trainer": trainer.state(), "record": record.settled()}
-                if epoch_ends and rank == 0:
-                    save_generators(trainer, folder / "generators")
+            if trainer.epoch_ends:
+                watch.judge(trainer)
                 if rank == 0:
-                    checkpoint.save(folder / "checkpoints", state, settings.keep_checkpoints)
-                last_saved = time.monotonic()
+                    save_generators(trainer, folder / "generators")
+            if trainer.epoch_ends or outcome.save or outcome.stop:
+                if rank == 0:
+                    store.save(_state(trainer, watch, record.sums))
+                to_save.wind()
             if outcome.stop:
+                store.wait()
                 raise Interrupted(interruption.number or signal.SIGTERM)
+            if rank == 0 and to_preview.due():
+                record.show(preview(trainer.look(N_PREVIEW)))
+                to_preview.wind()
 
 
-def _resume(trainer: Trainer, folder: Path) -> torch.Tensor | None:
-    """Put the trainer where the newest checkpoint stands; return the sums of its unfinished record."""
+def _state(trainer: Trainer, watch: Watch, sums: torch.Tensor | None) -> dict[str, Any]:
+    return {"step": trainer.step, "trainer": trainer.state(), "watch": watch.sums, "record": sums}
+
+
+def _resume(trainer: Trainer, store: Checkpoints) -> dict[str, Any]:
+    """Put the trainer where the newest checkpoint stands; return that, or nothing when there is none.
+
+    Raises
+    ------
+    ValueError
+        when the checkpoint is of other networks.
+    """
     rank = trainer.processes.rank
-    saved = checkpoint.newest(folder, lambda line: say(line, rank))
+    saved = store.newest(lambda line: say(line, rank))
     if saved is None:
-        return None
-    trainer.restore(saved["trainer"])
+        return {}
+    try:
+        trainer.restore(saved["trainer"])
+    except (RuntimeError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ValueError(
+            f"{store.folder}: checkpoints of other networks than the settings describe: {reason}"
+        ) from None
     say(f"train: resuming at step {trainer.step} of {trainer.steps}", rank)
-    return saved["record"]
+    return saved
+
+
+def _go_back(trainer: Trainer, store: Checkpoints, complaint: str) -> None:
+    """Remove the checkpoints after the last good one, and begin there anew with another seed, if that is allowed.
+
+    Raises
+    ------
+    ValueError
+        when it is not: says what was wrong.
+    """
+    settings, processes = trainer.train, trainer.processes
+    good = store.drop_doubtful() if processes.rank == 0 else 0
+    processes.barrier()
+    restarts = trainer.restarts + 1
+    if settings.on_collapse == "stop" or restarts > settings.max_restarts:
+        raise ValueError(
+            f"{complaint}; the last good step is {good}. To go on from there with other settings name them in "
+            "train.allow_changed" + (f" ({settings.max_restarts} restarts were made)" if trainer.restarts else "")
+        )
+    trainer.begin(restarts)
+    saved = store.newest(lambda _: None)
+    if saved:
+        trainer.restore(saved["trainer"])
+        trainer.restarts = restarts
+    again = f"restart {restarts} of {settings.max_restarts}: another seed from step {trainer.step}"
+    say(f"{complaint}; {again}", processes.rank)
+    processes.barrier()  # all have read it before it is replaced
+    if processes.rank == 0:
+        store.save(_state(trainer, Watch(None), saved["record"] if saved else None))
+        store.wait()
+    processes.barrier()
 
 
 def save_generators(trainer: Trainer, folder: Path) -> None:
-    """Write the generator of the epoch that just ended, and its moving average."""
+    """Write the generator of the epoch that just ended, and its moving average.
+
+    Raises
+    ------
+    ValueError
+        when a file cannot be written.
+    """
     networks = {False: trainer.generator.network, True: trainer.average}
     for ema, network in networks.items():
-        if network is not None:
-            released.write_weights(generator_path(folder, trainer.epoch, ema), network)
+        path = generator_path(folder, trainer.epoch, ema)
+        try:
+            if network is not None:
+                released.write_weights(path, network)
+        except (OSError, SafetensorError) as error:
+            raise ValueError(
+                f"{path}: cannot be written ({error}); free some space and run the same command again"
+            ) from None
 
 
 def generator_path(folder: Path, epoch: int, ema: bool) -> Path:

@@ -1,63 +1,39 @@
-"""Adversarial training: one discriminator and one generator step a batch, the same for any number of processes."""
+"""Adversarial training: a discriminator's step a batch, and the generator's; the same for any number of processes."""
 
 import copy
 import math
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
 from cosmogan.config import Model, Train
 from cosmogan.gan import latent, losses, networks, scaling
 from cosmogan.gan.dataset import Part
+from cosmogan.gan.learner import Learner, precision
 from hpc.distributed import Processes
 
+RESEED = 1_000_003  # between the seeds of one training's restarts
 
-class Learner:
-    """A network, its optimiser, and its gradients in one buffer.
 
-    One all-reduce of the buffer averages the gradients. DistributedDataParallel would hide the same sum in hooks,
-    which have to be told of every step that the gate skips and of the discriminator's pass in the generator's step.
-    """
-
-    def __init__(self, network: nn.Sequential, rate: float, betas: tuple[float, ...]) -> None:
-        self.network, self.rate = network, rate
-        self.parameters = list(network.parameters())
-        sizes = [parameter.numel() for parameter in self.parameters]
-        self.gradients = torch.zeros(sum(sizes), device=self.parameters[0].device)
-        for parameter, part in zip(self.parameters, self.gradients.split(sizes), strict=True):
-            parameter.grad = part.as_strided(parameter.shape, parameter.stride())
-        self.optimizer = torch.optim.Adam(self.parameters, rate, (betas[0], betas[1]), fused=True)
-
-    def descend(self, loss: torch.Tensor, processes: Processes, factor: float) -> None:
-        """Take one step down the mean of all processes' losses, at ``factor`` times the rate."""
-        self.gradients.zero_()
-        loss.backward(inputs=self.parameters)
-        processes.mean(self.gradients)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * factor
-        self.optimizer.step()
-
-    def state(self) -> dict[str, Any]:
-        """Return weights, running statistics and the optimiser's moments."""
-        return {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take over what ``state`` returned."""
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+class Collapse(Exception):
+    """Training has come to where it does not learn any more; the message says why, and what to change."""
 
 
 class Outcome(NamedTuple):
-    """What one step did, averaged over all processes but for the generator's loss; the same on all but for that."""
+    """What one step did, averaged over all processes; None stands for what did not take place.
+
+    Numbers that decide are here; those only to be recorded stay on the device.
+    """
 
     loss_discriminator: float
-    score_real: float  # mean of sigmoid(logit)
+    score_real: float  # mean of sigmoid(logit), or of a critic's output
     score_fake: float
     stop: float  # share of the processes that voted for it
     save: float
-    gate: float  # 1 when the discriminator took its step
-    loss_generator: torch.Tensor  # this process's; left on the device
+    gate_rate: float  # 1 when the discriminator took its step
+    gradient_discriminator: torch.Tensor | None = None  # norms
+    gradient_generator: torch.Tensor | None = None
+    loss_generator: torch.Tensor | None = None
 
 
 class Trainer:
@@ -78,14 +54,33 @@ class Trainer:
         self.model, self.train, self.epoch_steps = model, train, epoch_steps
         self.processes, self.device = processes, device
         self.part = share(train, processes)
-        generator = networks.generator(model, subvolume, train.batch_norm_group)
-        discriminator = networks.discriminator(model, subvolume, train.batch_norm_group)
-        networks.initialise(generator, 2 * train.seed, output=networks.mean_output(model.kappa))
-        networks.initialise(discriminator, 2 * train.seed + 1, output=0.0)
-        self.generator = Learner(generator.to(device), train.generator_rate, train.betas)
-        self.discriminator = Learner(discriminator.to(device), train.discriminator_rate, train.betas)
+        self.precision = precision(train.precision, device)
+        self.objective = losses.OBJECTIVES[train.loss]
+        self._subvolume = subvolume
+        self.begin(restarts=0)
+
+    def begin(self, restarts: int) -> None:
+        """Go to the first step, with the weights and the seed of the given restart."""
+        model, train = self.model, self.train
+        self.restarts, self.step = restarts, 0
+        generator = networks.generator(model, self._subvolume, train.batch_norm_group)
+        if train.loss == "wasserstein":
+            discriminator = networks.critic(model, self._subvolume)
+        else:
+            discriminator = networks.discriminator(model, self._subvolume, train.batch_norm_group)
+        networks.initialise(generator, 2 * self.seed, output=networks.mean_output(model.kappa))
+        networks.initialise(discriminator, 2 * self.seed + 1, output=0.0)
+        for network in (generator, discriminator):
+            network.to(self.device, self.precision.dtype)
+        options = train.betas, self.precision.autocast
+        self.generator = Learner(generator, train.generator_rate, *options)
+        self.discriminator = Learner(discriminator, train.discriminator_rate, *options)
         self.average = copy.deepcopy(generator).requires_grad_(False) if train.ema else None
-        self.step = 0
+
+    @property
+    def seed(self) -> int:
+        """The seed of all that is drawn: the user's, and another one after each restart."""
+        return self.train.seed + RESEED * self.restarts
 
     @property
     def steps(self) -> int:
@@ -96,6 +91,11 @@ class Trainer:
     def epoch(self) -> int:
         """The epoch in which the latest step falls, from 1."""
         return -(-self.step // self.epoch_steps)
+
+    @property
+    def epoch_ends(self) -> bool:
+        """Whether the latest step is its epoch's last one."""
+        return self.step % self.epoch_steps == 0
 
     @property
     def n_seen(self) -> int:
@@ -109,64 +109,88 @@ class Trainer:
         ----------
         density : (part of the batch, 1, m, m, m), in units of the mean
         votes : whether this process wants to stop, and to save a checkpoint; they ride along with the scores
+
+        Raises
+        ------
+        Collapse
+            when the loss is not a finite number.
         """
-        factor = rate_factor(self.step / self.steps, self.train.rate_end)
-        real = scaling.scale(density, self.model.kappa)
-        loss, outcome = self._judge(real, votes)
-        gate = outcome[2] > self.train.gate
+        settings, norms = self.train, {}
+        factor = rate_factor(settings, self.step / self.steps, self.step // settings.n_critic)
+        loss, seen = self._judge(scaling.scale(density.to(self.precision.dtype), self.model.kappa), votes)
+        gate = settings.gate == 0 or seen[2] > settings.gate
         if gate:
-            self.discriminator.descend(loss, self.processes, factor)
-        loss = losses.generator_loss(self.discriminator.network(self._fake(latent.GENERATOR)))
-        self.generator.descend(loss, self.processes, factor)
+            _, norms["gradient_discriminator"] = self.discriminator.descend(loss, self.processes, factor)
+        if (self.step + 1) % settings.n_critic == 0:
+            loss = self.objective.generator(self.discriminator(self._fake(latent.GENERATOR)))
+            descended = self.generator.descend(loss, self.processes, factor)
+            norms["loss_generator"], norms["gradient_generator"] = descended
+        for learner in (self.generator, self.discriminator):
+            learner.share_statistics(self.processes)
         self.step += 1
-        self._follow()
-        return Outcome(*outcome, float(gate), loss.detach())
+        if "loss_generator" in norms:
+            self._follow()
+        return Outcome(*seen, float(gate), **norms)
 
     def _judge(self, real: torch.Tensor, votes: tuple[bool, bool]) -> tuple[torch.Tensor, list[float]]:
         """Return the discriminator's loss, and Outcome's first five numbers.
 
         Real and fake samples go through in one batch: BatchNorm's groups never mix them.
-
-        Raises
-        ------
-        ValueError
-            when the loss is not a finite number.
         """
         with torch.no_grad():
             fake = self._fake(latent.DISCRIMINATOR)
-        of_real, of_fake = self.discriminator.network(torch.cat((real, fake))).chunk(2)
-        loss = losses.discriminator_loss(of_real, of_fake)
-        seen = (loss.detach(), of_real.detach().sigmoid().mean(), of_fake.detach().sigmoid().mean())
-        mean = self.processes.mean(torch.stack([*seen, *loss.new_tensor(votes)])).tolist()
+        of_real, of_fake = self.discriminator(torch.cat((real, fake))).chunk(2)
+        loss = self.objective.discriminator(of_real, of_fake)
+        if self.train.loss == "wasserstein":
+            loss = loss + self.train.gradient_penalty * self._penalty(real, fake)
+        seen = (loss, *(self.objective.score(outputs).mean() for outputs in (of_real, of_fake)))
+        mean = self.processes.mean(torch.stack([*(x.detach() for x in seen), *loss.new_tensor(votes)])).tolist()
         if not math.isfinite(mean[0]):
-            raise ValueError(
-                f"training diverged: the loss at step {self.step} is {mean[0]}; lower train.generator_rate "
-                f"({self.train.generator_rate:g}) and train.discriminator_rate ({self.train.discriminator_rate:g}), "
-                "and train in another `output`"
-            )
+            raise Collapse(f"the loss is {mean[0]}; lower {self.rates()}")
         return loss, mean
+
+    def _penalty(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+        first = self.n_seen + self.part.offset
+        mix = torch.from_numpy(latent.uniform(self.seed, latent.MIX, first, (self.part.size, 1))[:, 0])
+        return losses.gradient_penalty(self.discriminator, real, fake, mix.to(real))
 
     def _fake(self, stream: int) -> torch.Tensor:
         """Return this process's fakes of this step, (part of the batch, 1, m, m, m) scaled."""
-        z = latent.draw(self.model, self.train.seed, stream, self.n_seen + self.part.offset, self.part.size)
-        return self.generator.network(z.to(self.device)[:, :, None, None, None])
+        return self.generator(self._latents(stream, self.n_seen + self.part.offset, self.part.size))
+
+    def _latents(self, stream: int, first: int, n: int) -> torch.Tensor:
+        z = latent.draw(self.model, self.seed, stream, first, n)
+        return z.to(self.device, self.precision.dtype)[:, :, None, None, None]
 
     def _follow(self) -> None:
         """Move the averaged generator, running statistics included, towards the present one."""
         if self.average is not None:
-            weight = -math.expm1(-self.train.batch_size / self.train.ema)
+            seen = self.train.batch_size * self.train.n_critic  # since it followed last
+            weight = -math.expm1(-seen / self.train.ema)
             torch._foreach_lerp_(_floats(self.average), _floats(self.generator.network), weight)
 
-    def settle(self) -> None:
-        """Give all processes the same running statistics: their mean, exact at any time since updates are linear."""
-        for network in (self.generator.network, self.discriminator.network, self.average):
-            for buffer in network.buffers() if network is not None else ():
-                self.processes.mean(buffer)
+    def look(self, n: int) -> torch.Tensor:
+        """Return always the same ``n`` samples, (n, m, m, m) scaled, of the averaged generator where there is one.
+
+        Drawn as samples are, with the running statistics.
+        """
+        network = self.generator.network if self.average is None else self.average
+        network.eval()
+        with torch.no_grad():
+            samples = network(self._latents(latent.SAMPLE, 0, n))[:, 0]
+        network.train()
+        return samples
+
+    def rates(self) -> str:
+        """Return both rates in words, for advice."""
+        g, d = self.train.generator_rate, self.train.discriminator_rate
+        return f"train.generator_rate ({g:g}) and train.discriminator_rate ({d:g})"
 
     def state(self) -> dict[str, Any]:
         """Return all that training needs to go on from here."""
         return {
             "step": self.step,
+            "restarts": self.restarts,
             "generator": self.generator.state(),
             "discriminator": self.discriminator.state(),
             "average": {} if self.average is None else self.average.state_dict(),
@@ -174,14 +198,14 @@ class Trainer:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what ``state`` returned."""
-        self.step = state["step"]
+        self.step, self.restarts = state["step"], state["restarts"]
         self.generator.restore(state["generator"])
         self.discriminator.restore(state["discriminator"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 
 
-def _floats(network: nn.Module) -> list[torch.Tensor]:
+def _floats(network: torch.nn.Module) -> list[torch.Tensor]:
     return [*(parameter.detach() for parameter in network.parameters()), *network.buffers()]
 
 
@@ -202,6 +226,14 @@ def share(train: Train, processes: Processes) -> Part:
     return Part(processes.rank * size, size)
 
 
-def rate_factor(progress: float, end: float) -> float:
-    """Return what multiplies the rates: 1 in the first half of training, then falling linearly to ``end``."""
-    return 1.0 - (1.0 - end) * max(0.0, 2 * progress - 1)
+def rate_factor(train: Train, progress: float, updates: int) -> float:
+    """Return what multiplies the rates.
+
+    Parameters
+    ----------
+    train : rate_end, rate_decay, decay_every
+    progress : fraction of the training that is done: in its second half the rates fall linearly to ``rate_end``
+    updates : steps that the generator took; after each ``decay_every`` of them ``rate_decay`` multiplies the rates
+    """
+    line = 1.0 - (1.0 - train.rate_end) * max(0.0, 2 * progress - 1)
+    return line * train.rate_decay ** (updates // train.decay_every)

@@ -1,7 +1,7 @@
 """Mass assignment: the compiled kernels that put particles on a mesh cut into subvolumes.
 
 Node i lies at x = i L/n. A particle at u = x n/L gives weight to ``order`` nodes on each axis, the first of them
-floor(u - order/2 + 1): NGP 1, CIC 2, TSC 3 (Hockney & Eastwood 1988, section 5-3) and PCS 4 (Chaniotis & Poulikakos 2004).
+floor(u - order/2 + 1): NGP 1, CIC 2, TSC 3 (Hockney & Eastwood 1988, section 5-3), PCS 4 (Chaniotis & Poulikakos 2004).
 
 The kernels take particles in blocks that stay in the L1 cache. What every particle needs is computed for a whole block
 in loops that the compiler turns into vector instructions; only then are the cells added to, one particle after the

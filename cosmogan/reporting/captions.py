@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from cosmogan.reporting import figures_density, figures_statistics, figures_training
+from cosmogan.reporting import figures_density, figures_selection, figures_statistics, figures_training
 from cosmogan.reporting.verdict import Row, words
 from cosmogan.results import Tree
 
@@ -28,8 +28,14 @@ class Shown:
     figure: Figure
 
 
-def everything(tree: Tree, judged: list[Row], records: list[dict[str, Any]], scores: dict[str, Any]) -> Iterator[Shown]:
-    """Yield all figures in the paper's order; those of training only when there is a record of it.
+def everything(
+    tree: Tree,
+    judged: list[Row],
+    records: list[dict[str, Any]],
+    scores: dict[str, Any],
+    judged_samples: dict[str, np.ndarray],
+) -> Iterator[Shown]:
+    """Yield all figures in the paper's order; those of training and sampling only when there is a record of it.
 
     Parameters
     ----------
@@ -37,6 +43,7 @@ def everything(tree: Tree, judged: list[Row], records: list[dict[str, Any]], sco
     judged : the verdict
     records : of ``metrics.jsonl``; may be empty
     scores : of ``scores.json``; may be empty
+    judged_samples : of ``rejection.npz``; empty when nothing was rejected
     """
     if records:
         yield _training(records)
@@ -45,6 +52,8 @@ def everything(tree: Tree, judged: list[Row], records: list[dict[str, Any]], sco
     yield _bispectra(tree)
     if scores.get("candidates"):
         yield _selection(scores)
+    if judged_samples:
+        yield _rejection(judged_samples)
 
 
 def _training(records: list[dict[str, Any]]) -> Shown:
@@ -136,15 +145,26 @@ def _bispectra(tree: Tree) -> Shown:
 
 
 def _selection(scores: dict[str, Any]) -> Shown:
-    chosen, scale = scores["chosen"], scores.get("latent_scale", 1.0)
-    kind = "averaged weights" if chosen.get("ema") else "the generator itself"
+    chosen, parts = scores["chosen"], "mean, median and scatter of P(k), voxel PDF, mean density"
+    kind = "averaged weights" if chosen["ema"] else "the generator itself"
+    error = chosen["latent_scale_error"]
+    tuned = "" if error is None else f" ± {error:.4f}, so that the mean power has the training boxes' amplitude"
     caption = (
-        f"Every epoch's generator, scored on mean P(k), voxel PDF and mean density against the training boxes. "
-        f"Released: {kind} of epoch {chosen['epoch']}, its latents scaled by {scale:.3f}."
+        f"Every epoch's generator, scored on {parts}{', bispectrum' if 'bispectrum' in chosen else ''} against the "
+        "training boxes; bars are standard deviations when the samples are drawn again with replacement. "
+        f"Released: {kind} of epoch {chosen['epoch']}, its latents scaled by {chosen['latent_scale']:.4f}{tuned}."
     )
-    return Shown("selection", "Which generator was released", caption, _selection_figure(scores))
+    figure = figures_selection.selection(scores["candidates"], chosen)
+    return Shown("selection", "Which generator was released", caption, figure)
 
 
-def _selection_figure(scores: dict[str, Any]) -> Figure:
-    by_epoch = sorted(scores["candidates"], key=lambda candidate: candidate["epoch"])
-    return figures_training.selection(by_epoch, scores["chosen"])
+def _rejection(judged_samples: dict[str, np.ndarray]) -> Shown:
+    norm, accepted = judged_samples["norm"], judged_samples["accepted"]
+    rate, n = accepted.mean(), len(accepted)
+    all_, kept = np.median(norm), np.median(norm[accepted])
+    caption = (
+        f"As the paper's figure 15. The discriminator accepted {accepted.sum()} of {n} samples, {100 * rate:.2f} ± "
+        f"{100 * np.sqrt(rate * (1 - rate) / n):.2f} % (the paper: about 3 %). The median norm of their latent vectors "
+        f"is {kept:.2f}, of all {all_:.2f} ({100 * (kept / all_ - 1):+.1f} %)."
+    )
+    return Shown("rejection", "Discriminator rejection sampling", caption, figures_selection.rejection(norm, accepted))

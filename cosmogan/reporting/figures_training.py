@@ -1,4 +1,4 @@
-"""Figures of how the generator came to be: training curves and the choice among epochs."""
+"""Figures of training: its curves, and previews of what the generator draws."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cosmogan.reporting.style import BLACK, BLUE, GREEN, GREY, ORANGE, new, styled
+from cosmogan.reporting.style import BLACK, BLUE, GREEN, K_LABEL, LABELS, ORANGE, k_axis, new, show_band, styled
 
 Tree = dict[str, Any]
 
@@ -43,15 +43,30 @@ def _curve(ax: Axes, x: np.ndarray, values: np.ndarray, label: str, color: str) 
 
 
 @styled
-def selection(candidates: list[Tree], chosen: Tree) -> Figure:
-    """Draw every candidate's score against its epoch, and the one that was released."""
-    fig = new(7, 3.4)
-    ax = fig.subplots()
-    for average, label, color in ((False, "generator", GREY), (True, "averaged weights", BLUE)):
-        picked = [c for c in candidates if bool(c.get("ema")) is average]
-        if picked:
-            ax.plot([c["epoch"] for c in picked], [c["score"] for c in picked], "o-", color=color, lw=1, label=label)
-    ax.plot(chosen["epoch"], chosen["score"], "*", color=ORANGE, ms=14, label="released", zorder=3)
-    ax.set(yscale="log", xlabel="epoch", ylabel="score (lower is better)")
-    ax.legend()
+def preview(training: Tree, generated: Tree, k_nyquist: float) -> Figure:
+    """Draw where a generator in training stands.
+
+    Parameters
+    ----------
+    training, generated : ``k`` (nk,) [h/Mpc], ``power`` (3, nk) 16, 50 and 84 % [(Mpc/h)³], ``c`` (nbins,), ``pdf``
+        (nbins,) fraction of voxels, ``slices`` (2, m, m) scaled density
+    k_nyquist : of a subvolume [h/Mpc]
+    """
+    fig = new(9, 5)
+    upper, lower = fig.subfigures(2, 1)
+    curves, images = upper.subplots(1, 2), lower.subplots(1, 4)
+    for tree, name in ((training, "training"), (generated, "generated")):
+        show_band(curves[0], tree["k"], tree["power"], name)
+        label, color = LABELS[name]
+        curves[1].plot(tree["c"], np.where(tree["pdf"] > 0, tree["pdf"], np.nan), label=label, color=color)
+    curves[0].set(yscale="log", ylabel="P(k)  [(Mpc/h)³]", xlabel=K_LABEL)
+    k_axis(curves[0], k_nyquist)
+    curves[1].set(yscale="log", xlabel="scaled density", ylabel="fraction of voxels")
+    curves[1].legend()
+    shown = [*generated["slices"], *training["slices"]]
+    low, high = np.percentile(training["slices"], (0.5, 99.5))
+    for ax, image, title in zip(images, shown, ("generated", "generated", "training", "training"), strict=True):
+        ax.imshow(image, vmin=low, vmax=high, cmap="magma")
+        ax.set_title(title)
+        ax.set_axis_off()
     return fig

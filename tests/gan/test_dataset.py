@@ -1,4 +1,6 @@
 import itertools
+import os
+import time
 
 import numpy as np
 import pytest
@@ -11,12 +13,16 @@ CUBES = np.random.default_rng(0).random((12, 4, 4, 4), dtype=np.float32)
 ROWS = np.array([1, 2, 5, 7, 8, 9, 11])
 
 
-def training_set(seed=1):
-    return TrainingSet(CUBES.__getitem__, ROWS, 4, seed, torch.device("cpu"))
+CPU = torch.device("cpu")
 
 
-def take(part, batches, first=0, stride=4, seed=1):
-    return torch.stack(list(itertools.islice(training_set(seed).batches(first, stride, part), batches)))
+def training_set(read=CUBES.__getitem__, cache=CPU):
+    return TrainingSet(read, ROWS, 4, CPU, cache)
+
+
+def take(part, batches, first=0, stride=4, seed=1, data=None):
+    data = training_set() if data is None else data
+    return torch.stack(list(itertools.islice(data.batches(seed, first, stride, part), batches)))
 
 
 def orbit():
@@ -53,14 +59,14 @@ def test_batches_can_be_taken_up_anywhere():
 
 def test_a_pass_shows_every_row_once_and_the_next_in_another_order():
     data = training_set()
-    first, second = data.places(np.arange(7)), data.places(np.arange(7, 14))
+    first, second = data.places(1, np.arange(7)), data.places(1, np.arange(7, 14))
     assert sorted(first) == sorted(second) == list(range(7))
     assert list(first) != list(second)
 
 
 def test_a_sample_is_its_row_in_some_orientation():
     batch = take(Part(0, 7), 1, stride=7)[0]
-    for sample, place in zip(batch[:, 0], training_set().places(np.arange(7)), strict=True):
+    for sample, place in zip(batch[:, 0], training_set().places(1, np.arange(7)), strict=True):
         cube = torch.from_numpy(CUBES[ROWS[place]])
         assert any(torch.equal(sample, dataset.transform(cube, s)) for s in range(48))
 
@@ -69,15 +75,33 @@ def test_another_seed_gives_other_batches():
     assert not torch.equal(take(Part(0, 4), 1), take(Part(0, 4), 1, seed=2))
 
 
-def test_a_large_set_is_read_batch_by_batch_with_the_same_result(monkeypatch):
+@pytest.mark.parametrize("cache", [None, CPU])
+def test_a_process_reads_its_own_rows_only_and_cached_ones_once(cache):
     expected = take(Part(1, 2), 5)
-    monkeypatch.setattr(dataset, "CACHE_BYTES", 0)
     read = []
-    data = TrainingSet(lambda rows: read.append(rows) or CUBES[rows], ROWS, 4, 1, torch.device("cpu"))
+    data = training_set(lambda rows: read.append(rows) or CUBES[rows], cache)
     assert not read  # nothing at the start
-    found = torch.stack(list(itertools.islice(data.batches(0, 4, Part(1, 2)), 5)))
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
-    assert max(len(rows) for rows in read) == 2  # this process's own rows
+    torch.testing.assert_close(take(Part(1, 2), 5, data=data), expected, rtol=0, atol=0)
+    time.sleep(0.1)  # the sixth batch is read ahead
+    samples = np.concatenate([4 * batch + np.array([1, 2]) for batch in range(6)])
+    rows = ROWS[data.places(1, samples)]
+    found = np.concatenate(read)
+    assert sorted(found) == sorted(rows if cache is None else np.unique(rows))
+
+
+def test_a_new_seed_begins_other_batches_of_the_same_set():
+    data = training_set()
+    take(Part(0, 4), 3, data=data)
+    torch.testing.assert_close(take(Part(0, 4), 6, seed=2, data=data), take(Part(0, 4), 6, seed=2), rtol=0, atol=0)
+
+
+def test_where_the_set_is_kept(monkeypatch):
+    gpu = torch.device("cuda", 0)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
+    monkeypatch.setattr(os, "sysconf", lambda name: 100)  # 100 pages of 100 bytes
+    assert dataset.cache("auto", 500, gpu, 1) == gpu and dataset.cache("auto", 501, gpu, 1) == CPU
+    assert dataset.cache("auto", 2500, gpu, 2) == CPU and dataset.cache("auto", 2501, gpu, 2) is None
+    assert [dataset.cache(name, 10**9, gpu, 8) for name in ("none", "host", "device")] == [None, CPU, gpu]
 
 
 @pytest.mark.parametrize("n", [48 * 200])

@@ -105,3 +105,20 @@ def test_groups_do_not_see_one_another():
     x = torch.randn(4, 1, 16, 16, 16)
     torch.testing.assert_close(network(x)[2:], network(x[2:]))
     assert not torch.allclose(network(x)[2:3], network(torch.cat((x[:2], x[2:3], x[:1])))[2:3])
+
+
+def test_the_first_layer_is_the_convolution_of_torch_and_so_are_its_gradients():
+    """In the generator's step (the input's gradient is wanted), and in the discriminator's."""
+    ours = networks.DensityConv(1, 3, 4, 2, 1).double()
+    theirs = torch.nn.Conv3d(1, 3, 4, 2, 1).double()
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 1, 8, 8, 8, dtype=torch.float64)
+    assert torch.equal(ours(x), theirs(x))
+    weights = torch.randn(2, 3, 4, 4, 4, dtype=torch.float64)
+    found = []
+    for layer in (ours, theirs):
+        y = x.clone().requires_grad_()
+        out = layer(y)
+        found.append([out, *torch.autograd.grad((weights * out).sum(), [y, *layer.parameters()])])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b)

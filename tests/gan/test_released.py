@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import cosmogan
 from cosmogan.config import Model
 from cosmogan.gan import networks, released
 
@@ -59,6 +60,19 @@ def test_the_latent_scale_counts(path):
     assert not np.allclose(generator.sample(2), ours)
 
 
+def test_numbers_in_any_order_are_the_same_samples(path):
+    generator = released.load(path)
+    index = np.array([5, 2, 3, 11])
+    expected = generator.sample(12, seed=3)[index]
+    np.testing.assert_allclose(generator.volumes(generator.latents(3, index)).numpy(), expected, rtol=2e-6)
+    assert generator.latents(3, index[:0]).shape == (0, 6)
+
+
+def test_it_is_one_call_from_python(path):
+    volumes = cosmogan.load_generator(path).sample(3, seed=7)
+    np.testing.assert_array_equal(volumes, released.load(path).sample(3, seed=7))
+
+
 def rewrite(path, **changes):
     settings_path = path.with_suffix(".json")
     settings_path.write_text(json.dumps(json.loads(settings_path.read_text()) | changes))
@@ -76,6 +90,13 @@ def test_a_wrong_or_damaged_file_is_one_line(path):
     rewrite(path, model={"width": 4})
     with pytest.raises(ValueError, match=r"generator\.json: damaged"):
         released.load(path)
+    rewrite(path, model=SETTINGS["model"] | {"prior": "levy"})
+    with pytest.raises(ValueError, match=r"generator\.json: damaged: .*model\.prior: expected one of student_t"):
+        released.load(path)
+    for wrong in (0, -1, float("nan"), 50):
+        rewrite(path, model=SETTINGS["model"], latent_scale=wrong)
+        with pytest.raises(ValueError, match=r"generator\.json: expected a latent_scale in \(0, 10\]"):
+            released.load(path)
     rewrite(path, format="something")
     with pytest.raises(ValueError, match="expected format cosmogan-generator/1, found 'something'"):
         released.load(path)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from cosmogan.config import Model, Train
-from cosmogan.gan import latent, scaling, trainer
-from cosmogan.gan.trainer import Trainer
+from cosmogan.gan import latent, learner, scaling, trainer
+from cosmogan.gan.trainer import Collapse, Trainer
 from hpc.distributed import Processes
 
 MODEL = Model(kappa=4.0, width=4, latent_dimension=6)
@@ -57,15 +57,17 @@ def test_the_gate_rests_the_discriminator(gate, steps):
     made = make(gate=gate)
     before = weights(made.discriminator.network), weights(made.generator.network)
     outcome = made.update(densities(), NO_VOTES)
-    assert outcome.gate == float(steps)
+    assert outcome.gate_rate == float(steps)
+    assert (outcome.gradient_discriminator is None) != steps
+    assert bool(made.discriminator.gradients.any()) == steps  # none are computed in the generator's step
     assert torch.equal(weights(made.discriminator.network), before[0]) != steps
     assert not torch.equal(weights(made.generator.network), before[1])
 
 
 def test_the_gate_opens_only_above_its_score():
     score = make().update(densities(), NO_VOTES).score_fake
-    assert make(gate=score).update(densities(), NO_VOTES).gate == 0
-    assert make(gate=score - 1e-6).update(densities(), NO_VOTES).gate == 1
+    assert make(gate=score).update(densities(), NO_VOTES).gate_rate == 0
+    assert make(gate=score - 1e-6).update(densities(), NO_VOTES).gate_rate == 1
 
 
 def test_the_average_counts_samples_and_follows_running_statistics():
@@ -80,12 +82,95 @@ def test_the_average_counts_samples_and_follows_running_statistics():
 
 
 def test_rates_are_held_and_then_fall():
-    assert [trainer.rate_factor(p, 0.1) for p in (0, 0.5, 0.75, 1)] == pytest.approx([1, 1, 0.55, 0.1])
-    assert trainer.rate_factor(0.9, 1.0) == 1
+    falling = [trainer.rate_factor(Train(rate_end=0.1), p, 0) for p in (0, 0.5, 0.75, 1)]
+    assert falling == pytest.approx([1, 1, 0.55, 0.1])
+    assert trainer.rate_factor(Train(), 0.9, 10**6) == 1
     made = make(rate_end=0.5, generator_rate=1e-3)
     made.step = 15  # of 20
     made.update(densities(), NO_VOTES)
     assert made.generator.optimizer.param_groups[0]["lr"] == pytest.approx(0.75e-3)
+
+
+def test_rates_decay_with_the_generators_steps():
+    halved = Train(rate_decay=0.5)
+    assert [trainer.rate_factor(halved, 0.9, n) for n in (0, 999, 1000, 2500)] == [1, 1, 0.5, 0.25]
+    made = make(rate_decay=0.5, decay_every=2, n_critic=3, gate=0)
+    made.step = 9  # the generator took three steps
+    made.update(densities(), NO_VOTES)
+    assert made.discriminator.optimizer.param_groups[0]["lr"] == pytest.approx(2.5e-5)
+
+
+WASSERSTEIN = {"loss": "wasserstein", "gate": 0.0, "betas": (0.0, 0.9), "n_critic": 2}
+
+
+def test_a_wasserstein_step_is_the_textbooks():
+    ours = make(**WASSERSTEIN)
+    generator, critic = copy.deepcopy(ours.generator.network), copy.deepcopy(ours.discriminator.network)
+    before = weights(ours.generator.network)
+    outcome = ours.update(densities(), NO_VOTES)
+    assert torch.equal(weights(ours.generator.network), before) and outcome.loss_generator is None
+    z = latent.draw(MODEL, 1, latent.DISCRIMINATOR, 0, 8)[:, :, None, None, None]
+    real, fake = scaling.scale(densities(), 4.0), generator(z).detach()
+    mix = torch.from_numpy(latent.uniform(1, latent.MIX, 0, (8, 1))).float()[:, :, None, None, None]
+    between = (mix * real + (1 - mix) * fake).requires_grad_()
+    norms = [torch.autograd.grad(critic(one[None]).sum(), one, create_graph=True)[0].norm() for one in between]
+    loss = critic(fake).mean() - critic(real).mean() + 10 * torch.stack([(n - 1) ** 2 for n in norms]).mean()
+    assert outcome.loss_discriminator == pytest.approx(loss.item(), rel=1e-5)
+    critic.zero_grad(set_to_none=True)
+    optimizer = torch.optim.Adam(critic.parameters(), 5e-5, (0.0, 0.9))
+    loss.backward()
+    norm = torch.cat([p.grad.flatten() for p in critic.parameters()]).norm()
+    torch.testing.assert_close(outcome.gradient_discriminator, norm)
+    optimizer.step()
+    assert (weights(ours.discriminator.network) - weights(critic)).abs().quantile(0.99) < 1e-6
+    outcome = ours.update(densities(), NO_VOTES)  # the generator's turn, after two of the critic
+    assert outcome.loss_generator is not None and not torch.equal(weights(ours.generator.network), before)
+
+
+def test_the_critic_takes_each_sample_by_itself():
+    critic = make(**WASSERSTEIN).discriminator.network
+    x = scaling.scale(densities(), 4.0)
+    torch.testing.assert_close(critic(x)[3:4], critic(x[3:4]))
+    assert not any("running" in name for name in critic.state_dict())
+
+
+def test_float64_and_bfloat16_take_the_same_step(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")  # slow without, but the same
+    outcomes = {}
+    for precision in ("float32", "float64", "bf16"):
+        made = make(precision=precision, gate=0.0)
+        outcomes[precision] = made.update(densities(), NO_VOTES)
+        dtype = torch.float64 if precision == "float64" else torch.float32
+        assert {value.dtype for value in made.generator.network.state_dict().values()} == {dtype}
+    exact = outcomes["float64"]
+    for precision, tolerance in (("float32", 1e-6), ("bf16", 2e-2)):
+        for found, expected in zip(outcomes[precision], exact, strict=True):
+            assert float(found) == pytest.approx(float(expected), rel=tolerance, abs=tolerance)
+    assert outcomes["bf16"].loss_discriminator != outcomes["float32"].loss_discriminator
+
+
+def test_a_precision_that_the_device_lacks_is_refused(monkeypatch):
+    with pytest.raises(ValueError, match=r"train\.precision: expected auto or float32, as this cpu has no tf32"):
+        make(precision="tf32")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    with pytest.raises(ValueError, match="this cpu has no bf16"):
+        make(precision="bf16")
+    old_gpu = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (6, 1))
+    with pytest.raises(ValueError, match="this cuda has no bf16"):
+        learner.precision("bf16", old_gpu)
+    assert learner.precision("auto", old_gpu) == (torch.float32, None)
+
+
+def test_another_restart_has_other_weights_and_samples():
+    made = make()
+    before, looked = weights(made.generator.network), made.look(2)
+    made.update(densities(), NO_VOTES)
+    made.begin(1)
+    assert made.step == 0 and not torch.equal(weights(made.generator.network), before)
+    assert not torch.equal(made.look(2), looked)
+    made.begin(0)
+    assert torch.equal(weights(made.generator.network), before) and torch.equal(made.look(2), looked)
 
 
 def test_a_batch_that_cannot_be_dealt_out_is_refused():
@@ -94,10 +179,9 @@ def test_a_batch_that_cannot_be_dealt_out_is_refused():
     assert trainer.share(Train(batch_size=16), Processes(rank=3, size=4)) == (12, 4)
 
 
-def test_divergence_is_one_line_that_says_what_to_change():
-    made = make()
-    with pytest.raises(ValueError, match=r"nan; lower train\.generator_rate \(0\.0001\)"):
-        made.update(densities() * math.nan, NO_VOTES)
+def test_divergence_says_what_to_change():
+    with pytest.raises(Collapse, match=r"nan; lower train\.generator_rate \(0\.0001\)"):
+        make().update(densities() * math.nan, NO_VOTES)
 
 
 def test_training_goes_on_exactly_from_its_state():

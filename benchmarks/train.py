@@ -1,0 +1,184 @@
+"""Time training against a plain PyTorch loop, and the loader against what training consumes; one JSON line each.
+
+    python benchmarks/train.py                       # the paper's networks and batch
+    python benchmarks/train.py --precision bf16      # worth it where the processor multiplies bfloat16
+    python benchmarks/train.py --side 32 --batch 4   # smaller
+
+The peer is the same networks in a loop as the paper's authors structured theirs: contiguous tensors, real and fake
+samples through the discriminator one after the other, a backward pass each, and a generator's step whose backward
+pass also fills the discriminator's gradients; BatchNorm takes the whole batch. Both train in every step (no gate),
+and their steps alternate, so that a busy machine slows both. Model FLOPs are those of the convolutions of our step;
+the peak is that of the largest matrix product that was tried.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from cosmogan import shards
+from cosmogan.config import Model, Train
+from cosmogan.gan import networks, scaling
+from cosmogan.gan.dataset import Part, TrainingSet
+from cosmogan.gan.trainer import Trainer
+from hpc.distributed import Processes
+
+ROWS = 256  # subvolumes in the benchmark's training set
+
+
+class PlainLoop:
+    """A textbook GAN step of the same layers."""
+
+    def __init__(self, model: Model, side: int, settings: Train, device: torch.device) -> None:
+        self.latent, self.device = model.latent_dimension, device
+        self.autocast = settings.precision == "bf16"
+        made = (networks.generator(model, side, 1), networks.discriminator(model, side, 1))
+        self.generator, self.discriminator = (_plain(network).to(device) for network in made)
+        rates = (settings.generator_rate, settings.discriminator_rate)
+        self.optimizers = [
+            torch.optim.Adam(network.parameters(), rate, (0.5, 0.999))
+            for network, rate in zip((self.generator, self.discriminator), rates, strict=True)
+        ]
+        self.loss = nn.BCEWithLogitsLoss()
+
+    def _loss(self, samples: torch.Tensor, label: float) -> torch.Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            logits = self.discriminator(samples)
+        return self.loss(logits.float(), torch.full_like(logits, label, dtype=torch.float32))
+
+    def _fake(self, n: int) -> torch.Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            return self.generator(torch.randn(n, self.latent, 1, 1, 1, device=self.device))
+
+    def step(self, density: torch.Tensor) -> None:
+        """Train the discriminator, then the generator."""
+        of_generator, of_discriminator = self.optimizers
+        self.discriminator.zero_grad()
+        self._loss(scaling.scale(density, 45.0), 1.0).backward()
+        self._loss(self._fake(len(density)).detach(), 0.0).backward()
+        of_discriminator.step()
+        self.generator.zero_grad()
+        self._loss(self._fake(len(density)), 1.0).backward()
+        of_generator.step()
+
+
+def _plain(network: nn.Sequential) -> nn.Sequential:
+    """Return a network with torch's own BatchNorm, in contiguous memory."""
+    plain = [
+        nn.BatchNorm3d(len(layer.weight)) if isinstance(layer, networks.GroupedBatchNorm) else layer
+        for layer in network
+    ]
+    return nn.Sequential(*plain).to(memory_format=torch.contiguous_format)
+
+
+def timed(work: Callable[[], object], device: torch.device) -> float:
+    """Return the seconds that some work takes."""
+    start = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def matrix_peak(dtype: torch.dtype, device: torch.device) -> float:
+    """Return the FLOP/s of a large matrix product, the best of some."""
+    n = 8192 if device.type == "cuda" else 2048
+    a = torch.randn(n, n, device=device).to(dtype)
+    return 2 * n**3 / min(timed(lambda: a @ a, device) for _ in range(6))
+
+
+def compare_steps(options: argparse.Namespace, device: torch.device) -> float:
+    """Print how our step compares with the plain one; return our samples a second."""
+    settings = Train(precision=options.precision, gate=0.0, batch_size=options.batch)
+    ours = Trainer(Model(), settings, options.side, 100, Processes(), device)
+    plain = PlainLoop(Model(), options.side, settings, device)
+    density = torch.rand(options.batch, 1, *[options.side] * 3, device=device)
+    steps = {"ours": lambda: ours.update(density, (False, False)), "plain": lambda: plain.step(density)}
+    flops, seconds = {}, {name: [] for name in steps}
+    for name, step in steps.items():  # also warms up
+        with FlopCounterMode(display=False) as counter:
+            step()
+        flops[name] = counter.get_total_flops()
+    for _, (name, step) in itertools.product(range(options.repeats), steps.items()):
+        seconds[name].append(timed(step, device))
+    medians = {name: statistics.median(found) for name, found in seconds.items()}
+    peak = matrix_peak(torch.bfloat16 if options.precision == "bf16" else torch.float32, device)
+    line = {
+        "benchmark": "train step", "device": device.type, "precision": options.precision, "batch": options.batch,
+        "side": options.side, "threads": torch.get_num_threads(), "torch": torch.__version__,
+        "seconds": medians, "speedup": medians["plain"] / medians["ours"],
+        "teraflop": {name: count / 1e12 for name, count in flops.items()},
+        "samples_per_second": options.batch / medians["ours"],
+        "matrix_peak_teraflops": peak / 1e12, "fraction_of_peak": flops["ours"] / medians["ours"] / peak,
+    }  # fmt: skip
+    print(json.dumps(line), flush=True)
+    return options.batch / medians["ours"]
+
+
+def write_shards(folder: Path, side: int) -> shards.Folder:
+    """Write a training set of some hundred MB."""
+    geometry = shards.Geometry(redshift=0.0, box_size=8.0 * side, n_mesh=8 * side, subvolume=side, mean_cell_mass=1.0)
+    lines = []
+    for number in range(4):
+        path = folder / f"{number}.h5"
+        with shards.create(path, ROWS // 4, geometry, "simulated", {}) as file:
+            for row in range(ROWS // 4):
+                file["density"][row] = np.float32(1) + np.random.default_rng(row).random((side,) * 3, np.float32)
+            file["simulation"][:] = number
+        lines.append(shards.describe(path))
+    shards.write_manifest(folder, geometry, "simulated", lines, {})
+    return shards.Folder(folder)
+
+
+def drop_from_memory(folder: Path) -> None:
+    """Ask the system to forget the files' contents, as if the set were larger than its memory."""
+    for path in folder.iterdir():
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def loader_speeds(folder: shards.Folder, batch: int, device: torch.device) -> Iterator[tuple[str, float]]:
+    """Yield (kind, samples a second): a pass over the shuffled set, augmented, on the device."""
+    side, rows = folder.geometry.subvolume, np.arange(len(folder))
+    caches = {"from disk": None, "from the system's memory": None, "cached": device}
+    for kind, cache in caches.items():
+        data = TrainingSet(folder.read, rows, side, device, cache)
+        batches = data.batches(1, 0, batch, Part(0, batch))
+        if kind == "from disk":
+            drop_from_memory(folder.path)
+        if cache is not None:
+            for _ in range(ROWS // batch):  # the pass that fills it
+                next(batches)
+        n = ROWS // batch
+        yield kind, n * batch / timed(lambda b=batches, n=n: [next(b) for _ in range(n)], device)
+
+
+def main() -> None:
+    """Run both benchmarks."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--precision", default="float32", choices=("float32", "tf32", "bf16"))
+    parser.add_argument("--side", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    device = Processes().device()
+    consumed = compare_steps(options, device)
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, speed in loader_speeds(write_shards(Path(folder), options.side), options.batch, device):
+            line = {"benchmark": "train data", "device": device.type, "kind": kind, "samples_per_second": speed}
+            print(json.dumps({**line, "times_what_a_step_consumes": speed / consumed}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

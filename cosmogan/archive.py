@@ -1,0 +1,81 @@
+"""The archive of a set of samples (``cosmogan-latents/1``): their latents, a thousandth of the volumes' size.
+
+HDF5: ``latent`` float32 (n, latent_dimension) as the generator takes them, ``seed`` and ``index`` int64 (n), and as
+attributes the generator's checksum, its latent scale and prior, for whoever finds the file alone.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+from hpc.rundir import provenance, whole_file
+
+FORMAT = "cosmogan-latents/1"
+
+
+class Latents(NamedTuple):
+    """Samples that are still to be drawn, a row each."""
+
+    latent: np.ndarray  # (n, latent_dimension) float32, times the latent scale
+    seed: np.ndarray  # (n,) int64
+    index: np.ndarray  # (n,) int64
+
+    def rows(self, which: slice) -> "Latents":
+        """Return some of the samples."""
+        return Latents(*(column[which] for column in self))
+
+
+def write(path: Path, latents: Latents, about: dict[str, Any]) -> None:
+    """Write an archive, atomically.
+
+    Parameters
+    ----------
+    path : of the file
+    latents : what it holds
+    about : numbers and words for its attributes, at least ``generator``, the checksum of its weights
+    """
+    with whole_file(path) as temporary, h5py.File(temporary, "w", libver="v110") as file:
+        for name, values in latents._asdict().items():
+            file.create_dataset(name, data=values)
+        file.attrs.update(format=FORMAT, versions=json.dumps(provenance()), **about)
+
+
+def read(path: Path, generator: str, dimension: int) -> Latents:
+    """Read an archive.
+
+    Parameters
+    ----------
+    path : the file
+    generator : checksum of the generator that is going to draw
+    dimension : of its latents
+
+    Raises
+    ------
+    ValueError
+        when the file is missing, something else, of another generator or dimension, or has a value that is no number.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            found = file.attrs.get("format", "another HDF5 file")
+            if found != FORMAT:
+                raise ValueError(f"{path}: expected an archive of latents, {FORMAT}, found {found!r}")
+            latents = Latents(*(file[name][:] for name in Latents._fields))
+            owner = file.attrs["generator"]
+    except FileNotFoundError:
+        raise ValueError(f"{path}: not found; expected what `sample --latents` writes") from None
+    except (OSError, KeyError) as error:
+        raise ValueError(f"{path}: not a readable archive of latents: {error}") from None
+    shape = latents.latent.shape
+    if latents.latent.ndim != 2 or shape[1] != dimension:
+        raise ValueError(f"{path}: expected latents of {dimension} numbers, found an array of shape {shape}")
+    if owner != generator:
+        raise ValueError(
+            f"{path}: latents of another generator (sha256 {owner[:12]}…, the released one's is {generator[:12]}…); "
+            "it would make other volumes of them"
+        )
+    if not len(latents.index) == len(latents.seed) == len(latents.latent) or not np.isfinite(latents.latent).all():
+        raise ValueError(f"{path}: damaged: expected seed, index and finite numbers for each of {shape[0]} samples")
+    return latents

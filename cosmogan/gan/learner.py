@@ -1,0 +1,112 @@
+"""A network that learns: its optimiser, its gradients in one buffer, and the precision of its arithmetic."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from hpc.distributed import Processes
+
+AMPERE = (8, 0)  # the compute capability from which a GPU multiplies in TF32 and bfloat16
+
+
+class Precision(NamedTuple):
+    """How numbers are held and multiplied."""
+
+    dtype: torch.dtype  # of weights, gradients and moments
+    autocast: torch.dtype | None  # of convolutions, where that is another
+
+
+def precision(wanted: str, device: torch.device) -> Precision:
+    """Return a setting's meaning on a device, and allow or forbid TF32 in this process.
+
+    Raises
+    ------
+    ValueError
+        when the device cannot do what is wanted.
+    """
+    modern = device.type == "cuda" and torch.cuda.get_device_capability(device) >= AMPERE
+    if wanted == "auto":
+        wanted = "tf32" if modern else "float32"
+    # Without these instructions a CPU takes a minute for what is done in a second in float32.
+    quick = device.type == "cpu" and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    possible = modern or wanted.startswith("float") or (wanted == "bf16" and quick)
+    if not possible:
+        raise ValueError(f"train.precision: expected auto or float32, as this {device.type} has no {wanted}")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = wanted == "tf32"
+    return Precision(
+        torch.float64 if wanted == "float64" else torch.float32, torch.bfloat16 if wanted == "bf16" else None
+    )
+
+
+class Learner:
+    """A network, its optimiser, and its gradients in one buffer.
+
+    One all-reduce of the buffer averages the gradients, and the loss that rides in its last place.
+    DistributedDataParallel would hide the same sum in hooks, which have to be told of every step that the gate skips
+    and of the discriminator's pass in the generator's step. Running statistics lie in one buffer too, for the same
+    reason.
+    """
+
+    def __init__(self, network: nn.Sequential, rate: float, betas: tuple[float, ...], autocast: torch.dtype | None):
+        self.network, self.rate, self._autocast = network, rate, autocast
+        self.parameters = list(network.parameters())
+        first = self.parameters[0]
+        sizes = [parameter.numel() for parameter in self.parameters]
+        self._buffer = first.new_zeros(sum(sizes) + 1)
+        self.gradients = self._buffer[:-1]
+        for parameter, part in zip(self.parameters, self.gradients.split(sizes), strict=True):
+            parameter.grad = part.as_strided(parameter.shape, parameter.stride())
+        self._statistics = _gathered(network)
+        self.optimizer = torch.optim.Adam(self.parameters, rate, (betas[0], betas[1]), fused=True)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the network makes of a batch, in the weights' precision."""
+        with torch.autocast(x.device.type, self._autocast, enabled=self._autocast is not None):
+            return self.network(x).to(x.dtype)
+
+    def descend(self, loss: torch.Tensor, processes: Processes, factor: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Take one step down the mean of all processes' losses, at ``factor`` times the rate.
+
+        Only this network's gradients are computed: not the discriminator's in the generator's step.
+
+        Returns
+        -------
+        loss, norm
+            mean over the processes, and the Euclidean norm of its gradient, both on the device
+        """
+        self._buffer.zero_()
+        loss.backward(inputs=self.parameters)
+        self._buffer[-1] = loss.detach()
+        processes.mean(self._buffer)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate * factor
+        self.optimizer.step()
+        return self._buffer[-1].clone(), self.gradients.norm()
+
+    def share_statistics(self, processes: Processes) -> None:
+        """Give all processes the same running statistics: the mean over all of the batch's groups."""
+        if len(self._statistics):
+            processes.mean(self._statistics)
+
+    def norm(self) -> torch.Tensor:
+        """Return the Euclidean norm of all weights."""
+        return torch.stack([parameter.detach().norm() for parameter in self.parameters]).norm()
+
+    def state(self) -> dict[str, Any]:
+        """Return weights, running statistics and the optimiser's moments."""
+        return {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what ``state`` returned."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def _gathered(network: nn.Module) -> torch.Tensor:
+    """Move a network's buffers into one, of which they become views; return it."""
+    buffers = list(network.buffers())
+    gathered = torch.cat(buffers) if buffers else torch.empty(0)
+    for buffer, part in zip(buffers, gathered.split([len(buffer) for buffer in buffers]), strict=True):
+        buffer.data = part
+    return gathered

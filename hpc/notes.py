@@ -1,0 +1,36 @@
+"""Results that were reached so far, by key: a stage of many independent parts that is stopped goes on from them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+class Notes:
+    """A JSON line for each result, in a file for every rank; a line that was cut off is passed over.
+
+    Parameters
+    ----------
+    folder : where the files lie
+    rank : this process writes to the file of its rank, and reads all
+    """
+
+    def __init__(self, folder: Path, rank: int) -> None:
+        self._folder, self._path = folder, folder / f"notes-{rank:04d}.jsonl"
+
+    def read(self) -> dict[str, Any]:
+        """Return all results by their keys."""
+        found = {}
+        for path in sorted(self._folder.glob("notes-*.jsonl")):
+            for line in path.read_text(errors="replace").splitlines():
+                try:
+                    key, value = json.loads(line)
+                except ValueError:
+                    continue
+                found[key] = value
+        return found
+
+    def add(self, key: str, value: Any) -> None:
+        """Write down one result."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with open(self._path, "a") as file:
+            file.write(f"\n{json.dumps([key, value])}\n")  # begins a line even after one that was cut off
