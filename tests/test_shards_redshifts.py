@@ -80,8 +80,8 @@ def test_training_takes_one_redshift(tmp_path):
         train.prepare(experiment, Processes(0, 1, 0))
     for redshift, factor in ((0, 1), (1.0, 2)):
         chosen = dataclasses.replace(experiment, redshift=redshift)
-        _, data = train.prepare(chosen, Processes(0, 1, 0))
-        np.testing.assert_array_equal(data._densities, factor * old[old.rows_of([0, 1])])
+        _, data, _ = train.prepare(chosen, Processes(0, 1, 0))
+        np.testing.assert_array_equal(data._read(data.rows), factor * old[old.rows_of([0, 1])])
     assert train.receipt(chosen).recipe != train.receipt(experiment).recipe
 
 

@@ -164,5 +164,5 @@ def test_a_full_disk_ends_all_processes_with_one_line(tmp_path):
     )
     lines = [line for line in done.stderr.splitlines() if line.startswith("error")]
     assert done.returncode != 0
-    assert len(lines) == 1 and "cannot be written (File too large)" in lines[0], done.stderr
+    assert len(lines) == 1 and "File too large while writing it" in lines[0], done.stderr
     assert not list((tmp_path / "run/train/checkpoints").iterdir())

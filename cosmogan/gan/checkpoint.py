@@ -55,7 +55,7 @@ class Checkpoints:
 
         Raises
         ------
-        ValueError
+        OSError
             when the file could not be written; those before it are as they were.
         """
         writing, self._writing = self._writing, None
@@ -97,14 +97,8 @@ class Checkpoints:
         path = self.folder / f"step-{state['step']:08d}.pt"
         buffer = io.BytesIO()  # torch's own writing makes a full disk an obscure error
         torch.save(state, buffer)
-        try:
-            with whole_file(path) as temporary:
-                temporary.write_bytes(buffer.getbuffer())
-        except OSError as error:
-            raise ValueError(
-                f"{path}: cannot be written ({error.strerror}); earlier checkpoints are intact; free some space and "
-                "run the same command again"
-            ) from None
+        with whole_file(path) as temporary:
+            temporary.write_bytes(buffer.getbuffer())
         good = self._last_good()
         for old in self.found()[self._keep :]:
             if old != good:
