@@ -76,7 +76,8 @@ def preprocess(experiment: Experiment, comm: mpi.Comm) -> None:
         _on_root(comm, lambda: _prepare(plan, receipt, comm.size))
     with stages("kernels"):
         _share_compiled_kernels(plan, comm)
-    say(_introduction(plan, comm.size), comm.rank)
+    if comm.rank == 0:
+        say(_introduction(plan, comm.size))
     with Progress("preprocess", sum(s.snapshot.n_particles for s in sources), "particles", comm.rank) as progress:
         lines = [line for source in sources for line in _snapshot(plan, source, comm, stages, progress.advance)]
     gathered, summary = comm.gather(lines), stages.summary(comm)
