@@ -14,7 +14,8 @@ from hpc.rundir import Receipt, whole_file, write_json
 TEXT = """\
 Score the generators of all epochs, and their moving averages, by mean, median and scatter of P(k), the voxel PDF
 and the mean density of what they draw, against the training set; tune the scale of the best one's latents until its
-mean power has the training set's amplitude; release it. Stopped, the same command goes on from what is scored."""
+mean power has the training set's amplitude; release it. Of equals within the error of the score a moving average is
+taken. Stopped, the same command goes on from what is scored."""
 EXAMPLE = "mpirun -n 4 python -m cosmogan.select experiment.yaml select.first_epoch=50"
 
 
@@ -45,7 +46,7 @@ def select(experiment: Experiment, comm: mpi.Comm) -> None:
     notes = Notes(experiment.folder / "select", comm.rank)
     table = _score_all(candidates, judge, notes, comm)
     say(_ranking(table), comm.rank)
-    chosen = _tune(table[0], judge, notes, comm)
+    chosen = _tune(choose(table), judge, notes, comm)
     if comm.rank == 0:
         _write(experiment, table, chosen, judge)
         kept = ("epoch", "ema", "latent_scale", "latent_scale_error", "score")
@@ -98,6 +99,20 @@ def _score_all(
         known |= part
     table = [{**candidate, **known[key]} for key, candidate in zip(keys, candidates, strict=True)]
     return sorted(table, key=lambda line: (line["score"], line["epoch"]))
+
+
+def choose(table: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the candidate to release: the best, or the best moving average if that is within its standard error.
+
+    Single generators swing from one epoch to the next, so that the best of many equals is in part a lucky draw of the
+    samples that scored it; averages do not.
+
+    Parameters
+    ----------
+    table : candidates with ``ema``, ``score`` and its ``error``, best first
+    """
+    limit = table[0]["score"] + table[0]["error"]
+    return next((line for line in table if line["ema"] and line["score"] <= limit), table[0])
 
 
 def _tune(best: dict[str, Any], judge: Any, notes: Notes, comm: mpi.Comm) -> dict[str, Any]:

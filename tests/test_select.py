@@ -35,7 +35,8 @@ def test_the_best_generator_is_released_with_all_that_it_needs(trained, capsys):
     ordered = [line["score"] for line in found["candidates"]]
     assert ordered == sorted(ordered) and len(set(ordered)) == 6
     best = found["chosen"]
-    assert (best["epoch"], best["ema"]) == tuple(found["candidates"][0][name] for name in ("epoch", "ema"))
+    wanted = select.choose(found["candidates"])
+    assert (best["epoch"], best["ema"]) == (wanted["epoch"], wanted["ema"])
     assert 0.8 <= best["latent_scale"] <= 1.25
     settings = json.loads(experiment.generator_path.with_suffix(".json").read_text())
     for name in ("epoch", "ema", "latent_scale", "latent_scale_error"):
@@ -56,6 +57,16 @@ def test_the_best_generator_is_released_with_all_that_it_needs(trained, capsys):
 
     select.select(experiment, SerialComm())
     assert capsys.readouterr().out == f"select: done: {experiment.generator_path}\n"
+
+
+def test_an_average_is_taken_from_equals():
+    def candidate(score, ema):
+        return {"score": score, "error": 0.02, "ema": ema}
+
+    plain, average = candidate(0.05, False), candidate(0.06, True)
+    assert select.choose([plain, candidate(0.055, False), average, candidate(0.065, True)]) is average
+    assert select.choose([plain, candidate(0.08, True)]) is plain
+    assert select.choose([average, plain]) is average
 
 
 def test_ranks_share_the_work_and_agree(trained, mpirun, tmp_path):

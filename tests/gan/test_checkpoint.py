@@ -59,7 +59,7 @@ def test_no_space_is_one_line_and_the_earlier_ones_stay(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (10**5, hard))  # a real write that really fails
     try:
         store.save(state(2, 10**5))
-        with pytest.raises(OSError, match="File too large while writing it; .*: what is complete is kept"):
+        with pytest.raises(OSError, match=r"File too large while writing it; .*: what is complete is kept"):
             store.wait()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
