@@ -1,5 +1,7 @@
 """The experiments that come with the package: each loads, and differs from the main one in what it is named after."""
 
+import itertools
+
 import pytest
 import small_experiment
 
@@ -55,7 +57,7 @@ def test_smaller_training_sets_are_parts_of_the_larger_and_hold_out_the_same():
     sets = [load(name) for name in ("feder2020", "feder2020-half", "feder2020-quarter", "feder2020-eighth")]
     simulations = [set(experiment.trained_on(range(36))) for experiment in sets]
     assert [len(numbers) for numbers in simulations] == [32, 16, 8, 4]
-    assert all(small < large for large, small in zip(simulations, simulations[1:], strict=False))
+    assert all(small < large for large, small in itertools.pairwise(simulations))
     assert all(not numbers & {32, 33, 34, 35} for numbers in simulations)
 
 

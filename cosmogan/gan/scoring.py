@@ -47,7 +47,8 @@ class Summary:
     def features(self) -> dict[str, np.ndarray]:
         """Return what is compared: percentiles and means over the subvolumes."""
         found = dict(zip(PERCENTILES, np.percentile(self.power, list(PERCENTILES.values()), axis=0), strict=True))
-        found |= {"mean": self.power.mean(0), "pdf": self.pdf.mean(0), "mean_density": self.mean_density.mean(keepdims=True)}
+        found |= {"mean": self.power.mean(0), "pdf": self.pdf.mean(0)}
+        found["mean_density"] = self.mean_density.mean(keepdims=True)
         if self.bispectrum.shape[1]:
             found["bispectrum"] = np.median(self.bispectrum, axis=0)
         return found
