@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import torch
 from safetensors.torch import load_file
 from small_experiment import load, write
 
@@ -56,6 +57,15 @@ def test_the_best_generator_is_released_with_all_that_it_needs(trained, capsys):
 
     select.select(experiment, SerialComm())
     assert capsys.readouterr().out == f"select: done: {experiment.generator_path}\n"
+
+
+def test_the_prior_is_recorded_in_checkpoint_and_released_generator(trained):
+    experiment = load(trained)
+    select.select(experiment, SerialComm())
+    newest = max((trained / "run/train/checkpoints").glob("*.pt"))
+    recorded = torch.load(newest, weights_only=True)["model"]
+    assert recorded == to_tree(experiment.model) and recorded["prior"] == "student_t"
+    assert released.load(experiment.generator_path).model == experiment.model
 
 
 def test_ranks_share_the_work_and_agree(trained, mpirun, tmp_path):
