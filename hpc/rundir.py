@@ -126,7 +126,7 @@ def provenance() -> dict[str, str]:
             versions[name] = importlib.metadata.version(name)
     checkout = Path(__file__).parent.parent
     if (checkout / ".git").exists() and shutil.which("git"):
-        command = ["git", "-C", str(checkout), "describe", "--always", "--dirty"]
+        command = ["git", "--no-optional-locks", "-C", str(checkout), "describe", "--always", "--dirty"]
         git = subprocess.run(command, capture_output=True, text=True, check=False)
         if git.returncode == 0:
             versions["revision"] = git.stdout.strip()

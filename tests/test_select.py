@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import torch
 from safetensors.torch import load_file
 from small_experiment import load, write
 
@@ -67,6 +68,15 @@ def test_an_average_is_taken_from_equals():
     assert select.choose([plain, candidate(0.055, False), average, candidate(0.065, True)]) is average
     assert select.choose([plain, candidate(0.08, True)]) is plain
     assert select.choose([average, plain]) is average
+
+
+def test_the_prior_is_recorded_in_checkpoint_and_released_generator(trained):
+    experiment = load(trained)
+    select.select(experiment, SerialComm())
+    newest = max((trained / "run/train/checkpoints").glob("*.pt"))
+    recorded = torch.load(newest, weights_only=True)["model"]
+    assert recorded == to_tree(experiment.model) and recorded["prior"] == "student_t"
+    assert released.load(experiment.generator_path).model == experiment.model
 
 
 def test_ranks_share_the_work_and_agree(trained, mpirun, tmp_path):

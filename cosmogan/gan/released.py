@@ -1,6 +1,5 @@
 """A generator to draw from: its weights as safetensors, its settings as JSON beside them."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +58,8 @@ class Released:
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)  # float32 on GPUs, too
         with torch.inference_mode(), exact:
             scaled = self.network(latents.to(self.device)[:, :, None, None, None])
-            return scaling.unscale(scaled[:, 0], self.model.kappa).clamp_(max=self._densest or math.inf)
+            density = scaling.unscale(scaled[:, 0], self.model.kappa)
+            return density if self._densest is None else density.clamp_(max=self._densest)
 
     def draw(self, seed: int, first: int, n: int) -> torch.Tensor:
         """Return samples number ``first`` to ``first + n - 1`` of a seed, (n, m, m, m) on the device."""

@@ -18,6 +18,7 @@ from cosmogan.gan.record import Record
 from cosmogan.gan.trainer import Collapse, Trainer
 from cosmogan.gan.watch import Watch
 from hpc.log import Progress, say
+from hpc.settings import to_tree
 
 N_PREVIEW = 32  # samples
 
@@ -141,7 +142,8 @@ def _train(
 
 
 def _state(trainer: Trainer, watch: Watch, sums: torch.Tensor | None) -> dict[str, Any]:
-    return {"step": trainer.step, "trainer": trainer.state(), "watch": watch.sums, "record": sums}
+    state = {"step": trainer.step, "trainer": trainer.state(), "watch": watch.sums, "record": sums}
+    return {**state, "model": to_tree(trainer.model)}  # for whoever finds the file alone: prior, scaling, networks
 
 
 def _resume(trainer: Trainer, store: Checkpoints) -> dict[str, Any]:
