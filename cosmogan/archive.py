@@ -1,12 +1,14 @@
-"""The archive of a set of samples (``cosmogan-latents/1``): their latents, a thousandth of the volumes' size.
+"""What is kept of samples beside their volumes: latents, and what rejection sampling judged.
 
-HDF5: ``latent`` float32 (n, latent_dimension) as the generator takes them, ``seed`` and ``index`` int64 (n), and as
-attributes the generator's checksum, its latent scale and prior, for whoever finds the file alone.
+The archive of latents (``cosmogan-latents/1``) is a thousandth of the volumes' size. HDF5: ``latent`` float32 (n,
+latent_dimension) as the generator takes them, ``seed`` and ``index`` int64 (n), and as attributes the generator's
+checksum, its latent scale and prior, for whoever finds the file alone.
 """
 
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import h5py
 import numpy as np
@@ -79,3 +81,24 @@ def read(path: Path, generator: str, dimension: int) -> Latents:
     if not len(latents.index) == len(latents.seed) == len(latents.latent) or not np.isfinite(latents.latent).all():
         raise ValueError(f"{path}: damaged: expected seed, index and finite numbers for each of {shape[0]} samples")
     return latents
+
+
+def write_judged(path: Path, **columns: np.ndarray) -> None:
+    """Write what rejection sampling judged (``rejection.npz``), atomically."""
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **columns)
+
+
+def read_judged(path: Path) -> dict[str, np.ndarray]:
+    """Return the columns of `write_judged`.
+
+    Raises
+    ------
+    ValueError
+        when the file is damaged.
+    """
+    try:
+        with open(path, "rb") as raw, np.load(raw) as file:
+            return dict(file)
+    except (ValueError, EOFError, BadZipFile):
+        raise ValueError(f"{path}: damaged; delete it and run `sample` again") from None

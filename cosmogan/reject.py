@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from cosmogan import train
+from cosmogan import archive, train
 from cosmogan.config import Experiment
 from cosmogan.gan import latent, networks, rejection, released
 from cosmogan.gan.checkpoint import Checkpoints
 from hpc import mpi
 from hpc.distributed import Processes
 from hpc.log import Progress, say
-from hpc.rundir import whole_file
 
 # Samples that are judged together, whatever the number of ranks and sample.batch_size, so that their logits are the
 # same to the last bit, and with them what is accepted.
@@ -113,17 +112,15 @@ class _Store:
     def read(self) -> np.ndarray:
         """Return logits and norms, (2, n); none when the file is missing, damaged or of another key."""
         try:
-            with np.load(self._path) as file:
-                if str(file["key"]) == self._key:
-                    return np.stack([file["logit"], file["norm"]])
-        except (OSError, ValueError, KeyError, EOFError):
-            pass
-        return np.empty((2, 0))
+            found = archive.read_judged(self._path)
+        except (FileNotFoundError, ValueError):
+            return np.empty((2, 0))
+        return np.stack([found["logit"], found["norm"]]) if str(found["key"]) == self._key else np.empty((2, 0))
 
     def write(self, values: np.ndarray, accepted: np.ndarray) -> None:
         """Replace the file."""
-        with whole_file(self._path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, key=np.array(self._key), logit=values[0], norm=values[1], accepted=accepted)
+        logit, norm = values
+        archive.write_judged(self._path, key=np.array(self._key), logit=logit, norm=norm, accepted=accepted)
 
 
 def _look(

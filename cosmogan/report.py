@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
-from cosmogan import command, results
+from cosmogan import archive, command, results
 from cosmogan.config import Experiment
 from cosmogan.reporting import page, verdict
 from hpc import mpi, settings
@@ -85,11 +84,12 @@ def _receipt(experiment: Experiment) -> Receipt:
 
 def _sources(experiment: Experiment) -> dict[str, Path]:
     """Return what the page shows beside the statistics, each of which may be missing."""
+    judged = experiment.rejection_path
     return {
         "metrics": experiment.train_folder / "metrics.jsonl",
         "scores": experiment.folder / "select" / "scores.json",
         "generator": experiment.generator_path.with_suffix(".json"),
-        **({"rejection": experiment.rejection_path} if experiment.sample.rejection else {}),
+        **({"rejection": judged} if experiment.sample.rejection and judged.exists() else {}),
     }
 
 
@@ -127,19 +127,12 @@ def _figures(experiment: Experiment, tree: results.Tree, judged: list[verdict.Ro
     yield page.heading("Figures, in the paper's order")
     sources = _sources(experiment)
     records, scores = _records(sources["metrics"]), _optional(sources["scores"])
-    for shown in captions.everything(tree, judged, records, scores, _judged_samples(sources)):
+    judged_samples = archive.read_judged(sources["rejection"]) if "rejection" in sources else {}
+    for shown in captions.everything(tree, judged, records, scores, judged_samples):
         image = style.png(shown.figure)
         with whole_file(experiment.report_folder / f"{shown.name}.png") as temporary:
             temporary.write_bytes(image)
         yield page.figure(shown.title, shown.caption, image, small=shown.figure.get_figwidth() < 8)
-
-
-def _judged_samples(sources: dict[str, Path]) -> dict[str, np.ndarray]:
-    """Return what rejection sampling judged and accepted; nothing where it was not asked for."""
-    if "rejection" not in sources or not sources["rejection"].exists():
-        return {}
-    with np.load(sources["rejection"]) as file:
-        return {name: file[name] for name in ("norm", "accepted")}
 
 
 def _facts(experiment: Experiment, tree: results.Tree) -> Iterator[str]:

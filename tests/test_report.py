@@ -1,6 +1,7 @@
 """`report`: the page, its verdict, and what it does when things are missing."""
 
 import base64
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import synthetic
 
-from cosmogan import config, report, results, validate
+from cosmogan import archive, config, report, results, validate
 from cosmogan.reporting import figures_density, style, verdict
 from cosmogan.statistics import criteria
 from cosmogan.statistics.criteria import Finding
@@ -104,6 +105,20 @@ def test_without_statistics_one_line_says_which_stage_to_run(tmp_path, python):
     assert finished.returncode == 1
     expected = r"error: .*statistics.h5: not found; run `python -m cosmogan.validate` with this CONFIG first\n"
     assert re.fullmatch(expected, finished.stderr)
+
+
+def test_rejection_sampling_is_shown_when_it_was_asked_for(measured):
+    norm = np.random.default_rng(0).normal(11, 1, 500)
+    archive.write_judged(measured.rejection_path, norm=norm, accepted=norm > 11.5)
+    assert "rejection" not in report._sources(measured)
+    asked = dataclasses.replace(measured, sample=config.Sample(rejection=True))
+    report.report(asked, SerialComm())
+    text = (measured.report_folder / "index.html").read_text()
+    assert f"accepted {sum(norm > 11.5)} of 500 samples, {100 * np.mean(norm > 11.5):.2f} ± " in text
+    assert (measured.report_folder / "rejection.png").exists()
+    measured.rejection_path.write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(ValueError, match=r"rejection\.npz: damaged; delete it and run `sample` again"):
+        report.report(asked, SerialComm())
 
 
 def test_a_damaged_file_of_statistics_is_named(tmp_path):

@@ -39,6 +39,7 @@ def test_the_best_generator_is_released_with_all_that_it_needs(trained, capsys):
     wanted = select.choose(found["candidates"])
     assert (best["epoch"], best["ema"]) == (wanted["epoch"], wanted["ema"])
     assert 0.8 <= best["latent_scale"] <= 1.25
+    assert len({amplitude for _, amplitude, _ in best["trials"]}) == len(best["trials"]) >= 2
     settings = json.loads(experiment.generator_path.with_suffix(".json").read_text())
     for name in ("epoch", "ema", "latent_scale", "latent_scale_error"):
         assert settings[name] == best[name]

@@ -33,15 +33,16 @@ def test_with_a_perfect_discriminator_the_samples_that_are_kept_are_the_datas():
 
 
 def test_the_discriminator_learns_and_nothing_else_does():
-    networks_ = networks.generator(MODEL, 8, 1), networks.discriminator(MODEL, 8, 1)
+    networks_ = networks.generator(MODEL, 16, 1), networks.discriminator(MODEL, 16, 1)
     for seed, network in enumerate(networks_):
         networks.initialise(network, seed, output=0.0)
-    settings = {"model": {"kappa": 4.0, "width": 4, "latent_dimension": 6}, "geometry": {"subvolume": 8}}
+    settings = {"model": {"kappa": 4.0, "width": 4, "latent_dimension": 6}, "geometry": {"subvolume": 16}}
     generator = released.Released({**settings, "latent_scale": 1.0}, networks_[0], torch.device("cpu"))
     before = {name: value.clone() for name, value in networks_[0].state_dict().items()}
     statistics = [buffer.clone() for buffer in networks_[1].buffers()]
     made = learner.Learner(networks_[1], 1e-2, (0.5, 0.999), None)
-    real = torch.exp(torch.randn(200, 8, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0)))
+    real = torch.exp(torch.randn(100, 8, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0)))
+    assert statistics
     losses = list(rejection.refine(made, real, generator, seed=1))
     assert losses[0] == pytest.approx(2 * np.log(2), abs=0.1) and losses[-1] < 0.2
     assert all(torch.equal(before[name], value) for name, value in networks_[0].state_dict().items())

@@ -34,6 +34,12 @@ def test_scatter_is_seen_where_the_median_agrees():
     assert found["median"] == pytest.approx(0, abs=1e-20) and found["low"] > 0.05 and found["high"] > 0.05
 
 
+def test_percentiles_are_those_of_the_samples():
+    samples = summary()
+    for name, percent in (("low", 16), ("median", 50), ("high", 84)):
+        np.testing.assert_allclose(samples.features()[name], np.percentile(samples.power, percent, axis=0))
+
+
 def test_the_bispectrum_is_a_part_when_it_is_measured():
     found = compare(summary(amplitude=1.1, bispectrum=4), summary(bispectrum=4))
     assert found["bispectrum"] == pytest.approx((1.21 - 1) ** 2)
