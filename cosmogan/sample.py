@@ -112,9 +112,7 @@ def _latents(experiment: Experiment, generator: Any, comm: mpi.Comm) -> archive.
     """Return what is to be drawn: the first samples of a seed, those of them that are accepted, or an archive's."""
     settings = experiment.sample
     if settings.from_latents is not None:
-        return archive.read(
-            Path(settings.from_latents), generator.settings["sha256"], generator.model.latent_dimension
-        )
+        return archive.read(Path(settings.from_latents), generator.settings["sha256"], generator.model.latent_dimension)
     index = np.arange(settings.n_samples)
     if settings.rejection:
         from cosmogan import reject

@@ -78,9 +78,7 @@ def _candidates(experiment: Experiment) -> list[dict[str, Any]]:
     return [{"epoch": epoch, "ema": ema} for epoch in epochs for ema in kinds]
 
 
-def _score_all(
-    candidates: list[dict[str, Any]], judge: Any, notes: Notes, comm: mpi.Comm
-) -> list[dict[str, Any]]:
+def _score_all(candidates: list[dict[str, Any]], judge: Any, notes: Notes, comm: mpi.Comm) -> list[dict[str, Any]]:
     """Return all candidates with their scores, best first; those not yet scored are dealt out to the ranks."""
     n = judge.settings.n_samples
     mine = [judge.key(candidate, 1.0, n) for candidate in candidates[comm.rank :: comm.size]]
