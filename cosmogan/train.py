@@ -54,8 +54,9 @@ def work(experiment: config.Experiment, processes: Any) -> None:
     except session.Interrupted as stop:
         where = f"at step {trainer.step} of {trainer.steps}"
         say(f"train: stopped by {stop} {where}; a checkpoint is saved, the same command goes on", processes.rank)
-        distributed.leave()
-        raise SystemExit(128 + stop.number) from None  # not 0: a chain of stages must not go on
+        status = 128 + stop.number  # not 0: a chain of stages must not go on
+        distributed.leave(status)
+        raise SystemExit(status) from None
     if processes.rank == 0:
         made.finish(
             epochs=experiment.train.epochs, steps=trainer.steps, n_seen=trainer.n_seen, restarts=trainer.restarts

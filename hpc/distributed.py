@@ -1,7 +1,9 @@
 """The torch process group, from whatever started the processes: torchrun, srun, submitit, mpirun, or nothing."""
 
+import atexit
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -94,10 +96,25 @@ def join() -> Processes:
     return processes
 
 
-def leave() -> None:
-    """Leave the process group; from gloo's there is nothing to free, and to leave it can hang (seen in torch 2.4)."""
-    if dist.is_initialized() and dist.get_backend() == "nccl":
+def leave(status: int = 0) -> None:
+    """Leave the process group; this process, when it ends, ends with this status.
+
+    NCCL's is destroyed. Gloo's threads let go of Python's tensors a moment after a collective has returned: by then
+    the interpreter may be shutting down, and the process aborts (seen in torch 2.13); to destroy the group waits for
+    them without letting them go on, and can hang (seen in torch 2.4). So this process skips the interpreter's shutdown.
+    """
+    if not dist.is_initialized():
+        return
+    if dist.get_backend() == "nccl":
         dist.destroy_process_group()
+    else:
+        atexit.register(_end, status)
+
+
+def _end(status: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _first_host() -> str:
