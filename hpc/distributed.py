@@ -97,11 +97,12 @@ def join() -> Processes:
 
 
 def leave(status: int = 0) -> None:
-    """Leave the process group; this process, when it ends, ends with this status.
+    """Leave the process group, as the last thing that this process does before it ends with this status.
 
-    NCCL's is destroyed. Gloo's threads let go of Python's tensors a moment after a collective has returned: by then
-    the interpreter may be shutting down, and the process aborts (seen in torch 2.13); to destroy the group waits for
-    them without letting them go on, and can hang (seen in torch 2.4). So this process skips the interpreter's shutdown.
+    NCCL's group is destroyed. Gloo's threads let go of Python's tensors a moment after a collective has returned: by
+    then the interpreter may be shutting down, and the process aborts (seen in torch 2.13); destroying the group waits
+    for them without letting them go on, and can hang (seen in torch 2.4). So with gloo the process skips the
+    interpreter's shutdown. An exception that nothing handles after this still ends it with 1.
     """
     if not dist.is_initialized():
         return
@@ -114,7 +115,8 @@ def leave(status: int = 0) -> None:
 def _end(status: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)
+    failed = hasattr(sys, "last_value")  # set by the interpreter for an exception that nothing handled
+    os._exit(1 if failed else status)
 
 
 def _first_host() -> str:

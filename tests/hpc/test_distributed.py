@@ -19,6 +19,27 @@ distributed.leave()
 """
 
 
+LEFT = """
+import torch.distributed as dist
+from hpc import distributed
+dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+print("said")
+distributed.leave({status})
+{then}
+"""
+
+
+@pytest.mark.parametrize(
+    ("status", "then", "expected"),
+    [(0, "", 0), (143, "raise SystemExit(143)", 143), (0, "raise ValueError('after')", 1)],
+)
+def test_a_process_that_left_ends_with_its_status(status, then, expected):
+    script = LEFT.format(status=status, then=then)
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert (run.returncode, run.stdout) == (expected, "said\n")
+    assert ("ValueError: after" in run.stderr) == (expected == 1)
+
+
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
