@@ -15,8 +15,11 @@ from hpc.log import clock, say
 TEXT = """\
 Run the whole chain on this machine: simulate, preprocess, train, select, sample, validate, report. What is complete is
 kept, so the same command goes on after an interruption, and a finished chain says so. How many processes each stage
-gets stands in configs/cluster/local.yaml; --cluster takes another file like it."""
+gets stands in configs/cluster/local.yaml; --cluster takes another file like it. With --minutes it stops in time, with
+exit status 75: the same command goes on."""
 EXAMPLE = "python -m cosmogan.run configs/demo.yaml output=runs/mine train.epochs=100"
+
+OUT_OF_TIME = 75  # exit status: try again (EX_TEMPFAIL of sysexits.h)
 
 _STAGES: dict[str, Any] = {
     "simulate": simulate,
@@ -29,13 +32,21 @@ _STAGES: dict[str, Any] = {
 }
 
 
-def run(experiment: Experiment, stages: dict[str, Stage]) -> None:
+def run(experiment: Experiment, stages: dict[str, Stage], minutes: float | None = None) -> None:
     """Run every stage that is not done, each in processes of its own.
+
+    Parameters
+    ----------
+    experiment : what is run
+    stages : in their order
+    minutes : after which the stage that runs is told to save and end; None: no limit
 
     Raises
     ------
     RuntimeError
         when a stage fails: names it.
+    SystemExit
+        with status 75 when the minutes are over.
     """
     frozen = experiment.freeze()
     start = time.monotonic()
@@ -43,23 +54,31 @@ def run(experiment: Experiment, stages: dict[str, Stage]) -> None:
         if _STAGES[name].done(experiment):
             say(f"[{i}/{len(stages)}] {name}: done before")
             continue
-        say(f"[{i}/{len(stages)}] {name}")
         began = time.monotonic()
-        _run_stage(name, stage, str(frozen))
+        left = None if minutes is None else 60 * minutes - (began - start)
+        say(f"[{i}/{len(stages)}] {name}" + ("" if left is None else f": {clock(max(left, 0))} left"))
+        _run_stage(name, stage, str(frozen), left)
         say(f"[{i}/{len(stages)}] {name}: took {clock(time.monotonic() - began)}")
     page = experiment.report_folder / "index.html"
     say(f"\nall stages done in {clock(time.monotonic() - start)}; the report: {page.resolve()}")
     say(f"what to try next:\n{_next_steps(experiment)}")
 
 
-def _run_stage(name: str, stage: Stage, config: str) -> None:
+def _run_stage(name: str, stage: Stage, config: str, seconds: float | None) -> None:
     environment = {**os.environ, **thread_environment(stage)}
     process = subprocess.Popen(command_line(stage, [config]), env=environment)
     try:
-        status = process.wait()
+        status = process.wait(seconds)
     except KeyboardInterrupt:
         process.wait()  # the terminal has told the stage too; it saves what it has
         raise
+    except (mpi.Terminated, subprocess.TimeoutExpired) as error:
+        process.terminate()
+        process.wait()
+        if isinstance(error, mpi.Terminated):
+            raise
+        say(f"{name}: the time is up; run the same command again to go on from here")
+        raise SystemExit(OUT_OF_TIME) from None
     if status != 0:
         raise RuntimeError(
             f"{name}: failed with exit status {status}, see above; run the same command again to go on from here"
@@ -81,10 +100,11 @@ def main() -> None:
     parser.add_argument(
         "--cluster", default="local", help="processes for each stage: a name in configs/cluster or a YAML file"
     )
+    parser.add_argument("--minutes", type=float, help="stop after so many, saved; the same command goes on")
     arguments = parser.parse_intermixed_args()
     with mpi.abort_on_error(mpi.SerialComm(), expected=(ValueError, OSError, RuntimeError)):
         experiment = command.read_experiment(arguments)
-        run(experiment, load_cluster(arguments.cluster).stages)
+        run(experiment, load_cluster(arguments.cluster).stages, arguments.minutes)
 
 
 if __name__ == "__main__":

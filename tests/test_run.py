@@ -1,0 +1,42 @@
+"""The chain on this machine ends in time, and takes the stage that runs with it."""
+
+import os
+import signal
+import subprocess
+import threading
+
+import pytest
+
+from cosmogan import run
+from hpc import mpi
+from hpc.chain import Stage
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Processes that stages were started as; each sleeps in place of its work."""
+    made, popen = [], subprocess.Popen
+
+    def start(*arguments, **options):
+        made.append(popen(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(run, "command_line", lambda stage, arguments: ["sleep", "60"])
+    monkeypatch.setattr(subprocess, "Popen", start)
+    return made
+
+
+def test_when_the_minutes_are_over_the_stage_is_told_to_end(started, capsys):
+    with pytest.raises(SystemExit) as end:
+        run._run_stage("train", Stage("cosmogan.train"), "config.yaml", 0.2)
+    assert end.value.code == 75
+    assert capsys.readouterr().out == "train: the time is up; run the same command again to go on from here\n"
+    assert started[0].returncode == -signal.SIGTERM
+
+
+def test_a_chain_that_is_told_to_end_tells_its_stage(started):
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    with pytest.raises(SystemExit) as end, mpi.abort_on_error(mpi.SerialComm()):
+        run._run_stage("train", Stage("cosmogan.train"), "config.yaml", None)
+    assert end.value.code == 143
+    assert started[0].returncode == -signal.SIGTERM
