@@ -6,19 +6,23 @@
 
 The peer is the same networks in a loop as the paper's authors structured theirs: contiguous tensors, real and fake
 samples through the discriminator one after the other, a backward pass each, and a generator's step whose backward
-pass also fills the discriminator's gradients; BatchNorm takes the whole batch. Both train in every step (no gate),
-and their steps alternate, so that a busy machine slows both. Model FLOPs are those of the convolutions of our step;
-the peak is that of the largest matrix product that was tried.
+pass also fills the discriminator's gradients; layers are torch's own, and BatchNorm takes the whole batch. It runs in
+a process of its own, so that it shares none of our process's settings. Both train in every step (no gate), and their
+steps alternate, so that a busy machine slows both. Model FLOPs are those of the convolutions of our step; the peak is
+that of the largest matrix product that was tried.
 """
 
 import argparse
+import contextlib
 import itertools
 import json
+import multiprocessing
 import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +35,7 @@ from cosmogan.config import Model, Train
 from cosmogan.gan import networks, scaling
 from cosmogan.gan.dataset import Part, TrainingSet
 from cosmogan.gan.trainer import Trainer
+from hpc import memory
 from hpc.distributed import Processes
 
 ROWS = 256  # subvolumes in the benchmark's training set
@@ -73,12 +78,45 @@ class PlainLoop:
 
 
 def _plain(network: nn.Sequential) -> nn.Sequential:
-    """Return a network with torch's own BatchNorm, in contiguous memory."""
-    plain = [
-        nn.BatchNorm3d(len(layer.weight)) if isinstance(layer, networks.GroupedBatchNorm) else layer
-        for layer in network
-    ]
-    return nn.Sequential(*plain).to(memory_format=torch.contiguous_format)
+    """Return a network of torch's own layers, in contiguous memory."""
+    return nn.Sequential(*map(_own_of_torch, network)).to(memory_format=torch.contiguous_format)
+
+
+def _own_of_torch(layer: nn.Module) -> nn.Module:
+    if isinstance(layer, networks.GroupedBatchNorm):
+        return nn.BatchNorm3d(len(layer.weight))
+    if isinstance(layer, networks.DensityConv | networks.DensityDeconv):
+        own = nn.Conv3d if isinstance(layer, nn.Conv3d) else nn.ConvTranspose3d
+        return own(layer.in_channels, layer.out_channels, 4, 2, 1, bias=layer.bias is not None)
+    return layer
+
+
+class Plain:
+    """A plain loop in a process of its own."""
+
+    def __init__(self, options: argparse.Namespace, device: torch.device) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        context.Process(target=_serve, args=(theirs, options, device), daemon=True).start()
+
+    def ask(self, what: str) -> float:
+        """Return the ``seconds`` or the ``flops`` of another step."""
+        self._pipe.send(what)
+        return self._pipe.recv()
+
+
+def _serve(pipe: Connection, options: argparse.Namespace, device: torch.device) -> None:
+    """Take the steps that are asked for, until nobody is there to ask."""
+    loop = PlainLoop(Model(), options.side, settings_of(options), device)
+    density = torch.rand(options.batch, 1, *[options.side] * 3, device=device)
+    with contextlib.suppress(EOFError):
+        while True:
+            pipe.send(MEASURES[pipe.recv()](lambda: loop.step(density), device))
+
+
+def settings_of(options: argparse.Namespace) -> Train:
+    """Return what both loops train with."""
+    return Train(precision=options.precision, gate=0.0, batch_size=options.batch)
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
@@ -90,6 +128,16 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
+def counted(work: Callable[[], object], _: torch.device) -> float:
+    """Return the floating-point operations of some work."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+MEASURES = {"seconds": timed, "flops": counted}
+
+
 def matrix_peak(dtype: torch.dtype, device: torch.device) -> float:
     """Return the FLOP/s of a large matrix product, the best of some."""
     n = 8192 if device.type == "cuda" else 2048
@@ -99,18 +147,18 @@ def matrix_peak(dtype: torch.dtype, device: torch.device) -> float:
 
 def compare_steps(options: argparse.Namespace, device: torch.device) -> float:
     """Print how our step compares with the plain one; return our samples a second."""
-    settings = Train(precision=options.precision, gate=0.0, batch_size=options.batch)
-    ours = Trainer(Model(), settings, options.side, 100, Processes(), device)
-    plain = PlainLoop(Model(), options.side, settings, device)
+    memory.keep_freed()  # as the command does
+    ours = Trainer(Model(), settings_of(options), options.side, 100, Processes(), device)
+    plain = Plain(options, device)
     density = torch.rand(options.batch, 1, *[options.side] * 3, device=device)
-    steps = {"ours": lambda: ours.update(density, (False, False)), "plain": lambda: plain.step(density)}
-    flops, seconds = {}, {name: [] for name in steps}
-    for name, step in steps.items():  # also warms up
-        with FlopCounterMode(display=False) as counter:
-            step()
-        flops[name] = counter.get_total_flops()
+    steps = {
+        "ours": lambda what: MEASURES[what](lambda: ours.update(density, (False, False)), device),
+        "plain": plain.ask,
+    }
+    flops = {name: step("flops") for name, step in steps.items()}  # also warms up
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _, (name, step) in itertools.product(range(options.repeats), steps.items()):
-        seconds[name].append(timed(step, device))
+        seconds[name].append(step("seconds"))
     medians = {name: statistics.median(found) for name, found in seconds.items()}
     peak = matrix_peak(torch.bfloat16 if options.precision == "bf16" else torch.float32, device)
     line = {
@@ -173,7 +221,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     device = Processes().device()
-    consumed = compare_steps(options, device)
+    try:
+        consumed = compare_steps(options, device)
+    except ValueError as error:  # the device lacks this precision
+        parser.exit(1, f"{error}\n")
     with tempfile.TemporaryDirectory() as folder:
         for kind, speed in loader_speeds(write_shards(Path(folder), options.side), options.batch, device):
             line = {"benchmark": "train data", "device": device.type, "kind": kind, "samples_per_second": speed}

@@ -10,7 +10,7 @@ import numpy as np
 
 from cosmogan import archive, command, shards
 from cosmogan.config import Experiment
-from hpc import mpi
+from hpc import memory, mpi
 from hpc.log import Progress, say
 from hpc.rundir import Receipt, checksum
 from hpc.settings import differences
@@ -49,6 +49,7 @@ def sample(experiment: Experiment, comm: mpi.Comm) -> None:
     from cosmogan.gan import released
     from hpc.distributed import Processes
 
+    memory.keep_freed()
     if comm.size > 1:
         torch.set_num_threads(1)  # one rank a core
     device = Processes(comm.rank, comm.size, comm.rank).device(experiment.train.device)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from cosmogan import command, config
-from hpc import rundir
+from hpc import memory, rundir
 from hpc.log import say
 
 TEXT = """\
@@ -129,6 +129,7 @@ def prepare(experiment: config.Experiment, processes: Any) -> tuple[Any, Any, An
     from cosmogan.gan.trainer import Trainer
     from cosmogan.preview import Preview
 
+    memory.keep_freed()
     settings = experiment.train
     device = processes.device(settings.device)
     torch.backends.cudnn.benchmark = True

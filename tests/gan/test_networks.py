@@ -107,18 +107,21 @@ def test_groups_do_not_see_one_another():
     assert not torch.allclose(network(x)[2:3], network(torch.cat((x[:2], x[2:3], x[:1])))[2:3])
 
 
-def test_the_first_layer_is_the_convolution_of_torch_and_so_are_its_gradients():
-    """In the generator's step (the input's gradient is wanted), and in the discriminator's."""
-    ours = networks.DensityConv(1, 3, 4, 2, 1).double()
-    theirs = torch.nn.Conv3d(1, 3, 4, 2, 1).double()
-    theirs.load_state_dict(ours.state_dict())
-    x = torch.randn(2, 1, 8, 8, 8, dtype=torch.float64)
-    assert torch.equal(ours(x), theirs(x))
-    weights = torch.randn(2, 3, 4, 4, 4, dtype=torch.float64)
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(
+    ("ours", "theirs", "channels", "side"),
+    [(networks.DensityConv, nn.Conv3d, (1, 3), 8), (networks.DensityDeconv, nn.ConvTranspose3d, (3, 1), 4)],
+)
+def test_the_layers_next_to_the_density_are_those_of_torch_and_so_are_their_gradients(
+    ours, theirs, channels, side, bias
+):
+    layers = [kind(*channels, 4, 2, 1, bias=bias).double() for kind in (ours, theirs)]
+    layers[1].load_state_dict(layers[0].state_dict())
+    x = torch.randn(2, channels[0], side, side, side, dtype=torch.float64, requires_grad=True)
     found = []
-    for layer in (ours, theirs):
-        y = x.clone().requires_grad_()
-        out = layer(y)
-        found.append([out, *torch.autograd.grad((weights * out).sum(), [y, *layer.parameters()])])
+    for layer in layers:
+        out = layer(x)
+        weights = torch.linspace(-1, 1, out.numel(), dtype=torch.float64).view_as(out)
+        found.append([out, *torch.autograd.grad((weights * out).sum(), [x, *layer.parameters()])])
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b)
