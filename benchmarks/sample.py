@@ -5,8 +5,8 @@
 
 The peer draws Gaussian numbers and calls the network in eval mode on batches of the same size, in inference mode,
 and throws the output away. Ours is the whole command: reading the generator, latents of each sample's own, physical
-densities, shards on disk with their checksums. Both are done in eighths that alternate, so that a busy machine slows
-both; the ratio is the median of the eighths'.
+densities, shards on disk with their checksums. Both are done in halves that alternate, so that a busy machine slows
+both; the ratio is the median of the halves'.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from cosmogan import config, sample
 from cosmogan.gan import networks, released
 from hpc.mpi import SerialComm
 
-PARTS = 8
+PARTS = 2
 
 
 def main() -> None:
