@@ -10,7 +10,7 @@ from cosmogan import shards
 from cosmogan.config import Experiment
 from cosmogan.results import FORMAT, N_SPLITS, Tree
 from cosmogan.statistics import ensemble, fourier, pdf
-from cosmogan.statistics.bispectrum import Triangles
+from cosmogan.statistics.bispectra import Triangles
 from hpc.rundir import provenance
 
 

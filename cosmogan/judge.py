@@ -11,7 +11,7 @@ import torch
 from cosmogan import shards, train
 from cosmogan.config import Experiment
 from cosmogan.gan import networks, released, scaling, scoring, session
-from cosmogan.statistics import bispectrum, fourier, pdf, power
+from cosmogan.statistics import bispectra, fourier, pdf, power
 from hpc import mpi
 from hpc.distributed import Processes
 from hpc.rundir import checksum, provenance
@@ -42,7 +42,7 @@ class Judge:
         self.folder = shards.open_one(experiment.shards_folder, experiment.redshift)
         self.geometry = self.folder.geometry
         self._network = networks.generator(experiment.model, self.geometry.subvolume, group=1)
-        triangles = bispectrum.paper_triangles(self.geometry.subvolume_size, self.geometry.subvolume)
+        triangles = bispectra.paper_triangles(self.geometry.subvolume_size, self.geometry.subvolume)
         self._triangles = triangles[PAIRS] if self.settings.bispectrum else []
         rows = train.training_rows(experiment, self.folder)
         rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), REFERENCE_ROWS)).astype(int)]
@@ -115,10 +115,10 @@ class Judge:
         spectra = power.power_spectrum(density, size)
         resolved = spectra.k <= fourier.k_nyquist(size, self.geometry.subvolume)
         scaled = scaling.scale(density, self.experiment.model.kappa)
-        triples = [bispectrum.bispectrum(density, size, triangles).bispectrum for triangles in self._triangles]
+        triples = [bispectra.bispectrum(density, size, triangles).bispectrum for triangles in self._triangles]
         return scoring.Summary(
             spectra.power[:, resolved],
-            pdf.voxel_pdf(scaled, pdf.scaled_edges()),
+            pdf.voxel_pdf(scaled, pdf.scaled_edges()).fraction,
             pdf.mean_density(density),
             np.concatenate([np.empty((len(density), 0)), *triples], axis=1),
         )

@@ -12,7 +12,7 @@ from cosmogan import assemble, results, shards
 from cosmogan.config import Experiment
 from cosmogan.gan.scaling import scale
 from cosmogan.statistics import ensemble, fourier, pdf, reference
-from cosmogan.statistics.bispectrum import Bispectrum, Triangles, bispectrum, paper_triangles
+from cosmogan.statistics.bispectra import Bispectrum, Triangles, bispectrum, paper_triangles
 from cosmogan.statistics.power import PowerSpectrum, cross_power, power_spectrum
 from hpc import mpi
 from hpc.log import Progress
@@ -51,8 +51,8 @@ class Measurement:
         """Return every statistic of a batch, each (b, …)."""
         found = {
             "power": self.engine.power(density, self.box_size, self.k_edges).power,
-            "pdf_scaled": pdf.voxel_pdf(scale(density, self.kappa), pdf.scaled_edges()),
-            "pdf_unscaled": pdf.voxel_pdf(density, pdf.unscaled_edges()),
+            "pdf_scaled": pdf.voxel_pdf(scale(density, self.kappa), pdf.scaled_edges()).fraction,
+            "pdf_unscaled": pdf.voxel_pdf(density, pdf.unscaled_edges()).fraction,
             "mean_density": pdf.mean_density(density)[:, None],
         }
         for i, triangles in enumerate(self.triangles):

@@ -46,6 +46,6 @@ class Preview:
             "k": spectra.k,
             "power": np.percentile(spectra.power, (16, 50, 84), axis=0),
             "c": (edges[1:] + edges[:-1]) / 2,
-            "pdf": pdf.voxel_pdf(scaled, edges).mean(axis=0),
+            "pdf": pdf.voxel_pdf(scaled, edges).fraction.mean(axis=0),
             "slices": scaled[:2, 0].cpu().numpy(),
         }

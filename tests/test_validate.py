@@ -12,7 +12,7 @@ import torch
 
 from cosmogan import config, measure, results, shards, validate
 from cosmogan.gan.scaling import scale
-from cosmogan.statistics.bispectrum import bispectrum, paper_triangles
+from cosmogan.statistics.bispectra import bispectrum, paper_triangles
 from cosmogan.statistics.pdf import scaled_edges, voxel_pdf
 from cosmogan.statistics.power import cross_power, power_spectrum
 from hpc.mpi import SerialComm
@@ -44,7 +44,7 @@ def test_every_sample_of_both_sets_is_measured_in_order(measured):
         expected = power_spectrum(density, size)
         np.testing.assert_allclose(tree["power"][name]["samples"], expected.power, rtol=1e-5)
         np.testing.assert_allclose(tree["power"]["k_edges"], expected.k_edges)
-        counts = voxel_pdf(scale(density, experiment.model.kappa), scaled_edges())
+        counts = voxel_pdf(scale(density, experiment.model.kappa), scaled_edges()).fraction
         np.testing.assert_allclose(tree["pdf_scaled"][name]["samples"], counts)
         triangles = paper_triangles(size, synthetic.SUBVOLUME)[1]
         found = tree["bispectrum_1"][name]["samples"]

@@ -81,9 +81,7 @@ def random_halves(n: int, n_splits: int, seed: int) -> np.ndarray:
     return np.stack([rng.permutation(first) for _ in range(n_splits)])
 
 
-def halves_ratio(
-    samples: np.ndarray, halves: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]
-) -> np.ndarray:
+def halves_ratio(samples: np.ndarray, halves: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Return statistic(first half)/statistic(second half) - 1: how far it is from itself, for want of samples.
 
     Parameters

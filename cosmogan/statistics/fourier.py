@@ -8,10 +8,13 @@ k_F = 2π/L, q an integer vector with components from -n/2 to n/2 - 1:
     P(k)       = V/n⁶ <|delta_k|²>                [(Mpc/h)³], V = L³
 
 delta is *not* divided by the subvolume's own mean: it is the fluctuation in units of the mean of the universe.
-No window and no shot noise are corrected for. ``docs/conventions.md`` says the rest.
+By default neither window nor shot noise is corrected for (`Correction`). ``docs/conventions.md`` says the rest.
 
 Half of a real field's modes are stored (last component 0 … n/2); each stored mode stands for itself and for its
 complex conjugate, so it has weight 2, except in the planes 0 and n/2, which hold both already and have weight 1.
+
+|q|² is a whole number. So sums over modes are made in two steps: first over all modes of equal |q|² (`sphere_sums`),
+in float64, then over the few thousand spheres, for any number of bins.
 """
 
 import math
@@ -61,24 +64,72 @@ def linear_edges(box_size: float, n: int, n_bins: int | None = None) -> np.ndarr
     return k_fundamental(box_size) * np.linspace(1, widest + 1, n_bins + 1)
 
 
-def fluctuations(density: Tensor) -> Tensor:
-    """Return delta: each field minus its own mean, which is summed in float64.
+def paper_edges(box_size: float, n: int, h: float) -> np.ndarray:
+    """Return the paper's logarithmic bins, 10^linspace(-1, 2, 30) per Mpc, as far as the grid has modes in them.
 
     Parameters
     ----------
-    density : (b, n, n, n) in units of the mean density
+    box_size : side of the cube [Mpc/h]
+    n : cells a side
+    h : turns the paper's 1/Mpc into h/Mpc: k [1/Mpc] = h k [h/Mpc]
 
     Returns
     -------
-    (b, n, n, n) of the same type
+    (n_bins + 1,) float64 [h/Mpc]
+
+    Raises
+    ------
+    ValueError
+        when a bin between two others has no mode.
     """
-    mean = density.mean(dim=(1, 2, 3), keepdim=True, dtype=torch.float64)
-    return density - mean.to(density.dtype)
+    edges = np.logspace(-1, 2, 30) / h
+    used = np.flatnonzero(bins(box_size, n, edges, torch.device("cpu")).n_modes)
+    if len(used) == 0 or len(used) <= used[-1] - used[0]:
+        raise ValueError(f"{n}³ cells in {box_size:g} Mpc/h leave some of the paper's wavenumber bins without modes")
+    return edges[used[0] : used[-1] + 2]
 
 
-def transform(density: Tensor) -> Tensor:
-    """Return delta_k, the unnormalised transform of the fluctuations of a batch, (b, n, n, n//2 + 1) complex."""
-    return torch.fft.rfftn(fluctuations(density), dim=(1, 2, 3))
+@dataclass(frozen=True)
+class Correction:
+    """What is taken out of spectra: by default nothing, as in the paper."""
+
+    window: int = 0  # order of the mass assignment whose transform is divided out: NGP 1, CIC 2, TSC 3, PCS 4; 0: none
+    shot_noise: float = 0.0  # 1/n̄ [(Mpc/h)³], taken off auto spectra; box volume over the number of particles
+
+    def __post_init__(self) -> None:
+        if self.window not in range(5):
+            raise ValueError(f"window: expected the order of a mass assignment, 1 to 4, or 0, found {self.window}")
+        if not self.shot_noise >= 0:
+            raise ValueError(f"shot_noise: expected no negative power, found {self.shot_noise}")
+
+
+NONE = Correction()
+
+
+def transform(density: Tensor, window: int = 0) -> Tensor:
+    """Return delta_k, the unnormalised transform of the fluctuations of a batch.
+
+    Its mode 0 is no more than rounding: the mean is taken off in the field's own type. No statistic uses that mode.
+
+    Parameters
+    ----------
+    density : (b, n, n, n)
+    window : order of the mass assignment to divide out, Π sinc(π q_i/n)^window; 0: none
+
+    Returns
+    -------
+    (b, n, n, n//2 + 1) complex
+    """
+    delta_k = torch.fft.rfftn(density - density.mean(dim=(1, 2, 3), keepdim=True), dim=(1, 2, 3))
+    if window:
+        delta_k /= _window(density.shape[1], window, str(density.device)).to(density.dtype)
+    return delta_k
+
+
+@lru_cache(maxsize=4)
+def _window(n: int, order: int, device: str) -> Tensor:
+    axis, last = np.sinc(np.fft.fftfreq(n)) ** order, np.sinc(np.arange(n // 2 + 1) / n) ** order
+    return torch.from_numpy(axis[:, None, None] * axis[None, :, None] * last).to(device)
 
 
 def half_spectrum(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -96,33 +147,60 @@ def half_spectrum(n: int) -> tuple[np.ndarray, np.ndarray]:
     return q, np.broadcast_to(weight, q.shape)
 
 
+def n_spheres(n: int) -> int:
+    """Return the number of whole numbers that |q|² can reach, 0 included."""
+    return 3 * (n // 2) ** 2 + 1
+
+
+def sphere_sums(values: Tensor) -> Tensor:
+    """Sum over all modes of equal |q|², those of the half that is not stored too, in float64.
+
+    Parameters
+    ----------
+    values : (b, n, n, n//2 + 1) real, even in q
+
+    Returns
+    -------
+    (b, n_spheres) float64
+    """
+    n = values.shape[1]
+    index, weight = _octant(n, str(values.device))
+    folded = _folded(_folded(values.double(), 1), 2) * weight
+    spheres = n_spheres(n)
+    return torch.stack([torch.bincount(index, weights=sample.reshape(-1), minlength=spheres) for sample in folded])
+
+
+def _folded(values: Tensor, axis: int) -> Tensor:
+    """Add components -q to q along an axis: |q| is the same, and later steps have half as much to do."""
+    n = values.shape[axis]
+    n_mirrored = (n - 1) // 2
+    kept = values.narrow(axis, 0, n // 2 + 1).clone()
+    kept.narrow(axis, 1, n_mirrored).add_(values.narrow(axis, n - n_mirrored, n_mirrored).flip(axis))
+    return kept
+
+
+@lru_cache(maxsize=4)
+def _octant(n: int, device: str) -> tuple[Tensor, Tensor]:
+    """Return |q|² of the modes with no negative component, and how many stored ones the last axis stands for."""
+    square = torch.arange(n // 2 + 1) ** 2
+    index = square[:, None, None] + square[None, :, None] + square
+    weight = torch.from_numpy(half_spectrum(n)[1][0, 0].copy())
+    return index.reshape(-1).to(device), weight.to(device)
+
+
 @dataclass(frozen=True)
 class Bins:
     """The modes of a grid sorted into wavenumber bins: computed once for a geometry."""
 
     k: np.ndarray  # (nk,) mean |k| of the modes of a bin [h/Mpc]
     n_modes: np.ndarray  # (nk,) modes of the full sphere, conjugates counted too
-    index: Tensor  # (modes,) int64, the bin of each stored mode; nk: outside of all
-    weight: Tensor  # (modes,) float64, how many modes each stored one stands for
+    corner_fraction: np.ndarray  # (nk,) of them, the fraction with |k| above Nyquist, in corners of Fourier space
+    members: Tensor  # (n_spheres, nk) float64: 1 where a sphere lies in a bin
 
-    def means(self, values: Tensor) -> np.ndarray:
-        """Return the mean over each bin's modes, summed in float64, sample by sample.
-
-        Parameters
-        ----------
-        values : (b, n, n, n//2 + 1) real
-
-        Returns
-        -------
-        (b, nk) float64; NaN in a bin without modes
-        """
-        n_bins = len(self.k)
-        sums = [
-            torch.bincount(self.index, weights=sample.reshape(-1).double() * self.weight, minlength=n_bins + 1)
-            for sample in values
-        ]
+    def means(self, sums: Tensor) -> np.ndarray:
+        """Return means over each bin's modes, (b, nk), of sums over spheres, (b, n_spheres); NaN in empty bins."""
         with np.errstate(invalid="ignore"):
-            return torch.stack(sums)[:, :n_bins].cpu().numpy() / self.n_modes
+            return (sums @ self.members).cpu().numpy() / self.n_modes
 
 
 def bins(box_size: float, n: int, k_edges: np.ndarray, device: torch.device) -> Bins:
@@ -133,20 +211,19 @@ def bins(box_size: float, n: int, k_edges: np.ndarray, device: torch.device) -> 
     box_size : side of the cube [Mpc/h]
     n : cells a side
     k_edges : (nk + 1,) rising [h/Mpc]; a bin holds its lower edge
-    device : where the index is wanted
+    device : where the sums are
     """
     return _bins(box_size, n, tuple(map(float, k_edges)), str(device))
 
 
 @lru_cache(maxsize=16)
 def _bins(box_size: float, n: int, k_edges: tuple[float, ...], device: str) -> Bins:
-    q, weight = half_spectrum(n)
+    counts = sphere_sums(torch.ones(1, n, n, n // 2 + 1))[0].numpy()
+    q = np.sqrt(np.arange(len(counts)))
     edges = np.asarray(k_edges) / k_fundamental(box_size) * (1 - EDGE_TOLERANCE)
-    n_bins = len(edges) - 1
-    index = np.searchsorted(edges, q.ravel(), side="right") - 1
-    index[(index < 0) | (index >= n_bins)] = n_bins
-    weight = weight.ravel()
-    n_modes = np.bincount(index, weight, n_bins + 1)[:n_bins]
+    members = ((q[:, None] >= edges[:-1]) & (q[:, None] < edges[1:])).astype(np.float64)
+    n_modes = counts @ members
     with np.errstate(invalid="ignore"):
-        k = np.bincount(index, weight * q.ravel(), n_bins + 1)[:n_bins] / n_modes * k_fundamental(box_size)
-    return Bins(k, n_modes, torch.from_numpy(index).to(device), torch.from_numpy(weight.copy()).to(device))
+        k = (counts * q) @ members / n_modes * k_fundamental(box_size)
+        corner = (counts * (2 * q > n)) @ members / n_modes
+    return Bins(k, n_modes, corner, torch.from_numpy(members).to(device))

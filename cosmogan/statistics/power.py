@@ -1,31 +1,49 @@
 """Power spectra and cross power spectra of batches of subvolumes."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from cosmogan.statistics import fourier
+from cosmogan.statistics.fields import Density, batch, pieces
+from cosmogan.statistics.fourier import NONE, Correction
+from cosmogan.statistics.result import Result, axes, band
 
 
 @dataclass(frozen=True)
-class PowerSpectrum:
+class PowerSpectrum(Result):
     """P(k) of each sample of a batch, with its bins."""
 
     k: np.ndarray  # (nk,) mean |k| of a bin's modes [h/Mpc]
     k_edges: np.ndarray  # (nk + 1,) lower edges are inclusive [h/Mpc]
+    k_nyquist: float  # [h/Mpc]
     n_modes: np.ndarray  # (nk,) modes of the full sphere, conjugates counted too
+    corner_fraction: np.ndarray  # (nk,) of them, the fraction above Nyquist, in corners of Fourier space
     power: np.ndarray  # (b, nk) float64 [(Mpc/h)³]
 
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the samples' median and their 16 to 84 %, and mark Nyquist; return the axes."""
+        ax = axes(ax)
+        band(ax, self.k, self.power)
+        ax.axvline(self.k_nyquist, color="grey", lw=1, ls="--", label="Nyquist")
+        ax.set(xscale="log", yscale="log", xlabel="k  [h/Mpc]", ylabel="P(k)  [(Mpc/h)³]")
+        return ax
 
-def power_spectrum(density: Tensor, box_size: float, k_edges: np.ndarray | None = None) -> PowerSpectrum:
+
+def power_spectrum(
+    density: Density, box_size: float, k_edges: np.ndarray | None = None, correction: Correction = NONE
+) -> PowerSpectrum:
     """Compute P(k) = V/n⁶ <|delta_k|²> of every sample.
 
     Parameters
     ----------
-    density : (b, n, n, n) in units of the mean density; each sample's own mean is taken off
+    density : (b, n, n, n) or (n, n, n) in units of the mean density; each sample's own mean is taken off
     box_size : side of the cube [Mpc/h]
-    k_edges : (nk + 1,) [h/Mpc]; None: `fourier.linear_edges`, one bin a fundamental up to the corner
+    k_edges : (nk + 1,) rising [h/Mpc]; None: `fourier.linear_edges`, one bin a fundamental up to the corner
+    correction : what is taken out; by default nothing
 
     Returns
     -------
@@ -34,39 +52,68 @@ def power_spectrum(density: Tensor, box_size: float, k_edges: np.ndarray | None 
     Raises
     ------
     ValueError
-        when ``density`` is no batch of cubes.
+        when ``density`` is no batch of cubes, or ``box_size`` no positive number.
     """
-    delta_k = fourier.transform(checked(density))
-    return _spectrum(delta_k, delta_k, box_size, k_edges)
+    fields = batch(density)
+    parts = [squared(fourier.transform(part, correction.window)) for part in pieces(fields)]
+    found = spectrum(torch.cat(parts), box_size, fields.shape[1], k_edges)
+    return found if not correction.shot_noise else _less(found, correction.shot_noise)
 
 
-def cross_power(first: Tensor, second: Tensor, box_size: float, k_edges: np.ndarray | None = None) -> PowerSpectrum:
-    """Compute the cross power V/n⁶ <Re(delta1_k delta2_k*)> of every pair.
+def cross_power(
+    first: Density,
+    second: Density,
+    box_size: float,
+    k_edges: np.ndarray | None = None,
+    correction: Correction = NONE,
+) -> PowerSpectrum:
+    """Compute the cross power V/n⁶ <Re(delta1_k delta2_k*)> of every pair; it has no shot noise.
 
     Parameters
     ----------
-    first, second : (b, n, n, n) in units of the mean density
-    box_size, k_edges : as in `power_spectrum`
-    """
-    return _spectrum(fourier.transform(checked(first)), fourier.transform(checked(second)), box_size, k_edges)
-
-
-def checked(density: Tensor) -> Tensor:
-    """Return a batch of cubes as it is.
+    first, second : (b, n, n, n) or (n, n, n) in units of the mean density, as many of each
+    box_size, k_edges, correction : as in `power_spectrum`
 
     Raises
     ------
     ValueError
-        when it has another shape.
+        when the two are not of one shape.
     """
-    if density.ndim != 4 or len(set(density.shape[1:])) != 1:
-        raise ValueError(f"density: expected a batch of cubes (b, n, n, n), found shape {tuple(density.shape)}")
-    return density
+    ones, others = batch(first), batch(second)
+    if ones.shape != others.shape:
+        shapes = f"{tuple(ones.shape)} and {tuple(others.shape)}"
+        raise ValueError(f"cross power: expected pairs of one shape, found {shapes}")
+    parts = []
+    for one, other in zip(pieces(ones), pieces(others), strict=True):
+        one_k, other_k = (fourier.transform(part, correction.window) for part in (one, other))
+        parts.append(fourier.sphere_sums(one_k.real * other_k.real + one_k.imag * other_k.imag))
+    return spectrum(torch.cat(parts), box_size, ones.shape[1], k_edges)
 
 
-def _spectrum(delta1_k: Tensor, delta2_k: Tensor, box_size: float, k_edges: np.ndarray | None) -> PowerSpectrum:
-    n = delta1_k.shape[1]
-    edges = fourier.linear_edges(box_size, n) if k_edges is None else np.asarray(k_edges, np.float64)
-    binned = fourier.bins(box_size, n, edges, delta1_k.device)
-    product = delta1_k.real * delta2_k.real + delta1_k.imag * delta2_k.imag
-    return PowerSpectrum(binned.k, edges, binned.n_modes, binned.means(product) * box_size**3 / n**6)
+def squared(delta_k: Tensor) -> Tensor:
+    """Return |delta_k|² summed over spheres of equal |q|², (b, n_spheres) float64."""
+    return fourier.sphere_sums(delta_k.real.square() + delta_k.imag.square())
+
+
+def spectrum(sums: Tensor, box_size: float, n: int, k_edges: np.ndarray | None = None) -> PowerSpectrum:
+    """Bin sums over spheres into spectra.
+
+    Parameters
+    ----------
+    sums : (b, n_spheres) of |delta_k|², or of a product of two fields' delta_k
+    box_size, k_edges : as in `power_spectrum`
+    n : cells a side
+    """
+    if not 0 < box_size < np.inf:
+        raise ValueError(f"box_size: expected a positive length in Mpc/h, found {box_size}")
+    edges = fourier.linear_edges(box_size, n) if k_edges is None else np.array(k_edges, np.float64)
+    if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
+        raise ValueError(f"k_edges: expected two or more rising wavenumbers, found {edges}")
+    binned = fourier.bins(box_size, n, edges, sums.device)
+    power = binned.means(sums) * (box_size**3 / n**6)
+    nyquist = fourier.k_nyquist(box_size, n)
+    return PowerSpectrum(binned.k, edges, nyquist, binned.n_modes, binned.corner_fraction, power)
+
+
+def _less(found: PowerSpectrum, shot_noise: float) -> PowerSpectrum:
+    return PowerSpectrum(**{**vars(found), "power": found.power - shot_noise})

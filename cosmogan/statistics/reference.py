@@ -7,7 +7,7 @@ Two differences of convention remain, and are small. Pylians counts each *indepe
 that are their own conjugates (components 0 or -n/2 alone) weigh twice what they weigh here. That shows in the three
 bins that hold them, at Nyquist, √2 and √3 times Nyquist, most of all in the corner, where a handful of modes is all
 there is. And where sides sum to more than the grid, Pylians' bispectrum counts triangles that close only around it,
-which `cosmogan.statistics.bispectrum` does not.
+which `cosmogan.statistics.bispectra` does not.
 """
 
 import contextlib
@@ -16,11 +16,12 @@ import io
 from types import ModuleType
 
 import numpy as np
-from torch import Tensor
+import torch
 
 from cosmogan.statistics import fourier
-from cosmogan.statistics.bispectrum import Bispectrum, Triangles
-from cosmogan.statistics.power import PowerSpectrum, checked
+from cosmogan.statistics.bispectra import Bispectrum, Triangles
+from cosmogan.statistics.fields import Density, batch
+from cosmogan.statistics.power import PowerSpectrum
 
 # What each engine imports.
 PACKAGES = {"native": (), "nbodykit": ("nbodykit.lab",), "pylians": ("Pk_library",)}
@@ -38,45 +39,51 @@ def require(engine: str) -> None:
         _package(name)
 
 
-def nbodykit_power(density: Tensor, box_size: float, k_edges: np.ndarray | None = None) -> PowerSpectrum:
+def nbodykit_power(density: Density, box_size: float, k_edges: np.ndarray | None = None) -> PowerSpectrum:
     """Compute P(k) with nbodykit's FFTPower; parameters and result as `power.power_spectrum`."""
     return _nbodykit(_fields(density), None, box_size, k_edges)
 
 
-def nbodykit_cross(first: Tensor, second: Tensor, box_size: float, k_edges: np.ndarray | None = None) -> PowerSpectrum:
+def nbodykit_cross(
+    first: Density, second: Density, box_size: float, k_edges: np.ndarray | None = None
+) -> PowerSpectrum:
     """Compute the cross power with nbodykit's FFTPower; parameters and result as `power.cross_power`."""
     return _nbodykit(_fields(first), _fields(second), box_size, k_edges)
 
 
-def pylians_power(density: Tensor, box_size: float, k_edges: np.ndarray | None = None) -> PowerSpectrum:
+def pylians_power(density: Density, box_size: float, k_edges: np.ndarray | None = None) -> PowerSpectrum:
     """Compute P(k) with Pylians, which has bins of one fundamental only; otherwise as `power.power_spectrum`."""
     library = _package("Pk_library")
     fields = _fields(density)
     edges = _pylians_edges(box_size, fields.shape[1], k_edges)
     with _silent():
         spectra = [library.Pk(delta, box_size, 2, "None", 1, False) for delta in fields]
-    return PowerSpectrum(spectra[0].k3D, edges, 2 * spectra[0].Nmodes3D, np.stack([s.Pk[:, 0] for s in spectra]))
+    power = np.stack([s.Pk[:, 0] for s in spectra])
+    return _spectrum(spectra[0].k3D, 2 * spectra[0].Nmodes3D, power, (edges, box_size, fields.shape[1]))
 
 
-def pylians_cross(first: Tensor, second: Tensor, box_size: float, k_edges: np.ndarray | None = None) -> PowerSpectrum:
+def pylians_cross(first: Density, second: Density, box_size: float, k_edges: np.ndarray | None = None) -> PowerSpectrum:
     """Compute the cross power with Pylians, in bins of one fundamental; otherwise as `power.cross_power`."""
     library = _package("Pk_library")
-    pairs = list(zip(_fields(first), _fields(second), strict=True))
-    edges = _pylians_edges(box_size, first.shape[1], k_edges)
+    ones = _fields(first)
+    pairs = list(zip(ones, _fields(second), strict=True))
+    edges = _pylians_edges(box_size, ones.shape[1], k_edges)
     with _silent():
         spectra = [library.XPk(list(pair), box_size, 2, ["None", "None"], 1) for pair in pairs]
     power = np.stack([s.XPk[:, 0, 0] for s in spectra])
-    return PowerSpectrum(spectra[0].k3D, edges, 2 * spectra[0].Nmodes3D, power)
+    return _spectrum(spectra[0].k3D, 2 * spectra[0].Nmodes3D, power, (edges, box_size, ones.shape[1]))
 
 
-def pylians_bispectrum(density: Tensor, box_size: float, triangles: Triangles) -> Bispectrum:
+def pylians_bispectrum(density: Density, box_size: float, triangles: Triangles) -> Bispectrum:
     """Compute the bispectrum with Pylians; parameters and result as `bispectrum.bispectrum`."""
     library = _package("Pk_library")
     sides = (box_size, triangles.k1, triangles.k2, np.asarray(triangles.theta, np.float64))
+    fields = _fields(density)
     with _silent():
-        found = [library.Bk(delta, *sides, "None", 1) for delta in _fields(density)]
-    n_triangles = found[0].triangles * float(density.shape[1]) ** 6
-    return Bispectrum(triangles, n_triangles, np.stack([f.B for f in found]), np.stack([f.Q for f in found]))
+        found = [library.Bk(delta, *sides, "None", 1) for delta in fields]
+    n_triangles = found[0].triangles * float(fields.shape[1]) ** 6
+    measured = (np.stack([f.B for f in found]), np.stack([f.Q for f in found]))
+    return Bispectrum(triangles.k1, triangles.k2, triangles.theta, triangles.k3, n_triangles, *measured)
 
 
 def _nbodykit(
@@ -102,12 +109,22 @@ def _nbodykit(
         for delta, other in zip(first, seconds, strict=True)
     ]
     power = np.stack([p["power"].real for p in powers])
-    return PowerSpectrum(powers[0]["k"], edges, powers[0]["modes"].astype(np.float64), power)
+    return _spectrum(powers[0]["k"], powers[0]["modes"].astype(np.float64), power, (edges, box_size, n))
 
 
-def _fields(density: Tensor) -> np.ndarray:
+def _spectrum(
+    k: np.ndarray, n_modes: np.ndarray, power: np.ndarray, grid: tuple[np.ndarray, float, int]
+) -> PowerSpectrum:
+    """Put together what another code found; ``grid`` has the bins, the side and the cells a side."""
+    edges, box_size, n = grid
+    corner = fourier.bins(box_size, n, edges, torch.device("cpu")).corner_fraction
+    return PowerSpectrum(k, edges, fourier.k_nyquist(box_size, n), n_modes, corner, power)
+
+
+def _fields(density: Density) -> np.ndarray:
     """Return the fluctuations as these codes take them, (b, n, n, n) float32 numpy."""
-    return fourier.fluctuations(checked(density)).cpu().numpy().astype(np.float32)
+    fields = batch(density).double()
+    return (fields - fields.mean(dim=(1, 2, 3), keepdim=True)).float().cpu().numpy()
 
 
 def _pylians_edges(box_size: float, n: int, k_edges: np.ndarray | None) -> np.ndarray:

@@ -125,10 +125,61 @@ def test_wider_bins_are_means_of_the_narrow_ones():
 
 
 def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match=r"expected a batch of cubes .* found shape \(4, 4, 4\)"):
-        power_spectrum(torch.zeros(4, 4, 4), L)
+    for shape in ((4, 4), (2, 4, 4, 5)):
+        with pytest.raises(ValueError, match=r"expected cubes, \(n, n, n\) or \(b, n, n, n\), found shape \("):
+            power_spectrum(torch.zeros(shape), L)
     with pytest.raises(ValueError, match="expected 1 to 6 wavenumber bins for 8³ cells, found 7"):
         fourier.linear_edges(L, 8, 7)
+    with pytest.raises(ValueError, match="box_size: expected a positive length in Mpc/h, found -1"):
+        power_spectrum(torch.zeros(4, 4, 4), -1)
+    with pytest.raises(ValueError, match="k_edges: expected two or more rising wavenumbers"):
+        power_spectrum(torch.zeros(4, 4, 4), L, np.array([1.0, 0.5]))
+    with pytest.raises(
+        ValueError, match=r"cross power: expected pairs of one shape, found \(1, 4, 4, 4\) and \(1, 8, 8, 8\)"
+    ):
+        cross_power(torch.zeros(4, 4, 4), torch.zeros(8, 8, 8), L)
+
+
+@pytest.mark.parametrize("n", [8, 9])
+def test_sums_over_spheres_hold_every_mode_once(n):
+    values = np.random.default_rng(0).random((n, n, n))
+    q = np.fft.fftfreq(n, 1 / n)
+    square = q[:, None, None] ** 2 + q[None, :, None] ** 2 + q**2
+    even = values + values[np.ix_(*3 * [-np.arange(n)])]  # as |delta_k|² is
+    expected = np.bincount(square.astype(int).ravel(), even.ravel(), fourier.n_spheres(n))
+    found = fourier.sphere_sums(torch.from_numpy(even[None, ..., : n // 2 + 1].copy()))
+    np.testing.assert_allclose(found[0], expected, rtol=1e-12)
+
+
+def test_corners_are_marked():
+    n = 8
+    found = power_spectrum(random_fields(n), L)
+    q, weight = fourier.half_spectrum(n)
+    shell = np.floor(q).astype(int)
+    expected = [weight[(shell == i) & (q > n / 2)].sum() / weight[shell == i].sum() for i in range(1, 7)]
+    np.testing.assert_allclose(found.corner_fraction, expected)
+    assert found.corner_fraction[2] == 0 < found.corner_fraction[3] < found.corner_fraction[4] == 1
+
+
+def test_the_papers_bins_have_the_papers_wavenumbers():
+    h = 0.695
+    found = power_spectrum(torch.ones(64, 64, 64), 64 * h, fourier.paper_edges(64 * h, 64, h))
+    assert len(found.k) == 16
+    np.testing.assert_allclose(found.k[[0, -1]] * h, [0.139, 4.740], atol=6e-4)
+
+
+def test_a_field_assigned_to_a_mesh_gets_its_power_back():
+    """The window of CIC is sinc² an axis; a field with it comes back when it is divided out."""
+    n, density = 16, random_fields(16)
+    q = np.fft.fftfreq(n)
+    window = (np.sinc(q)[:, None, None] * np.sinc(q)[:, None] * np.sinc(q[: n // 2 + 1])) ** 2
+    smooth = torch.fft.irfftn(torch.fft.rfftn(density, dim=(1, 2, 3)) * torch.from_numpy(window), s=(n, n, n))
+    expected = power_spectrum(density, L).power
+    corrected = power_spectrum(smooth, L, correction=fourier.Correction(window=2, shot_noise=1.5))
+    np.testing.assert_allclose(corrected.power, expected - 1.5, rtol=1e-10)
+    assert (power_spectrum(smooth, L).power[:, -1] < 0.2 * expected[:, -1]).all()
+    with pytest.raises(ValueError, match="window: expected the order of a mass assignment"):
+        fourier.Correction(window=5)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cosmogan.statistics import fourier, reference
-from cosmogan.statistics.bispectrum import bispectrum, paper_triangles
+from cosmogan.statistics.bispectra import bispectrum, paper_triangles
 from cosmogan.statistics.power import cross_power, power_spectrum
 
 COUNTS = Path(__file__).parents[1] / "data" / "g2_32_mpc_f1" / "facts" / "snapshot_006_cic32_pylians.npy"

@@ -1,0 +1,52 @@
+"""What all statistics take: density fields, as numpy arrays or torch tensors, one cube or a batch of them."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Cells that are worked on at once. A 64³ field stays in a core's cache while everything is measured on it, which is
+# faster than going through a whole batch step by step; a GPU wants many fields at once.
+CELLS_AT_ONCE = {"cpu": 2**18, "cuda": 2**26}
+
+Density = Tensor | np.ndarray[Any, Any]
+
+
+def batch(density: Density) -> Tensor:
+    """Return densities as a batch of cubes.
+
+    Parameters
+    ----------
+    density : (b, n, n, n) or (n, n, n), real: a torch tensor on any device, or anything that numpy takes
+
+    Returns
+    -------
+    (b, n, n, n) float32 or float64, on the device it was on; a view where that is possible
+
+    Raises
+    ------
+    ValueError
+        when it has another shape, or is not real.
+    """
+    found = density if isinstance(density, Tensor) else torch.from_numpy(_native(np.asarray(density)))
+    if found.ndim == 3:
+        found = found[None]
+    if found.ndim != 4 or len(set(found.shape[1:])) != 1:
+        shape = tuple(np.shape(density))
+        raise ValueError(f"density: expected cubes, (n, n, n) or (b, n, n, n), found shape {shape}")
+    if found.is_complex():
+        raise ValueError("density: expected real numbers, found complex ones")
+    return found if found.dtype in (torch.float32, torch.float64) else found.float()
+
+
+def _native(values: np.ndarray) -> np.ndarray:
+    """Return an array as torch takes it: in this machine's byte order, writable, with positive strides."""
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    return values if values.flags.writeable and values.flags.c_contiguous else values.copy()
+
+
+def pieces(density: Tensor) -> tuple[Tensor, ...]:
+    """Cut a batch into parts of the size that its device works on best."""
+    at_once = CELLS_AT_ONCE.get(density.device.type, CELLS_AT_ONCE["cuda"])
+    return density.split(max(at_once // density[0].numel(), 1)) if len(density) else (density,)

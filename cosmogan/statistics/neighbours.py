@@ -1,0 +1,142 @@
+"""Is a volume a copy of another one? Nearest neighbours under the 48 symmetries of the cube, and diversity.
+
+A volume's fingerprint is its density on a coarse grid of 8³ cells, c = ρ/(ρ + 1), less its mean, scaled to unit length.
+The dot product of two fingerprints is the correlation coefficient of the two coarse fields: 1 for copies, whatever has
+happened to their small scales, near 0 for volumes that have nothing in common. Large matrices of them are cheap, so
+that every generated volume is compared with every training volume, in all 48 orientations.
+"""
+
+import itertools
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cosmogan.statistics.fields import Density, batch, pieces
+from cosmogan.statistics.result import Result, axes
+
+SIDE = 8  # cells a side of the coarse grid
+N_SYMMETRIES = 48
+ROWS_AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class Neighbours(Result):
+    """The nearest of some volumes to each of others."""
+
+    similarity: np.ndarray  # (n,) correlation coefficient of the coarse fields, 1 for a copy
+    row: np.ndarray  # (n,) int64, which one it is
+    symmetry: np.ndarray  # (n,) int64, in which of the 48 orientations; 0: as it is
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the distribution of the similarities; return the axes."""
+        ax = axes(ax)
+        ax.hist(self.similarity, np.linspace(min(self.similarity.min(), 0), 1, 50), histtype="step")
+        ax.set(xlabel="similarity to the nearest volume", ylabel="volumes")
+        return ax
+
+
+def fingerprint(density: Density) -> np.ndarray:
+    """Return the fingerprints of volumes, (b, 512) float32 of unit length; of a uniform volume, zeros.
+
+    Parameters
+    ----------
+    density : (b, n, n, n) or (n, n, n) in units of the mean density, not negative
+    """
+    side = (min(SIDE, batch(density).shape[1]),) * 3
+    parts = []
+    for part in pieces(batch(density)):
+        coarse = functional.adaptive_avg_pool3d(part[:, None], side).reshape(len(part), -1).double()
+        scaled = coarse / (coarse + 1)
+        parts.append(functional.normalize(scaled - scaled.mean(dim=1, keepdim=True), eps=1e-9).float())
+    return torch.cat(parts).cpu().numpy()
+
+
+def nearest(volumes: np.ndarray, others: np.ndarray, own: np.ndarray | None = None) -> Neighbours:
+    """Find the nearest of some volumes to each of others, in any of the 48 orientations.
+
+    Parameters
+    ----------
+    volumes : (n, d) fingerprints
+    others : (m, d) fingerprints; m > 0
+    own : (n,) the row of ``others`` that is the volume itself, and is passed over; -1: none is
+
+    Raises
+    ------
+    ValueError
+        when the fingerprints are not of one length, or there are none to compare with.
+    """
+    if len(others) == 0 or volumes.shape[1] != others.shape[1]:
+        raise ValueError(f"fingerprints: expected some of one length, found shapes {volumes.shape} and {others.shape}")
+    target = torch.from_numpy(np.ascontiguousarray(others)).T
+    images = _images(round(volumes.shape[1] ** (1 / 3)))
+    found = []
+    for start in range(0, len(volumes), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        skipped = None if own is None else torch.from_numpy(own[part])
+        found.append(_nearest(torch.from_numpy(volumes[part]), target, images, skipped))
+    similarity, row, symmetry = (torch.cat(columns).numpy() for columns in zip(*found, strict=True))
+    return Neighbours(similarity.astype(np.float64), row, symmetry)
+
+
+def _nearest(volumes: Tensor, target: Tensor, images: Tensor, own: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    best = volumes.new_full((len(volumes),), -torch.inf)
+    row, symmetry = torch.zeros(len(volumes), dtype=torch.int64), torch.zeros(len(volumes), dtype=torch.int64)
+    for number, image in enumerate(images):
+        similarity = volumes[:, image] @ target
+        if own is not None:
+            known = torch.nonzero(own >= 0)[:, 0]
+            similarity[known, own[known]] = -torch.inf
+        value, place = similarity.max(dim=1)
+        better = value > best
+        best, row = torch.where(better, value, best), torch.where(better, place, row)
+        symmetry[better] = number
+    return best, row, symmetry
+
+
+def oriented(density: Density, symmetry: int) -> Tensor:
+    """Return volumes in one of the 48 orientations, (b, n, n, n): 0 leaves them as they are."""
+    order, flips = _symmetry(symmetry)
+    turned = batch(density).permute(0, *(axis + 1 for axis in order))
+    return turned.flip([axis + 1 for axis in range(3) if flips[axis]])
+
+
+def _symmetry(number: int) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    orders, flips = itertools.permutations(range(3)), itertools.product((False, True), repeat=3)
+    return list(itertools.product(orders, flips))[number]
+
+
+@lru_cache(maxsize=4)
+def _images(side: int) -> Tensor:
+    """Return where the cells of each orientation come from, (48, side³) int64."""
+    cells = torch.arange(side**3, dtype=torch.float64).reshape(side, side, side)
+    return torch.stack([oriented(cells, number).reshape(-1).long() for number in range(N_SYMMETRIES)])
+
+
+def copies_threshold(similarity: np.ndarray) -> float:
+    """Return the similarity above which two volumes are called copies: halfway from the largest of real ones to 1.
+
+    Parameters
+    ----------
+    similarity : (n,) of real volumes that are no copies, to their nearest
+    """
+    return float((1 + similarity.max()) / 2)
+
+
+def diversity(fingerprints: np.ndarray) -> float:
+    """Return the effective number of different volumes: the Vendi score (Friedman & Dieng 2022, arXiv:2210.02410).
+
+    It is exp(-Σ λ ln λ) over the eigenvalues λ of the matrix of similarities over n: n when all volumes are unrelated,
+    1 when all are one. It grows with n, so compare sets of equal size.
+
+    Parameters
+    ----------
+    fingerprints : (n, d)
+    """
+    values = np.linalg.eigvalsh(fingerprints.T.astype(np.float64) @ fingerprints / max(len(fingerprints), 1))
+    share = values[values > 0] / values.sum() if values.sum() > 0 else np.ones(1)
+    return float(np.exp(-(share * np.log(share)).sum()))
