@@ -41,7 +41,7 @@ clean:  ## remove build products and caches; runs/ and .venv stay
 	find . -name __pycache__ -type d -not -path './.*' -not -path './runs/*' -prune -exec rm -rf {} +
 
 # The stamps make a second call do nothing.
-$(VENV)/.installed: setup.py pyproject.toml scripts/install.sh
+$(VENV)/.installed: setup.py pyproject.toml scripts/install.sh $(wildcard cosmogan/nbody/*.[ch])
 	scripts/install.sh $(VENV)
 	@touch $@
 

@@ -15,7 +15,7 @@ from cosmogan import command, shards, snapshots
 from cosmogan.config import Experiment
 from cosmogan.nbody.decompose import Layout
 from cosmogan.nbody.paint import WINDOWS
-from cosmogan.nbody.subvolumes import SMALLEST_ROUND, Gridder, compile_kernels, row_bytes, start_compiler
+from cosmogan.nbody.subvolumes import SMALLEST_ROUND, Gridder, row_bytes
 from cosmogan.snapshots import Source
 from hpc import mpi
 from hpc.log import Progress, say
@@ -74,8 +74,6 @@ def preprocess(experiment: Experiment, comm: mpi.Comm) -> None:
             return
         plan = _plan(experiment, sources, receipt.recipe["shards"])
         _on_root(comm, lambda: _prepare(plan, receipt, comm.size))
-    with stages("kernels"):
-        _share_compiled_kernels(plan, comm)
     if comm.rank == 0:
         say(_introduction(plan, comm.size))
     with Progress("preprocess", sum(s.snapshot.n_particles for s in sources), "particles", comm.rank) as progress:
@@ -111,16 +109,6 @@ def _on_root(comm: mpi.Comm, work: Callable[[], Any]) -> Any:
     result = work() if comm.rank == 0 else None
     comm.barrier()
     return comm.bcast(result)
-
-
-def _share_compiled_kernels(plan: Plan, comm: mpi.Comm) -> None:
-    """Let rank 0 compile what the cache lacks before the others load it: 64 ranks do not compile 64 times."""
-    start_compiler()
-    order = WINDOWS[plan.experiment.preprocess.window]
-    dtypes = {source.snapshot.position_dtype for source in plan.sources}
-    _on_root(comm, lambda: compile_kernels(dtypes, order))
-    if comm.rank > 0:
-        compile_kernels(dtypes, order)
 
 
 def _receipt(experiment: Experiment, sources: tuple[Source, ...], n_ranks: int) -> Receipt:

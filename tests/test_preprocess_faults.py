@@ -90,7 +90,6 @@ def complete(experiment, tmp_path, mpirun, whole):
     ("stage", "rank", "turn", "kept"),
     [
         ("headers", 0, 1, 0),
-        ("kernels", 1, 1, 0),
         ("read", 1, 2, 0),
         ("route", 2, 3, 0),
         ("wait", 0, 2, 0),

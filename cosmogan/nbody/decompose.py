@@ -2,13 +2,10 @@
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
-from cosmogan.nbody.paint import BLOCK, BadPosition, f32, i32, in_one_subvolume, locate, u64
-
-NOBODY = -1
-SEVERAL = -2  # marks a particle whose cloud lies in several subvolumes
+from cosmogan.nbody import kernels
+from cosmogan.nbody.paint import BadPosition
 
 
 @dataclass(frozen=True)
@@ -51,95 +48,6 @@ class Layout:
         return [order[hand::n_hands] for hand in range(n_hands)]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _span(first, side, order):
-    """Return how many subvolumes a cloud that begins at cell ``first`` of one reaches into, on one axis."""
-    n, beyond = 1, first + order - side
-    while beyond > 0:
-        n, beyond = n + 1, beyond - side
-    return n
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _owners_of(p, mesh, order, owner, sub, first, found):
-    """Set the ranks, each once, that own a part of a cloud; return how many they are."""
-    side, n_side, n = i32(mesh[2]), i32(mesh[1] // mesh[2]), 0
-    sa = sub[3 * p]
-    for _ in range(_span(first[3 * p], side, order)):
-        sb = sub[3 * p + 1]
-        for _ in range(_span(first[3 * p + 1], side, order)):
-            sc = sub[3 * p + 2]
-            for _ in range(_span(first[3 * p + 2], side, order)):
-                rank = owner[u64(i32(i32(sa * n_side + sb) * n_side + sc))]
-                new = rank != NOBODY
-                for i in range(n):
-                    new &= found[i] != rank
-                if new:
-                    found[n] = rank
-                    n += 1
-                sc = i32(sc + 1 if sc + 1 < n_side else 0)
-            sb = i32(sb + 1 if sb + 1 < n_side else 0)
-        sa = i32(sa + 1 if sa + 1 < n_side else 0)
-    return n
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _address(positions, mesh, order, owner, destination, counts):
-    """Set where each particle goes, and count; return the row of the first that cannot be in the box, or -1.
-
-    Neighbours in the file go to one rank, and a counter waits for its last increment: four of each take turns.
-    """
-    sub, first, fraction = np.empty(3 * BLOCK, i32), np.empty(3 * BLOCK, i32), np.empty(3 * BLOCK, f32)
-    found, n_side, last = np.empty(order**3, i32), u64(mesh[1] // mesh[2]), i32(mesh[2] - order)
-    for start in range(0, len(positions), BLOCK):
-        count = min(BLOCK, len(positions) - start)
-        bad = locate(positions, start, count, mesh, order, sub, first, fraction)
-        if bad >= 0:
-            return bad
-        if in_one_subvolume(count, mesh, order, sub, first):
-            rank = owner[(u64(sub[0]) * n_side + u64(sub[1])) * n_side + u64(sub[2])]
-            destination[start : start + count] = rank
-            if rank != NOBODY:
-                counts[rank, 0] += count
-            continue
-        for p in range(count):
-            rank = owner[(u64(sub[3 * p]) * n_side + u64(sub[3 * p + 1])) * n_side + u64(sub[3 * p + 2])]
-            whole = (first[3 * p] <= last) & (first[3 * p + 1] <= last) & (first[3 * p + 2] <= last)
-            destination[start + p] = rank if whole else SEVERAL
-        for p in range(count):
-            rank = destination[start + p]
-            if rank >= 0:
-                counts[u64(rank), u64(p & 3)] += 1
-            elif rank == SEVERAL:
-                n = _owners_of(p, mesh, order, owner, sub, first, found)
-                destination[start + p] = SEVERAL if n > 1 else found[0] if n == 1 else NOBODY
-                for i in range(n):
-                    counts[found[i], 0] += 1
-    return -1
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _sort(positions, weights, mesh, order, owner, destination, next_row, sorted_positions, sorted_weights):
-    """Put each particle behind the last one of its destination, at ``next_row`` and on."""
-    sub, first, fraction = np.empty(3, i32), np.empty(3, i32), np.empty(3, f32)
-    found, weighted = np.empty(order**3, i32), len(weights) > 0
-    for p in range(len(positions)):
-        n = 1
-        found[0] = destination[p]
-        if found[0] == SEVERAL:
-            locate(positions, p, 1, mesh, order, sub, first, fraction)
-            n = _owners_of(0, mesh, order, owner, sub, first, found)
-        elif found[0] == NOBODY:
-            continue
-        for i in range(n):
-            row = u64(next_row[u64(found[i])])
-            next_row[u64(found[i])] += 1
-            for axis in range(3):
-                sorted_positions[row, axis] = positions[p, axis]
-            if weighted:
-                sorted_weights[row] = weights[p]
-
-
 class Router:
     """Sorts particles by the ranks that own a part of their clouds, keeping their order for each rank.
 
@@ -152,7 +60,7 @@ class Router:
     """
 
     def __init__(self, mesh: tuple[float, int, int], owner: np.ndarray, n_ranks: int, order: int = 2) -> None:
-        self.mesh, self.owner, self.n_ranks, self.order = mesh, owner, n_ranks, order
+        self.mesh, self.owner, self.n_ranks = kernels.Mesh(*mesh, order), owner, n_ranks
 
     def address(self, positions: np.ndarray, destination: np.ndarray) -> np.ndarray:
         """Say where particles go.
@@ -171,11 +79,11 @@ class Router:
         BadPosition
             for a position that is not a number, or more than a box length outside the box.
         """
-        counts = np.zeros((self.n_ranks, 4), np.int64)
-        bad = _address(positions, self.mesh, self.order, self.owner, destination, counts)
+        counts = np.zeros(self.n_ranks, np.int64)
+        bad = kernels.address((positions, None), self.mesh, self.owner, destination, counts)
         if bad >= 0:
-            raise BadPosition(bad, positions[bad], self.mesh[1] / self.mesh[0])
-        return counts.sum(axis=1)
+            raise BadPosition(bad, positions[bad], self.mesh.n_mesh / self.mesh.cells_per_length)
+        return counts
 
     def sort(
         self,
@@ -186,5 +94,4 @@ class Router:
     ) -> None:
         """Copy particles, (positions, weights or None), to ``out`` sorted by rank, given what ``address`` said."""
         next_row = np.cumsum(counts) - counts
-        weights, out_weights = (np.empty(0, np.float32) if part[1] is None else part[1] for part in (particles, out))
-        _sort(particles[0], weights, self.mesh, self.order, self.owner, destination, next_row, out[0], out_weights)
+        kernels.sort(particles, self.mesh, self.owner, destination, next_row, out)

@@ -1,9 +1,8 @@
 """From snapshot files to painted subvolumes: rounds of reading, exchange and painting, in bounded memory."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 
 from cosmogan.nbody.decompose import Layout, Router
@@ -156,24 +155,3 @@ def _part(particles: Particles, start: int, stop: int) -> Particles:
 
 def _bytes(particles: Particles) -> int:
     return sum(values.nbytes for values in particles if values is not None)
-
-
-def start_compiler() -> None:
-    """Do once what numba does before it compiles or loads anything, by way of a kernel of one line: half a second."""
-    _nothing(1)
-
-
-@numba.njit(cache=True)
-def _nothing(x):
-    return x
-
-
-def compile_kernels(dtypes: Iterable[np.dtype], order: int) -> None:
-    """Compile the kernels for positions of these types and leave them in the cache, or load them from it."""
-    slots, destination, mesh = np.zeros(1, np.int32), np.empty(1, np.int32), (1.0, 4, 4)
-    router = Router(mesh, slots, 1, order)
-    for dtype in dtypes:
-        one = np.zeros((1, 3), dtype)
-        counts = router.address(one, destination)
-        router.sort((one, None), destination, counts, (np.empty_like(one), None))
-        paint(one, mesh, slots, np.zeros((1, 4, 4, 4), np.float32), None, order)

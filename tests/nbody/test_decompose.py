@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from cosmogan.nbody.decompose import Layout, Router
-from cosmogan.nbody.paint import BLOCK, WINDOWS, BadPosition
+from cosmogan.nbody.paint import WINDOWS, BadPosition
 
 N_MESH, BOX = 12, 24.0
+BLOCK = 512  # particles that the kernels take at a time
 LAYOUT = Layout(N_MESH, 4)
 
 

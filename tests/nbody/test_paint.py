@@ -3,9 +3,10 @@ import itertools
 import numpy as np
 import pytest
 
-from cosmogan.nbody.paint import BLOCK, WINDOWS, BadPosition, paint
+from cosmogan.nbody.paint import WINDOWS, BadPosition, paint
 
 N_MESH, BOX = 12, 24.0
+BLOCK = 512  # particles that the kernels take at a time
 ORDERS = sorted(WINDOWS.values())
 
 
