@@ -33,7 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cosmogan import shards
 from cosmogan.config import Model, Train
 from cosmogan.gan import networks, scaling
-from cosmogan.gan.dataset import Part, TrainingSet
+from cosmogan.gan.dataset import Batch, Part, TrainingSet
 from cosmogan.gan.trainer import Trainer
 from hpc import memory
 from hpc.distributed import Processes
@@ -152,7 +152,7 @@ def compare_steps(options: argparse.Namespace, device: torch.device) -> float:
     plain = Plain(options, device)
     density = torch.rand(options.batch, 1, *[options.side] * 3, device=device)
     steps = {
-        "ours": lambda what: MEASURES[what](lambda: ours.update(density, (False, False)), device),
+        "ours": lambda what: MEASURES[what](lambda: ours.update(Batch(density), (False, False)), device),
         "plain": plain.ask,
     }
     flops = {name: step("flops") for name, step in steps.items()}  # also warms up

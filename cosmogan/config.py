@@ -14,6 +14,14 @@ import yaml
 from hpc import settings
 from hpc.rundir import whole_file
 
+# Settings that stand in a record only where they are used: runs without them keep the records that they have.
+CONDITIONAL: tuple[tuple[str, str], ...] = (
+    ("model", "condition"),
+    ("model", "kappa_redshift"),
+    ("train", "fake_conditions"),
+)
+CONDITIONAL += (("sample", "condition"), ("simulate", "latin_hypercube"), ("preprocess", "parameters"))
+
 
 def _check(good: bool, message: str) -> None:
     if not good:
@@ -52,8 +60,13 @@ class Simulate:
     n_steps: int = 20
     seed: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    # Numbers of `cosmology` that differ from box to box, each with its range: a latin hypercube of a point a box
+    latin_hypercube: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name, ends in self.latin_hypercube.items():
+            good = len(ends) == 2 and ends[0] < ends[1]
+            _check(good, f"latin_hypercube.{name}: expected two rising numbers, found {list(ends)}")
         _check(self.n_simulations >= 1, f"n_simulations: expected at least 1, found {self.n_simulations}")
         _check(self.box_size > 0, f"box_size: expected a positive length in Mpc/h, found {self.box_size}")
         _check(self.n_particles >= 2, f"n_particles: expected at least 2 a side, found {self.n_particles}")
@@ -85,6 +98,7 @@ class Preprocess:
     window: Literal["ngp", "cic", "tsc", "pcs"] = "cic"  # mass assignment
     shards: int | None = None  # files a snapshot; null: one a rank
     memory_per_rank: float = 1500.0  # [MB] for a rank's own subvolumes and one round of reading and exchange
+    parameters: str | None = None  # YAML file of numbers for each simulation, as 0: {sigma_8: 0.8}; docs/conditions.md
     profile: bool = False  # print what each stage took (--profile)
     output: str | None = None  # folder; null: <data>/shards
 
@@ -118,6 +132,9 @@ class Model:
     # A bias in the two layers next to the density: fakes start at the mean density, and the discriminator, whose
     # BatchNorm takes off what all samples share, can tell the level of the density. Not in the paper's networks.
     density_bias: bool = False
+    # What both networks are told: redshift, or any numbers of the simulations, as omega_m; docs/conditions.md
+    condition: tuple[str, ...] = ()
+    kappa_redshift: float = 0.0  # kappa falls with the redshift: kappa (1 + z)^-this
 
     def __post_init__(self) -> None:
         _check(self.kappa > 0, f"kappa: expected a positive density, found {self.kappa}")
@@ -132,6 +149,12 @@ class Model:
             f"mixture_fraction: expected a number in [0, 1], found {self.mixture_fraction}",
         )
         _check(self.mixture_width > 0, f"mixture_width: expected a positive number, found {self.mixture_width}")
+        names = list(self.condition)
+        _check(len(set(names)) == len(names), f"condition: expected every name once, found {names}")
+        _check(
+            self.kappa_redshift == 0 or "redshift" in names,
+            f"kappa_redshift: expected 0 without redshift in model.condition, found {self.kappa_redshift}",
+        )
 
 
 @dataclass(frozen=True)
@@ -162,6 +185,8 @@ class Train:
     preview_minutes: float | None = 10.0  # between small figures of where the generator stands; null: none
     on_collapse: Literal["stop", "restart"] = "stop"
     max_restarts: int = 3
+    # Where the conditions of fakes come from: those of the training samples beside them, or evenly from their range.
+    fake_conditions: Literal["training", "uniform"] = "training"
     allow_changed: tuple[str, ...] = ()  # settings that may differ when training goes on, as train.generator_rate
 
     def __post_init__(self) -> None:
@@ -227,6 +252,8 @@ class Sample:
     samples_per_shard: int = 500
     latents_only: bool = False  # write the latents and no volumes (--latents)
     from_latents: str | None = None  # draw the volumes of such a file (--from-latents FILE)
+    condition: dict[str, float] = field(default_factory=dict)  # what a conditional generator is told (--redshift Z);
+    # empty: in turn all conditions of the held-out simulations, n_samples each
     rejection: bool = False  # keep what the discriminator does not reject (appendix A); docs/training.md
     rejection_epochs: int = 5  # by which the discriminator is trained on, against the released generator
     rejection_bound: int = 2000  # samples whose largest logit stands for the largest of all
@@ -269,6 +296,8 @@ class Experiment:
     held_out: tuple[int, ...] = ()  # numbers of the simulations that only validation sees
     n_training: int | None = None  # simulations to train on, the first of those not held out; null: all of these
     redshift: float | None = None  # of the shards to learn from and to validate against; null: the only one there is
+    redshifts: tuple[float, ...] = ()  # those that a generator told the redshift is trained on; empty: all
+    separate_boxes: bool = False  # of each training simulation only one of these redshifts, the same number of each
     cosmology: Cosmology = field(default_factory=Cosmology)
     simulate: Simulate = field(default_factory=Simulate)
     preprocess: Preprocess = field(default_factory=Preprocess)
@@ -281,6 +310,18 @@ class Experiment:
     def __post_init__(self) -> None:
         n = self.n_training
         _check(n is None or n >= 1, f"n_training: expected at least 1 or null, found {n}")
+        for name in ("redshifts", "separate_boxes"):
+            only = "redshift" in self.model.condition or not getattr(self, name)
+            _check(only, f"{name}: expected it only with redshift in model.condition: a generator of several redshifts")
+        cosmological = self.cosmology.__dataclass_fields__
+        for name in self.simulate.latin_hypercube:
+            _check(name in cosmological, f"simulate.latin_hypercube: expected {', '.join(cosmological)}, found {name}")
+        wrong = [name for name in self.sample.condition if name not in self.model.condition]
+        _check(not wrong, f"sample.condition: expected numbers of model.condition, found {', '.join(wrong)}")
+        _check(
+            not (self.sample.rejection and self.model.condition),
+            "sample.rejection: expected false with model.condition, as the acceptance would differ by condition",
+        )
 
     @property
     def folder(self) -> Path:
@@ -298,13 +339,22 @@ class Experiment:
         return self.data_folder / "simulations"
 
     @property
-    def snapshots(self) -> tuple[str, ...]:
-        """What `preprocess` reads: the user's snapshots, or the last redshift that `simulate` wrote."""
-        last = len(self.simulate.redshifts) - 1
-        return self.preprocess.snapshots or tuple(
-            str(self.simulations_folder / f"box-{i:03d}" / f"snapshot_{last:03d}")
+    def simulated(self) -> tuple[Path, ...]:
+        """The files of `simulate` that `preprocess` reads: the last redshift's, or all when a generator is told it."""
+        n = len(self.simulate.redshifts)
+        outputs = range(n) if "redshift" in self.model.condition else range(n - 1, n)
+        return tuple(
+            self.simulations_folder / f"box-{i:03d}" / f"snapshot_{output:03d}"
             for i in range(self.simulate.n_simulations)
+            for output in outputs
         )
+
+    @property
+    def snapshots(self) -> tuple[str, ...]:
+        """What `preprocess` reads: the user's snapshots, or those that `simulate` wrote."""
+        if "redshift" in self.model.condition and not self.preprocess.snapshots:
+            return (str(self.simulations_folder / "box-{simulation:03d}" / "snapshot_{snapshot:03d}"),)
+        return self.preprocess.snapshots or tuple(map(str, self.simulated))
 
     @property
     def shards_folder(self) -> Path:
@@ -374,6 +424,10 @@ class Experiment:
     def section(self, *names: str) -> dict[str, Any]:
         """Return sections as plain data, for a stage's receipt."""
         tree = settings.to_tree(self)
+        for section, name in CONDITIONAL:
+            default = getattr(type(getattr(self, section))(), name)
+            if getattr(getattr(self, section), name) == default:
+                del tree[section][name]
         return {name: tree[name] for name in names}
 
 

@@ -1,14 +1,14 @@
 """What `select` judges a generator by: the statistics of its samples beside those of the training set."""
 
-import dataclasses
 import hashlib
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from cosmogan import shards, train
+from cosmogan import conditions, train
 from cosmogan.config import Experiment
 from cosmogan.gan import networks, released, scaling, scoring, session
 from cosmogan.statistics import bispectra, fourier, pdf, power
@@ -22,7 +22,18 @@ SEED = 0  # of the latents by which all candidates are compared
 BATCH = 32
 PAIRS = slice(1, 3)  # of the paper's pairs of sides, those in the score: one on large, one on small scales
 
+MAX_LOOKS = 8  # conditions at which a conditional generator is judged, spread evenly over those trained on
+
 Candidate = dict[str, Any]  # ``epoch`` and ``ema``
+
+
+class Look(NamedTuple):
+    """One condition at which generators are judged; the only one of an unconditional one."""
+
+    values: np.ndarray | None  # (1, names), what the generator is told
+    kappa: float
+    target: scoring.Summary  # of the training subvolumes with this condition
+    features: dict[str, np.ndarray]
 
 
 class Judge:
@@ -39,21 +50,40 @@ class Judge:
         self.device = Processes(comm.rank, comm.size, comm.rank).device(experiment.train.device)
         if comm.size > 1:
             torch.set_num_threads(1)  # one rank a core
-        self.folder = shards.open_one(experiment.shards_folder, experiment.redshift)
+        self.folder = conditions.open_shards(experiment)
         self.geometry = self.folder.geometry
         self._network = networks.generator(experiment.model, self.geometry.subvolume, group=1)
         triangles = bispectra.paper_triangles(self.geometry.subvolume_size, self.geometry.subvolume)
         self._triangles = triangles[PAIRS] if self.settings.bispectrum else []
+        self._densest = 0.0
         rows = train.training_rows(experiment, self.folder)
-        rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), REFERENCE_ROWS)).astype(int)]
-        parts, densest = [], 0.0
-        for batch in _batches(rows)[comm.rank :: comm.size]:
+        self._told = conditions.of_training(experiment, self.folder, rows)
+        self._looks = [self._look(*part) for part in self._parts(rows)]
+        densest = max(comm.allgather(self._densest))
+        self._bound = {"max_density": densest} if self.settings.bound_density else {}
+
+    def _parts(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray | None, float, np.ndarray]]:
+        """Yield each look's condition, its kappa, and the training rows that have it."""
+        model = self.experiment.model
+        if self._told is None:
+            yield None, model.kappa, _some(rows, REFERENCE_ROWS)
+            return
+        known = self._told.conditions.known
+        chosen = _some(np.arange(len(known)), MAX_LOOKS)
+        for i in chosen:
+            values = np.array([known[i]])
+            kappa = float(self._told.conditions.kappa(model, values))
+            yield values, kappa, _some(rows[self._told.groups[i]], REFERENCE_ROWS // len(chosen))
+
+    def _look(self, values: np.ndarray | None, kappa: float, rows: np.ndarray) -> Look:
+        """Measure the training rows of a look; all ranks work together."""
+        parts = []
+        for batch in _batches(rows)[self._comm.rank :: self._comm.size]:
             density = torch.from_numpy(self.folder.read(batch))
-            parts.append(self._measure(density))
-            densest = max(densest, float(density.max()))
-        self.target = self._join(parts)
-        self._features = self.target.features()
-        self._bound = {"max_density": max(comm.allgather(densest))} if self.settings.bound_density else {}
+            parts.append(self._measure(density, kappa))
+            self._densest = max(self._densest, float(density.max()))
+        target = self._join(parts)
+        return Look(values, kappa, target, target.features())
 
     def key(self, candidate: Candidate, latent_scale: float, n: int) -> str:
         """Return what stands for all that a score or an amplitude depends on."""
@@ -65,16 +95,30 @@ class Judge:
     def score(self, candidate: Candidate, n: int) -> dict[str, float]:
         """Return the scores of ``n`` samples of a candidate; this rank's work alone."""
         generator = self._load(candidate, 1.0)
-        parts = [self._measure(generator.draw(SEED, int(b[0]), len(b))) for b in _batches(np.arange(n))]
-        return scoring.score(scoring.Summary.join(parts), self._features)
+        return self._mean_score([scoring.Summary.join(self._draw(generator, look, n, 0, 1)) for look in self._looks])
 
     def score_together(self, candidate: Candidate, latent_scale: float, n: int) -> dict[str, float]:
         """Return the scores of ``n`` samples at a latent scale, which all ranks draw together."""
-        return scoring.score(self._draw_together(candidate, latent_scale, n), self._features)
+        return self._mean_score(self._draw_together(candidate, latent_scale, n))
 
     def amplitude(self, candidate: Candidate, latent_scale: float, n: int) -> tuple[float, float]:
-        """Return ln of the mean power's amplitude over the training set's, and its error; all ranks work together."""
-        return scoring.amplitude(self._draw_together(candidate, latent_scale, n).power, self.target.power)
+        """Return ln of the mean power's amplitude over the training set's, and its error; all ranks work together.
+
+        Of a conditional generator it is the mean over the conditions at which it is judged.
+        """
+        drawn = self._draw_together(candidate, latent_scale, n)
+        found = [
+            scoring.amplitude(samples.power, look.target.power)
+            for samples, look in zip(drawn, self._looks, strict=True)
+        ]
+        value, error = np.transpose(found)
+        return float(value.mean()), float(np.linalg.norm(error) / len(error))
+
+    def _mean_score(self, drawn: list[scoring.Summary]) -> dict[str, float]:
+        """Return the scores of samples, the mean over all looks, and its error."""
+        found = [scoring.score(samples, look.features) for samples, look in zip(drawn, self._looks, strict=True)]
+        mean = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+        return {**mean, "error": float(np.linalg.norm([one["error"] for one in found]) / len(found))}
 
     def release(self, candidate: Candidate, latent_scale: float, about: dict[str, Any]) -> None:
         """Write the released generator with its settings: all that it was made with, and ``about``."""
@@ -95,26 +139,35 @@ class Judge:
 
     def _load(self, candidate: Candidate, latent_scale: float) -> released.Released:
         released.fill(self._network, self._path(candidate))
-        model = {**dataclasses.asdict(self.experiment.model), "subvolume": self.geometry.subvolume}
-        settings = {"model": model, "geometry": dataclasses.asdict(self.geometry), "latent_scale": latent_scale}
+        model = {**self.experiment.section("model")["model"], "subvolume": self.geometry.subvolume}
+        geometry = {name: None if value != value else value for name, value in vars(self.geometry).items()}
+        settings = {"model": model, "geometry": geometry, "latent_scale": latent_scale}
+        if self._told is not None:
+            settings["conditions"] = self._told.conditions.plain()
         settings |= self._bound
         return released.Released(settings, self._network.to(self.device), self.device)
 
-    def _draw_together(self, candidate: Candidate, latent_scale: float, n: int) -> scoring.Summary:
+    def _draw_together(self, candidate: Candidate, latent_scale: float, n: int) -> list[scoring.Summary]:
+        """Return the summaries of n samples, shared evenly among the looks."""
         generator = self._load(candidate, latent_scale)
-        mine = _batches(np.arange(n))[self._comm.rank :: self._comm.size]
-        return self._join([self._measure(generator.draw(SEED, int(b[0]), len(b))) for b in mine])
+        ranks = self._comm.rank, self._comm.size
+        return [self._join(self._draw(generator, look, n, *ranks)) for look in self._looks]
+
+    def _draw(self, generator: released.Released, look: Look, n: int, first: int, step: int) -> list[scoring.Summary]:
+        """Return summaries of every ``step``-th batch of a look's samples, of the same latents for all looks."""
+        batches = _batches(np.arange(-(-n // len(self._looks))))[first::step]
+        return [self._measure(generator.draw(SEED, int(b[0]), len(b), look.values), look.kappa) for b in batches]
 
     def _join(self, mine: list[scoring.Summary]) -> scoring.Summary:
         """Return the summary of all ranks' batches, dealt out in turn, in their order."""
         return scoring.Summary.join(mpi.gathered_in_turn(mine, self._comm))
 
-    def _measure(self, density: torch.Tensor) -> scoring.Summary:
+    def _measure(self, density: torch.Tensor, kappa: float) -> scoring.Summary:
         """Return the summary of (n, m, m, m) densities, their power up to the Nyquist wavenumber."""
         size = self.geometry.subvolume_size
         spectra = power.power_spectrum(density, size)
         resolved = spectra.k <= fourier.k_nyquist(size, self.geometry.subvolume)
-        scaled = scaling.scale(density, self.experiment.model.kappa)
+        scaled = scaling.scale(density, kappa)
         triples = [bispectra.bispectrum(density, size, triangles).bispectrum for triangles in self._triangles]
         return scoring.Summary(
             spectra.power[:, resolved],
@@ -122,6 +175,11 @@ class Judge:
             pdf.mean_density(density),
             np.concatenate([np.empty((len(density), 0)), *triples], axis=1),
         )
+
+
+def _some(numbers: np.ndarray, n: int) -> np.ndarray:
+    """Return at most n of the numbers, evenly spread."""
+    return numbers[np.linspace(0, len(numbers) - 1, min(len(numbers), n)).astype(int)]
 
 
 def _batches(numbers: np.ndarray) -> list[np.ndarray]:

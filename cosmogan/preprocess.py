@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cosmogan import command, shards, snapshots
+from cosmogan import command, parameters, shards, snapshots
 from cosmogan.config import Experiment
 from cosmogan.nbody.decompose import Layout
 from cosmogan.nbody.paint import WINDOWS
@@ -19,7 +19,7 @@ from cosmogan.nbody.subvolumes import SMALLEST_ROUND, Gridder, row_bytes
 from cosmogan.snapshots import Source
 from hpc import mpi
 from hpc.log import Progress, say
-from hpc.rundir import Receipt, remove_leftovers
+from hpc.rundir import Receipt, checksum, remove_leftovers
 from hpc.stages import Stages, table
 
 TEXT = """\
@@ -37,6 +37,7 @@ class Plan:
     sources: tuple[Source, ...]
     layout: Layout
     hands: tuple[np.ndarray, ...]  # the numbers of the subvolumes in each of a snapshot's shards
+    parameters: dict[int, dict[str, float]]  # of each simulation, by name
 
     def path(self, source: Source, shard: int) -> Path:
         """Return a shard's final name."""
@@ -89,14 +90,14 @@ def preprocess(experiment: Experiment, comm: mpi.Comm) -> None:
 def done(experiment: Experiment) -> bool:
     """Say whether all shards are there, made with just these settings."""
     folder = experiment.shards_folder
-    if not experiment.preprocess.snapshots and not all(Path(path).exists() for path in experiment.snapshots):
+    if not experiment.preprocess.snapshots and not all(path.exists() for path in experiment.simulated):
         return False
     return _receipt(experiment, snapshots.find(experiment), 1).done() and shards.is_complete(folder)
 
 
 def _simulate_what_is_missing(experiment: Experiment) -> None:
     """Run `simulate` for an experiment without snapshots of its own: in a child, since ranks load no torch."""
-    if all(Path(path).exists() for path in experiment.snapshots):
+    if all(path.exists() for path in experiment.simulated):
         return
     say("preprocess: preprocess.snapshots is not set and nothing is simulated yet: simulating first")
     command_line = [sys.executable, "-m", "cosmogan.simulate", str(experiment.freeze())]
@@ -127,12 +128,14 @@ def _receipt(experiment: Experiment, sources: tuple[Source, ...], n_ranks: int) 
         "window": wanted.window,
         "shards": n_shards or min(n_ranks, wanted.n_subvolumes),
     }
+    if wanted.parameters is not None:
+        recipe["parameters"] = checksum(wanted.parameters)
     return Receipt(folder, "preprocess", recipe)
 
 
 def _plan(experiment: Experiment, sources: tuple[Source, ...], n_shards: int) -> Plan:
     layout = Layout(experiment.preprocess.n_mesh, experiment.preprocess.subvolume)
-    return Plan(experiment, sources, layout, tuple(layout.deal(n_shards)))
+    return Plan(experiment, sources, layout, tuple(layout.deal(n_shards)), parameters.of_all(experiment, sources))
 
 
 def _prepare(plan: Plan, receipt: Receipt, n_ranks: int) -> None:
@@ -200,9 +203,9 @@ def _snapshot(
     mine = [missing[rank * n // comm.size : (rank + 1) * n // comm.size] for rank in range(comm.size)]
     owned = [np.concatenate([nobody, *(plan.hands[shard] for shard in part)]) for part in mine]
     order, memory = WINDOWS[settings.window], settings.memory_per_rank * 1e6
-    density, mass, filled = Gridder(source.snapshot, plan.layout, owned, order, comm, memory, stages).paint(advance)
+    density, mass = Gridder(source.snapshot, plan.layout, owned, order, comm, memory, stages).paint(advance)
     if n == len(plan.hands):
-        _check_mass(filled, plan, source, comm)
+        _check_mass(density, plan, source, comm)
     snapshots.check_unit(source.snapshot, mass, settings.length_unit)
     first = 0
     for shard in mine[comm.rank]:
@@ -213,9 +216,10 @@ def _snapshot(
     return lines
 
 
-def _check_mass(filled: float, plan: Plan, source: Source, comm: mpi.Comm) -> None:
+def _check_mass(density: np.ndarray, plan: Plan, source: Source, comm: mpi.Comm) -> None:
     """Raise when a whole box does not hold all of its mass."""
-    mean = comm.allreduce(filled) / plan.layout.n_mesh**3
+    of_each = density.sum(axis=(1, 2, 3))  # pairwise: float32 is good to 1e-7, and fast
+    mean = comm.allreduce(float(of_each.sum(dtype=np.float64))) / plan.layout.n_mesh**3
     if abs(mean - 1) > 1e-6:
         raise RuntimeError(f"{source.path}: the painted mass is {mean:.8f} of the particles' mass")
 
@@ -225,6 +229,7 @@ def _write(plan: Plan, source: Source, shard: int, density: np.ndarray, mass: fl
     lines: list[dict[str, Any]] = []
     path, numbers, geometry = plan.path(source, shard), plan.hands[shard], plan.geometry(source, mass)
     origin = {"files": [str(file.path) for file in source.snapshot.files], "mass": mass}
+    origin["parameters"] = plan.parameters[source.simulation]
     with shards.create(path, len(numbers), geometry, "simulated", origin, lines) as file:
         file["density"][:] = density
         file["corner"][:] = plan.layout.corners(numbers)

@@ -164,9 +164,10 @@ def _release(experiment: Experiment, generator: released.Released) -> None:
     trainer, data = _trained(experiment)
     steps = sampling.rejection_epochs * trainer.epoch_steps
     batches = data.batches(trainer.seed, trainer.n_seen, settings.batch_size, trainer.part)
+    densities = (batch.density for batch in itertools.islice(batches, steps))
     found: list[float] = []
     with Progress("sample: discriminator", steps, "steps") as progress:
-        for loss in rejection.refine(trainer.discriminator, itertools.islice(batches, steps), generator, trainer.seed):
+        for loss in rejection.refine(trainer.discriminator, densities, generator, trainer.seed):
             found.append(loss)
             progress.advance(1, f"loss {loss:.4f}")
     network = trainer.discriminator.network.float()

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from cosmogan import command, config
+from cosmogan import command, config, parameters
 from hpc import mpi, rundir
 from hpc.log import Progress, clock, say
 
@@ -19,7 +19,8 @@ FREE = ("device", "n_simulations")
 def receipt(experiment: config.Experiment) -> rundir.Receipt:
     """Return the record of these simulations: all the settings that a box depends on."""
     recipe = experiment.section("cosmology", "simulate")
-    recipe["simulate"] = {name: value for name, value in recipe["simulate"].items() if name not in FREE}
+    free = FREE[:1] if experiment.simulate.latin_hypercube else FREE  # a hypercube's points depend on their number
+    recipe["simulate"] = {name: value for name, value in recipe["simulate"].items() if name not in free}
     recipe["length_unit"] = experiment.preprocess.length_unit
     return rundir.Receipt(experiment.data_folder, "simulate", recipe)
 
@@ -58,7 +59,14 @@ def simulate(experiment: config.Experiment) -> None:
     with Progress("simulate", settings.n_simulations * settings.n_steps, "steps") as progress:
         progress.resume_at((settings.n_simulations - len(to_run)) * settings.n_steps)
         for number in to_run:
-            box.run(experiment, number, schedule, snapshots(experiment, number), device, progress)
+            box.run(
+                parameters.with_cosmology(experiment, number),
+                number,
+                schedule,
+                snapshots(experiment, number),
+                device,
+                progress,
+            )
     seconds = time.monotonic() - start
     made.finish(boxes=settings.n_simulations, seconds=round(seconds, 1))
     say(

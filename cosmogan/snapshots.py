@@ -50,11 +50,14 @@ def find(experiment: Experiment) -> tuple[Source, ...]:
     """
     settings = experiment.preprocess
     sources = _open(experiment.snapshots, settings.particle_type)
+    if not settings.snapshots:  # an earlier run may have simulated more
+        sources = tuple(source for source in sources if source.simulation < experiment.simulate.n_simulations)
     for source in sources:
         _check_particles(source.snapshot)
     _check_units(sources, settings.length_unit)
+    varied = "omega_m" in (*experiment.model.condition, *experiment.simulate.latin_hypercube)
     for source in sources[1:]:
-        _check_agreement(source, sources[0])
+        _check_agreement(source, sources[0], varied)
     for _, of_one in itertools.groupby(sources, key=lambda source: source.simulation):
         _check_redshifts(tuple(of_one))
     _check_held_out(experiment.held_out, sorted({source.simulation for source in sources}))
@@ -182,13 +185,15 @@ def _check_units(sources: tuple[Source, ...], length_unit: str) -> None:
             raise ValueError(f"{error}{others}") from None
 
 
-def _check_agreement(source: Source, first: Source) -> None:
-    """Raise when a snapshot has another box, cosmology, or (where a simulation is one snapshot) time than the first."""
+def _check_agreement(source: Source, first: Source, varied: bool) -> None:
+    """Raise when a snapshot has another box, cosmology (unless it is varied), or, alone, time than the first."""
     header, reference = source.snapshot.header, first.snapshot.header
     compared = [
         ("BoxSize", header.box_size, reference.box_size, "an experiment takes snapshots of one kind"),
-        ("Omega0", header.omega_m, reference.omega_m, "an experiment takes snapshots of one kind"),
     ]
+    if not varied:
+        advice = "an experiment takes snapshots of one kind, or is told omega_m by model.condition"
+        compared.append(("Omega0", header.omega_m, reference.omega_m, advice))
     if source.number is None:
         advice = f"give snapshots of several redshifts as one pattern, such as {_EXAMPLE}"
         compared.append(("redshift", header.redshift, reference.redshift, advice))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cosmogan import command, config
+from cosmogan import command, conditions, config
 from hpc import memory, rundir
 from hpc.log import say
 
@@ -22,7 +22,10 @@ SOME = 32  # subvolumes whose mean density is looked at
 def receipt(experiment: config.Experiment) -> rundir.Receipt:
     """Return the record of this training: the settings and the data that its result depends on."""
     manifest = experiment.shards_folder / "manifest.json"
-    recipe = experiment.section("model", "train", "held_out", "n_training", "redshift")
+    names = ("model", "train", "held_out", "n_training", "redshift")
+    if "redshift" in experiment.model.condition:
+        names += ("redshifts", "separate_boxes")
+    recipe = experiment.section(*names)
     recipe["train"] = {name: value for name, value in recipe["train"].items() if name not in FREE}
     if manifest.exists():
         geometry = rundir.read_json(manifest).get("geometry")
@@ -73,7 +76,7 @@ def training_rows(experiment: config.Experiment, folder: Any) -> Any:
     ValueError
         when there are fewer simulations than ``n_training``, or fewer rows than make a batch.
     """
-    rows = folder.rows_of(experiment.trained_on(folder.simulations.tolist()))
+    rows = conditions.trained_rows(experiment, folder)
     if len(rows) < experiment.train.batch_size:
         raise ValueError(
             f"{folder.path}: {len(rows)} subvolumes to train on (held_out: {list(experiment.held_out)}), "
@@ -124,7 +127,6 @@ def prepare(experiment: config.Experiment, processes: Any) -> tuple[Any, Any, An
     """Return the trainer at its first step, the training set, and what draws previews."""
     import torch
 
-    from cosmogan import shards
     from cosmogan.gan import dataset
     from cosmogan.gan.trainer import Trainer
     from cosmogan.preview import Preview
@@ -133,15 +135,19 @@ def prepare(experiment: config.Experiment, processes: Any) -> tuple[Any, Any, An
     settings = experiment.train
     device = processes.device(settings.device)
     torch.backends.cudnn.benchmark = True
-    folder = shards.open_one(experiment.shards_folder, experiment.redshift)
+    folder = conditions.open_shards(experiment)
     rows = training_rows(experiment, folder)
     subvolume = folder.geometry.subvolume
     check_densities(folder, rows, experiment.preprocess.subvolume)
     epoch_steps = settings.epoch_repeats * len(rows) // settings.batch_size
     trainer = Trainer(experiment.model, settings, subvolume, epoch_steps, processes, device)
     cache = dataset.cache(settings.cache, len(rows) * subvolume**3 * 4, device, processes.size)
-    data = dataset.TrainingSet(folder.read, rows, subvolume, device, cache)
-    return trainer, data, Preview(folder, rows, experiment.model.kappa)
+    told, kappa = conditions.of_training(experiment, folder, rows), experiment.model.kappa
+    data = dataset.TrainingSet(folder.read, rows, subvolume, device, cache, told)
+    if told is not None:  # previews are of one condition
+        trainer.shown, kappa = told.shown()
+        rows = rows[told.groups[0]]
+    return trainer, data, Preview(folder, rows, kappa)
 
 
 def _world() -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from cosmogan.gan import latent
+from cosmogan.gan.conditions import Told, TrainingConditions
 
 # A symmetry of the cube: the order of the axes, and the axes that are reversed.
 SYMMETRIES = [
@@ -37,6 +38,13 @@ class Part(NamedTuple):
     size: int
 
 
+class Batch(NamedTuple):
+    """A process's part of a batch."""
+
+    density: torch.Tensor  # (n, 1, m, m, m), in units of the mean
+    told: Told | None = None  # what conditional networks are told
+
+
 class TrainingSet:
     """A process's samples, endlessly; sample n is the same for any number of processes.
 
@@ -50,6 +58,8 @@ class TrainingSet:
     subvolume : cells a side, m
     device : where the samples go
     cache : where the densities stay once they are read; None: they are read again
+    conditions : of the rows, for conditional networks. The distinct ones then come in turn, in a new random order each
+        time round, so that batches hold all equally often; and each has its own passes over its own rows
     """
 
     def __init__(
@@ -59,21 +69,32 @@ class TrainingSet:
         subvolume: int,
         device: torch.device,
         cache: torch.device | None,
+        conditions: TrainingConditions | None = None,
     ) -> None:
         self.rows, self.device = rows, device
         self._read = read
         self._held = np.zeros(len(rows), bool)
         self._cached = None if cache is None else torch.empty(len(rows), *[subvolume] * 3, device=cache)
-        self._order = (-1, -1, np.empty(0, np.int64))
+        self._conditions = conditions
+        self._groups = [np.arange(len(rows))] if conditions is None else conditions.groups
+        self._orders: dict[int, tuple[int, int, np.ndarray]] = {}  # of each group: seed, pass, and its order then
         self._reader = ThreadPoolExecutor(1)
 
     def places(self, seed: int, samples: np.ndarray) -> np.ndarray:
         """Return the place among ``rows`` of each numbered sample."""
-        passes, at = np.divmod(samples, len(self.rows))
-        return np.array([self._order_of(seed, int(number))[i] for number, i in zip(passes, at, strict=True)])
+        return np.array([self._place(seed, *divmod(int(number), len(self._groups))) for number in samples])
 
-    def batches(self, seed: int, first: int, stride: int, part: Part) -> Iterator[torch.Tensor]:
-        """Yield this process's part of batch after batch, each (size, 1, m, m, m); the next is read meanwhile.
+    def _place(self, seed: int, turn: int, slot: int) -> int:
+        """Return the place of the sample in a slot of a turn, in which each group comes once."""
+        groups = self._groups
+        number = 0
+        if len(groups) > 1:
+            number = int(np.argsort(latent.bits(seed, latent.TURN, turn, (1, len(groups)))[0])[slot])
+        number_of_pass, at = divmod(turn, len(groups[number]))
+        return int(groups[number][self._order_of(seed, number_of_pass, number)[at]])
+
+    def batches(self, seed: int, first: int, stride: int, part: Part) -> Iterator[Batch]:
+        """Yield this process's part of batch after batch; the next is read meanwhile.
 
         Parameters
         ----------
@@ -83,15 +104,16 @@ class TrainingSet:
         part : this process's share of them
         """
         first += part.offset
-        coming: Future[torch.Tensor] = self._reader.submit(self._load, seed, first, part.size)
+        coming: Future[tuple[torch.Tensor, np.ndarray]] = self._reader.submit(self._load, seed, first, part.size)
         while True:
-            cubes, turns = coming.result(), symmetries(seed, first, part.size)
+            (cubes, places), turns = coming.result(), symmetries(seed, first, part.size)
+            told = None if self._conditions is None else self._conditions.told(places, seed, first)
             first += stride
             coming = self._reader.submit(self._load, seed, first, part.size)
             cubes = cubes.to(self.device, non_blocking=True)
-            yield torch.stack([transform(cube, s) for cube, s in zip(cubes, turns, strict=True)])[:, None]
+            yield Batch(torch.stack([transform(cube, s) for cube, s in zip(cubes, turns, strict=True)])[:, None], told)
 
-    def _load(self, seed: int, first: int, n: int) -> torch.Tensor:
+    def _load(self, seed: int, first: int, n: int) -> tuple[torch.Tensor, np.ndarray]:
         places = self.places(seed, np.arange(first, first + n))
         if self._cached is None:
             cubes = torch.from_numpy(self._read(self.rows[places]))
@@ -99,7 +121,7 @@ class TrainingSet:
             self._hold(np.unique(places[~self._held[places]]))
             cubes = self._cached[torch.from_numpy(places).to(self._cached.device)]
         wanted = self.device.type == "cuda" and cubes.device.type == "cpu"
-        return cubes.pin_memory() if wanted else cubes
+        return (cubes.pin_memory() if wanted else cubes), places
 
     def _hold(self, places: np.ndarray) -> None:
         """Read the densities at some places into the cache."""
@@ -108,12 +130,14 @@ class TrainingSet:
             self._cached[torch.from_numpy(places).to(self._cached.device)] = densities.to(self._cached.device)
             self._held[places] = True
 
-    def _order_of(self, seed: int, number: int) -> np.ndarray:
-        """Return the order of the rows in a pass over them."""
-        if self._order[:2] != (seed, number):
-            order = np.argsort(latent.bits(seed, latent.SHUFFLE, number, (1, len(self.rows)))[0])
-            self._order = (seed, number, order)
-        return self._order[2]
+    def _order_of(self, seed: int, number: int, group: int) -> np.ndarray:
+        """Return the order of a group's rows in a pass over them."""
+        found = self._orders.get(group)
+        if found is None or found[:2] != (seed, number):
+            first = number * len(self._groups) + group
+            words = latent.bits(seed, latent.SHUFFLE, first, (1, len(self.rows)))[0]
+            found = self._orders[group] = (seed, number, np.argsort(words[: len(self._groups[group])]))
+        return found[2]
 
 
 def cache(wanted: str, n_bytes: int, device: torch.device, processes: int) -> torch.device | None:

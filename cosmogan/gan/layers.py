@@ -1,4 +1,4 @@
-"""The two layers next to the density, whose one channel makes them slow as they stand; the same functions, faster.
+"""The two layers next to the density, whose one channel makes torch's slow; and the one that is told the condition.
 
 On an axis padded by one cell at either end, a kernel of 4 at stride 2 is a kernel of 2 at stride 1 over pairs of cells:
 tap t is cell t mod 2 of pair t div 2. So the 2³ cells of a block become 8 channels, and the kernel 2³ blocks, with no
@@ -42,6 +42,23 @@ class DensityDeconv(nn.ConvTranspose3d):
         """Convolve (n, channels, m, m, m) to (n, 1, 2m, 2m, 2m)."""
         out = _Deconvolution.apply(x, self.weight.to(x.dtype))
         return out if self.bias is None else out + self.bias.to(x.dtype)
+
+
+class ConditionedConv(nn.Conv3d):
+    """A convolution of the input and of constant channels after it, one for each number of a condition.
+
+    A constant channel gives the same pattern for all samples, times its value, so the channels are never made.
+    """
+
+    def forward(self, x: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+        """Convolve (n, channels, m, m, m), told (n, numbers)."""
+        kernel, of_constants = self.weight.split((x.shape[1], told.shape[1]), dim=1)
+        out = F.conv3d(x, kernel.contiguous(**CHANNELS_LAST), self.bias, self.stride, self.padding)
+        ones = x.new_ones(1, 1, *x.shape[2:])
+        each = of_constants.transpose(0, 1).reshape(-1, 1, *self.kernel_size)
+        patterns = F.conv3d(ones, each, None, self.stride, self.padding).unflatten(1, (-1, out.shape[1]))[0]
+        patterns = patterns.permute(0, 2, 3, 4, 1)  # channels last, as out is
+        return out + (told @ patterns.flatten(1)).view(len(out), *patterns.shape[1:]).permute(0, 4, 1, 2, 3)
 
 
 class _Deconvolution(torch.autograd.Function):

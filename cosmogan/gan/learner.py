@@ -1,10 +1,11 @@
-"""A network that learns: its optimiser, its gradients in one buffer, and the precision of its arithmetic."""
+"""A network that learns: its optimiser and rates, its gradients in one buffer, and the precision of its arithmetic."""
 
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
+from cosmogan.config import Train
 from hpc.distributed import Processes
 
 AMPERE = (8, 0)  # the compute capability from which a GPU multiplies in TF32 and bfloat16
@@ -60,10 +61,10 @@ class Learner:
         self._statistics = _gathered(network)
         self.optimizer = torch.optim.Adam(self.parameters, rate, (betas[0], betas[1]), fused=True)
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Return what the network makes of a batch, in the weights' precision."""
+    def __call__(self, x: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
+        """Return what the network makes of a batch and its conditions, if any, in the weights' precision."""
         with torch.autocast(x.device.type, self._autocast, enabled=self._autocast is not None):
-            return self.network(x).to(x.dtype)
+            return self.network(x, *told).to(x.dtype)
 
     def descend(self, loss: torch.Tensor, processes: Processes, factor: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Take one step down the mean of all processes' losses, at ``factor`` times the rate.
@@ -101,6 +102,19 @@ class Learner:
         """Take over what ``state`` returned."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+
+def rate_factor(train: Train, progress: float, updates: int) -> float:
+    """Return what multiplies the rates.
+
+    Parameters
+    ----------
+    train : rate_end, rate_decay, decay_every
+    progress : fraction of the training that is done: in its second half the rates fall linearly to ``rate_end``
+    updates : steps that the generator took; after each ``decay_every`` of them ``rate_decay`` multiplies the rates
+    """
+    line = 1.0 - (1.0 - train.rate_end) * max(0.0, 2 * progress - 1)
+    return line * train.rate_decay ** (updates // train.decay_every)
 
 
 def _gathered(network: nn.Module) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from cosmogan.config import Model
-from cosmogan.gan.layers import DensityConv, DensityDeconv
+from cosmogan.gan.layers import ConditionedConv, DensityConv, DensityDeconv
 
 LATENT_SIDE = 4  # cells a side of the generator's first layer
 
@@ -72,14 +72,18 @@ def channels(width: int, subvolume: int) -> list[int]:
 def generator(model: Model, subvolume: int, group: int) -> nn.Sequential:
     """Make the generator: latents (n, latent_dimension, 1, 1, 1) → scaled density (n, 1, m, m, m).
 
+    A conditional one takes the numbers of its condition after the latents.
+
     Parameters
     ----------
-    model : width, latent_dimension, density_bias and kappa
+    model : width, latent_dimension, density_bias and condition
     subvolume : cells a side, m
     group : samples that BatchNorm takes together
     """
     widths = channels(model.width, subvolume)[::-1]
-    layers: list[nn.Module] = [nn.ConvTranspose3d(model.latent_dimension, widths[0], 4, 1, 0, bias=False)]
+    layers: list[nn.Module] = [
+        nn.ConvTranspose3d(model.latent_dimension + len(model.condition), widths[0], 4, 1, 0, bias=False)
+    ]
     for inner, outer in itertools.pairwise(widths):
         layers += [GroupedBatchNorm(inner, group), nn.ReLU(inplace=True)]
         layers += [nn.ConvTranspose3d(inner, outer, 4, 2, 1, bias=False)]
@@ -89,7 +93,10 @@ def generator(model: Model, subvolume: int, group: int) -> nn.Sequential:
 
 
 def discriminator(model: Model, subvolume: int, group: int) -> nn.Sequential:
-    """Make the discriminator: scaled density (n, 1, m, m, m) → logits (n, 1, 1, 1, 1); arguments as the generator's."""
+    """Make the discriminator: scaled density (n, 1, m, m, m) → logits (n, 1, 1, 1, 1); arguments as the generator's.
+
+    A conditional one takes the conditions (n, numbers) beside the density, as constant channels after its first layer.
+    """
     widths = channels(model.width, subvolume)
     layers: list[nn.Module] = [DensityConv(1, widths[0], 4, 2, 1, bias=model.density_bias)]
     layers += [nn.LeakyReLU(0.2, inplace=True)]
@@ -97,7 +104,7 @@ def discriminator(model: Model, subvolume: int, group: int) -> nn.Sequential:
         layers += [nn.Conv3d(outer, inner, 4, 2, 1, bias=False)]
         layers += [GroupedBatchNorm(inner, group), nn.LeakyReLU(0.2, inplace=True)]
     layers += [nn.Conv3d(widths[-1], 1, 4, 1, 0, bias=False)]
-    return nn.Sequential(*layers).to(memory_format=torch.channels_last_3d)
+    return _told(layers, len(model.condition)).to(memory_format=torch.channels_last_3d)
 
 
 def critic(model: Model, subvolume: int) -> nn.Sequential:
@@ -112,7 +119,28 @@ def critic(model: Model, subvolume: int) -> nn.Sequential:
     for outer, inner in itertools.pairwise([1, *widths]):
         layers += [nn.Conv3d(outer, inner, 4, 2, 1), nn.LeakyReLU(0.2)]
     layers += [nn.Conv3d(widths[-1], 1, 4, 1, 0)]
-    return nn.Sequential(*layers).to(memory_format=torch.channels_last_3d)
+    return _told(layers, len(model.condition)).to(memory_format=torch.channels_last_3d)
+
+
+class Conditioned(nn.Sequential):
+    """Layers of which one is told the condition."""
+
+    def forward(self, x: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+        """Return the last layer's output of (n, 1, m, m, m), told (n, numbers)."""
+        for layer in self:
+            x = layer(x, told) if isinstance(layer, ConditionedConv) else layer(x)
+        return x
+
+
+def _told(layers: list[nn.Module], numbers: int) -> nn.Sequential:
+    """Return the network of some layers, whose second convolution takes so many constant channels more."""
+    if numbers == 0:
+        return nn.Sequential(*layers)
+    at = [i for i, layer in enumerate(layers) if isinstance(layer, nn.Conv3d)][1]
+    old = layers[at]
+    sizes = old.kernel_size, old.stride, old.padding
+    layers[at] = ConditionedConv(old.in_channels + numbers, old.out_channels, *sizes, bias=old.bias is not None)
+    return Conditioned(*layers)
 
 
 def mean_output(kappa: float) -> float:

@@ -1,5 +1,6 @@
 """A generator to draw from: its weights as safetensors, its settings as JSON beside them."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import nn
 
 from cosmogan.config import Model
 from cosmogan.gan import latent, networks, scaling
+from cosmogan.gan.conditions import Conditions
 from hpc import rundir
 from hpc.settings import SettingsError, build
 
@@ -28,6 +30,7 @@ class Released:
     settings : the JSON beside the weights
     geometry : of the subvolumes: redshift, box_size [Mpc/h], n_mesh, subvolume, mean_cell_mass [1e10 Msun/h], window
     model : scaling, networks and latent prior
+    conditions : what a conditional generator was trained on; None for another
     latent_scale : multiplies the latents
     max_density : cells are made no denser, in units of the mean; may be missing
     network, device : the generator itself, and where it is
@@ -38,6 +41,7 @@ class Released:
         self.latent_scale = float(settings["latent_scale"])
         self._densest = settings.get("max_density")  # None: unbounded
         self.model = model_of(settings)
+        self.conditions = Conditions.read(settings["conditions"]) if self.model.condition else None
         self.network, self.device = network.eval(), device
 
     def latents(self, seed: int, index: np.ndarray, stream: int = latent.SAMPLE) -> torch.Tensor:
@@ -53,19 +57,48 @@ class Released:
         drawn = [latent.draw(self.model, seed, stream, int(run[0]), len(run)) for run in runs if len(run)]
         return self.latent_scale * torch.cat([torch.empty(0, self.model.latent_dimension), *drawn])
 
-    def volumes(self, latents: torch.Tensor) -> torch.Tensor:
-        """Return the subvolumes that latents (n, latent_dimension) make, (n, m, m, m) on the device."""
+    def volumes(self, latents: torch.Tensor, values: np.ndarray | None = None) -> torch.Tensor:
+        """Return the subvolumes that latents make, (n, m, m, m) on the device.
+
+        Parameters
+        ----------
+        latents : (n, latent_dimension)
+        values : (n, names) or (1, names), each sample's condition; None for an unconditional generator
+        """
+        kappa: float | torch.Tensor = self.model.kappa
+        if self.conditions is not None and values is not None:
+            told = self.conditions.standardised(values).expand(len(latents), -1)
+            latents = torch.cat((latents, told), dim=1)
+            kappa = self.conditions.kappa(self.model, values)
+            kappa = kappa.to(self.device)[:, 0] if isinstance(kappa, torch.Tensor) else kappa
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)  # float32 on GPUs, too
         with torch.inference_mode(), exact:
             scaled = self.network(latents.to(self.device)[:, :, None, None, None])
-            density = scaling.unscale(scaled[:, 0], self.model.kappa)
+            density = scaling.unscale(scaled[:, 0], kappa)
             return density if self._densest is None else density.clamp_(max=self._densest)
 
-    def draw(self, seed: int, first: int, n: int) -> torch.Tensor:
-        """Return samples number ``first`` to ``first + n - 1`` of a seed, (n, m, m, m) on the device."""
-        return self.volumes(self.latents(seed, np.arange(first, first + n)))
+    def draw(self, seed: int, first: int, n: int, values: np.ndarray | None = None) -> torch.Tensor:
+        """Return samples number ``first`` to ``first + n - 1`` of a seed, (n, m, m, m) on the device; see `volumes`."""
+        return self.volumes(self.latents(seed, np.arange(first, first + n)), values)
 
-    def sample(self, n: int, seed: int = 1, first: int = 0, batch_size: int = 64) -> np.ndarray:
+    def told(self, condition: dict[str, float]) -> np.ndarray | None:
+        """Return a condition's numbers as `volumes` takes them, and warn where they leave the trained range.
+
+        Raises
+        ------
+        ValueError
+            when they are not those that this generator is told.
+        """
+        if self.conditions is None:
+            if condition:
+                raise ValueError(f"condition: this generator is told nothing; found {', '.join(condition)}")
+            return None
+        values = self.conditions.vector(condition)
+        for line in self.conditions.outside(values):
+            warnings.warn(line, stacklevel=3)
+        return values
+
+    def sample(self, n: int, seed: int = 1, first: int = 0, batch_size: int = 64, **condition: float) -> np.ndarray:
         """Draw subvolumes; number i of a seed is the same whatever else is drawn with it.
 
         Parameters
@@ -74,6 +107,7 @@ class Released:
         seed : of the latents
         first : number of the first
         batch_size : drawn at a time
+        condition : what a conditional generator is told, as ``redshift=0.5``
 
         Returns
         -------
@@ -81,10 +115,11 @@ class Released:
         """
         if n < 0 or batch_size < 1:
             raise ValueError(f"sample: expected n of 0 or more and a batch_size of 1 or more, found {n}, {batch_size}")
+        values = self.told(condition)
         out = np.empty((n, *(self.geometry["subvolume"],) * 3), np.float32)
         for start in range(0, n, batch_size):
             size = min(batch_size, n - start)
-            out[start : start + size] = self.draw(seed, first + start, size).cpu().numpy()
+            out[start : start + size] = self.draw(seed, first + start, size, values).cpu().numpy()
         return out
 
 

@@ -119,9 +119,9 @@ def _train(
     with Record(folder, trainer, saved.get("record")) as record, progress:
         while trainer.step < trainer.steps:
             with record.waiting():
-                density = next(batches)
+                batch = next(batches)
             to_stop = interruption.number > 0 or store.failed()
-            outcome = trainer.update(density, votes=(to_stop, rank == 0 and to_save.due()))
+            outcome = trainer.update(batch, votes=(to_stop, rank == 0 and to_save.due()))
             record.add(outcome)
             watch.add(outcome)
             progress.advance(1, record.note())

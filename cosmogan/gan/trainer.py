@@ -8,8 +8,9 @@ import torch
 
 from cosmogan.config import Model, Train
 from cosmogan.gan import latent, losses, networks, scaling
-from cosmogan.gan.dataset import Part
-from cosmogan.gan.learner import Learner, precision
+from cosmogan.gan.conditions import Told
+from cosmogan.gan.dataset import Batch, Part
+from cosmogan.gan.learner import Learner, precision, rate_factor
 from hpc.distributed import Processes
 
 RESEED = 1_000_003  # between the seeds of one training's restarts
@@ -46,6 +47,10 @@ class Trainer:
     epoch_steps : batches in an epoch
     processes : this process's place
     device : where to compute
+
+    Attributes
+    ----------
+    shown : what conditional networks are told of the samples of `look`, (1, numbers); whoever has the data sets it
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class Trainer:
         self.precision = precision(train.precision, device)
         self.objective = losses.OBJECTIVES[train.loss]
         self._subvolume = subvolume
+        self.shown: torch.Tensor | None = None
         self.begin(restarts=0)
 
     def begin(self, restarts: int) -> None:
@@ -102,12 +108,12 @@ class Trainer:
         """Real samples shown so far."""
         return self.step * self.train.batch_size
 
-    def update(self, density: torch.Tensor, votes: tuple[bool, bool]) -> Outcome:
+    def update(self, batch: Batch, votes: tuple[bool, bool]) -> Outcome:
         """Train on one batch.
 
         Parameters
         ----------
-        density : (part of the batch, 1, m, m, m), in units of the mean
+        batch : this process's part of it
         votes : whether this process wants to stop, and to save a checkpoint; they ride along with the scores
 
         Raises
@@ -117,12 +123,16 @@ class Trainer:
         """
         settings, norms = self.train, {}
         factor = rate_factor(settings, self.step / self.steps, self.step // settings.n_critic)
-        loss, seen = self._judge(scaling.scale(density.to(self.precision.dtype), self.model.kappa), votes)
+        told = None if batch.told is None else Told(*(self._here(x) for x in batch.told))
+        kappa = self.model.kappa if told is None else told.kappa
+        loss, seen = self._judge(scaling.scale(self._here(batch.density), kappa), told, votes)
         gate = settings.gate == 0 or seen[2] > settings.gate
         if gate:
             _, norms["gradient_discriminator"] = self.discriminator.descend(loss, self.processes, factor)
         if (self.step + 1) % settings.n_critic == 0:
-            loss = self.objective.generator(self.discriminator(self._fake(latent.GENERATOR)))
+            of_fakes = () if told is None else (told.fake,)
+            fake = self._fake(latent.GENERATOR, *of_fakes)
+            loss = self.objective.generator(self.discriminator(fake, *of_fakes))
             descended = self.generator.descend(loss, self.processes, factor)
             norms["loss_generator"], norms["gradient_generator"] = descended
         for learner in (self.generator, self.discriminator):
@@ -132,35 +142,45 @@ class Trainer:
             self._follow()
         return Outcome(*seen, float(gate), **norms)
 
-    def _judge(self, real: torch.Tensor, votes: tuple[bool, bool]) -> tuple[torch.Tensor, list[float]]:
+    def _here(self, x: Any) -> Any:
+        """Return a tensor in this training's precision and place; a number as it is."""
+        return x.to(self.device, self.precision.dtype) if isinstance(x, torch.Tensor) else x
+
+    def _judge(
+        self, real: torch.Tensor, told: Told | None, votes: tuple[bool, bool]
+    ) -> tuple[torch.Tensor, list[float]]:
         """Return the discriminator's loss, and Outcome's first five numbers.
 
         Real and fake samples go through in one batch: BatchNorm's groups never mix them.
         """
         with torch.no_grad():
-            fake = self._fake(latent.DISCRIMINATOR)
-        of_real, of_fake = self.discriminator(torch.cat((real, fake))).chunk(2)
+            fake = self._fake(latent.DISCRIMINATOR, *(() if told is None else (told.fake,)))
+        both = () if told is None else (torch.cat((told.real, told.fake)),)
+        of_real, of_fake = self.discriminator(torch.cat((real, fake)), *both).chunk(2)
         loss = self.objective.discriminator(of_real, of_fake)
         if self.train.loss == "wasserstein":
-            loss = loss + self.train.gradient_penalty * self._penalty(real, fake)
+            loss = loss + self.train.gradient_penalty * self._penalty(real, fake, told)
         seen = (loss, *(self.objective.score(outputs).mean() for outputs in (of_real, of_fake)))
         mean = self.processes.mean(torch.stack([*(x.detach() for x in seen), *loss.new_tensor(votes)])).tolist()
         if not math.isfinite(mean[0]):
             raise Collapse(f"the loss is {mean[0]}; lower {self.rates()}")
         return loss, mean
 
-    def _penalty(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    def _penalty(self, real: torch.Tensor, fake: torch.Tensor, told: Told | None) -> torch.Tensor:
         first = self.n_seen + self.part.offset
         mix = torch.from_numpy(latent.uniform(self.seed, latent.MIX, first, (self.part.size, 1))[:, 0])
-        return losses.gradient_penalty(self.discriminator, real, fake, mix.to(real))
+        mix = mix.to(real)
+        between = () if told is None else (torch.lerp(told.fake, told.real, mix[:, None]),)
+        return losses.gradient_penalty(lambda x: self.discriminator(x, *between), real, fake, mix)
 
-    def _fake(self, stream: int) -> torch.Tensor:
+    def _fake(self, stream: int, *told: torch.Tensor) -> torch.Tensor:
         """Return this process's fakes of this step, (part of the batch, 1, m, m, m) scaled."""
-        return self.generator(self._latents(stream, self.n_seen + self.part.offset, self.part.size))
+        return self.generator(self._latents(stream, self.n_seen + self.part.offset, self.part.size, *told))
 
-    def _latents(self, stream: int, first: int, n: int) -> torch.Tensor:
-        z = latent.draw(self.model, self.seed, stream, first, n)
-        return z.to(self.device, self.precision.dtype)[:, :, None, None, None]
+    def _latents(self, stream: int, first: int, n: int, *told: torch.Tensor) -> torch.Tensor:
+        """Return latents, and the conditions after them, as the generator takes them."""
+        z = self._here(latent.draw(self.model, self.seed, stream, first, n))
+        return torch.cat((z, *told), dim=1)[:, :, None, None, None]
 
     def _follow(self) -> None:
         """Move the averaged generator, running statistics included, towards the present one."""
@@ -177,7 +197,8 @@ class Trainer:
         network = self.generator.network if self.average is None else self.average
         network.eval()
         with torch.no_grad():
-            samples = network(self._latents(latent.SAMPLE, 0, n))[:, 0]
+            told = () if self.shown is None else (self._here(self.shown.expand(n, -1)),)
+            samples = network(self._latents(latent.SAMPLE, 0, n, *told))[:, 0]
         network.train()
         return samples
 
@@ -224,16 +245,3 @@ def share(train: Train, processes: Processes) -> Part:
         )
     size = train.batch_size // processes.size
     return Part(processes.rank * size, size)
-
-
-def rate_factor(train: Train, progress: float, updates: int) -> float:
-    """Return what multiplies the rates.
-
-    Parameters
-    ----------
-    train : rate_end, rate_decay, decay_every
-    progress : fraction of the training that is done: in its second half the rates fall linearly to ``rate_end``
-    updates : steps that the generator took; after each ``decay_every`` of them ``rate_decay`` multiplies the rates
-    """
-    line = 1.0 - (1.0 - train.rate_end) * max(0.0, 2 * progress - 1)
-    return line * train.rate_decay ** (updates // train.decay_every)

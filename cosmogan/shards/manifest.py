@@ -17,6 +17,8 @@ class Shard:
     rows: int
     redshift: float
     simulation: int | None  # None: only the file says, or it is generated
+    parameters: dict[str, float]  # numbers of its simulation, as omega_m
+    mean_cell_mass: float  # [1e10 Msun/h]
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,12 @@ class Manifest:
         tree = _read_tree(path)
         try:
             plain, kind, source = tree["geometry"], tree["kind"], tree["source"]
-            shards = tuple(_shard(folder, line, plain["redshift"]) for line in tree["shards"])
+            shards = tuple(_shard(folder, line, plain) for line in tree["shards"])
             geometry = Geometry(**plain)
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path}: damaged: {error}; run the stage that writes it again") from None
-        if plain["redshift"] is None:
-            geometry = dataclasses.replace(geometry, redshift=float("nan"))
+        several = {name: float("nan") for name in ("redshift", "mean_cell_mass") if plain[name] is None}
+        geometry = dataclasses.replace(geometry, **several)
         return cls(path, tree, checksum(path), geometry, kind, source, shards)
 
     @property
@@ -82,12 +84,14 @@ def write_manifest(
 ) -> None:
     """Write ``manifest.json``; a folder that has one is complete.
 
-    Its ``geometry`` has the shards' redshift, or null when they have several.
+    Its ``geometry`` has the shards' redshift and mean cell mass, or null when they have several.
     """
     plain = dataclasses.asdict(geometry)
     redshifts = distinct_redshifts(shard["redshift"] for shard in shards if "redshift" in shard)
     if len(redshifts) > 1:
         plain["redshift"] = None
+    if len({shard.get("mean_cell_mass") for shard in shards}) > 1:
+        plain["mean_cell_mass"] = None
     tree = {"format": FORMAT, "kind": kind, "geometry": plain, "source": source}
     write_json(folder / "manifest.json", {**tree, "shards": shards, "versions": provenance()})
 
@@ -110,9 +114,11 @@ def _read_tree(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _shard(folder: Path, line: dict[str, Any], redshift: float | None) -> Shard:
-    """Return a line of the manifest; older ones say no redshift, and all have the folder's."""
-    own = line.get("redshift", redshift)
+def _shard(folder: Path, line: dict[str, Any], plain: dict[str, Any]) -> Shard:
+    """Return a line of the manifest; what older ones do not say is the folder's."""
+    own = line.get("redshift", plain["redshift"])
     if own is None:
         raise KeyError(f"redshift of {line['file']}")
-    return Shard(folder / line["file"], int(line["rows"]), float(own), line.get("simulation"))
+    mass = line.get("mean_cell_mass", plain["mean_cell_mass"])
+    numbers = line.get("simulation"), line.get("parameters", {}), float(mass)
+    return Shard(folder / line["file"], int(line["rows"]), float(own), *numbers)

@@ -24,7 +24,7 @@ class Geometry:
     box_size: float  # [Mpc/h]
     n_mesh: int  # cells a side of the box
     subvolume: int  # cells a side
-    mean_cell_mass: float  # [1e10 Msun/h]
+    mean_cell_mass: float  # [1e10 Msun/h]; nan for a folder of several
     window: int = 2  # order of the mass assignment: NGP 1, CIC 2, TSC 3, PCS 4
 
     @property

@@ -134,7 +134,8 @@ def _check_schema(file: h5py.File, shard: Shard, manifest: Manifest) -> None:
         raise Damaged(f"found density in chunks of {file['density'].chunks}, expected {(1, m, m, m)}")
     for name, (dtype, shape) in COLUMNS[manifest.kind].items():
         _check_dataset(file, name, (dtype, (shard.rows, *shape)))
-    expected = dataclasses.asdict(geometry) | {"cell_size": geometry.cell_size, "redshift": shard.redshift}
+    own = {"redshift": shard.redshift, "mean_cell_mass": shard.mean_cell_mass}
+    expected = dataclasses.asdict(geometry) | {"cell_size": geometry.cell_size, **own}
     for name, value in {**expected, "kind": manifest.kind}.items():
         if not _same(file.attrs.get(name), value):
             raise Damaged(f"found {name} {file.attrs.get(name, 'nowhere')}, expected {value}")

@@ -75,16 +75,20 @@ def describe(path: Path) -> dict[str, Any]:
 
     Returns
     -------
-    ``file``, ``rows``, ``sha256``, ``redshift``; and for simulated subvolumes ``simulation`` and ``snapshot``
+    ``file``, ``rows``, ``sha256``, ``redshift``, ``mean_cell_mass``; ``parameters`` where the source has them; and for
+    simulated subvolumes ``simulation`` and ``snapshot``
     """
     with open_file(path) as file:
         line = {"file": path.name, "rows": file["density"].shape[0], "sha256": checksum(path)}
-        line["redshift"] = float(file.attrs["redshift"])
+        line |= {name: float(file.attrs[name]) for name in ("redshift", "mean_cell_mass")}
+        source = json.loads(file.attrs["source"])
+        if source.get("parameters"):
+            line["parameters"] = source["parameters"]
         if file.attrs["kind"] == "simulated":
             numbers = np.unique(file["simulation"][:])
             if len(numbers) == 1:
                 line["simulation"] = int(numbers[0])
-            files = json.loads(file.attrs["source"]).get("files")
+            files = source.get("files")
             if files:
                 line["snapshot"] = str(Path(files[0]).with_suffix("")) if len(files) > 1 else files[0]
     return line

@@ -22,7 +22,8 @@ def training_set(read=CUBES.__getitem__, cache=CPU):
 
 def take(part, batches, first=0, stride=4, seed=1, data=None):
     data = training_set() if data is None else data
-    return torch.stack(list(itertools.islice(data.batches(seed, first, stride, part), batches)))
+    taken = itertools.islice(data.batches(seed, first, stride, part), batches)
+    return torch.stack([batch.density for batch in taken])
 
 
 def orbit():

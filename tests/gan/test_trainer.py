@@ -6,6 +6,7 @@ import torch
 
 from cosmogan.config import Model, Train
 from cosmogan.gan import latent, learner, scaling, trainer
+from cosmogan.gan.dataset import Batch
 from cosmogan.gan.trainer import Collapse, Trainer
 from hpc.distributed import Processes
 
@@ -19,7 +20,7 @@ def make(model=MODEL, **train):
 
 
 def densities():
-    return torch.rand(8, 1, 8, 8, 8, generator=torch.Generator().manual_seed(1)) * 3
+    return Batch(torch.rand(8, 1, 8, 8, 8, generator=torch.Generator().manual_seed(1)) * 3)
 
 
 def weights(network):
@@ -38,7 +39,7 @@ def test_a_step_is_the_textbooks():
         latent.draw(MODEL, 1, stream, 0, 8)[:, :, None, None, None]
         for stream in (latent.DISCRIMINATOR, latent.GENERATOR)
     ]
-    real, fake = scaling.scale(densities(), 4.0), generator(z[0]).detach()
+    real, fake = scaling.scale(densities().density, 4.0), generator(z[0]).detach()
     loss = (
         -torch.log(torch.sigmoid(discriminator(real))).mean() - torch.log(1 - torch.sigmoid(discriminator(fake))).mean()
     )
@@ -82,9 +83,9 @@ def test_the_average_counts_samples_and_follows_running_statistics():
 
 
 def test_rates_are_held_and_then_fall():
-    falling = [trainer.rate_factor(Train(rate_end=0.1), p, 0) for p in (0, 0.5, 0.75, 1)]
+    falling = [learner.rate_factor(Train(rate_end=0.1), p, 0) for p in (0, 0.5, 0.75, 1)]
     assert falling == pytest.approx([1, 1, 0.55, 0.1])
-    assert trainer.rate_factor(Train(), 0.9, 10**6) == 1
+    assert learner.rate_factor(Train(), 0.9, 10**6) == 1
     made = make(rate_end=0.5, generator_rate=1e-3)
     made.step = 15  # of 20
     made.update(densities(), NO_VOTES)
@@ -93,7 +94,7 @@ def test_rates_are_held_and_then_fall():
 
 def test_rates_decay_with_the_generators_steps():
     halved = Train(rate_decay=0.5)
-    assert [trainer.rate_factor(halved, 0.9, n) for n in (0, 999, 1000, 2500)] == [1, 1, 0.5, 0.25]
+    assert [learner.rate_factor(halved, 0.9, n) for n in (0, 999, 1000, 2500)] == [1, 1, 0.5, 0.25]
     made = make(rate_decay=0.5, decay_every=2, n_critic=3, gate=0)
     made.step = 9  # the generator took three steps
     made.update(densities(), NO_VOTES)
@@ -110,7 +111,7 @@ def test_a_wasserstein_step_is_the_textbooks():
     outcome = ours.update(densities(), NO_VOTES)
     assert torch.equal(weights(ours.generator.network), before) and outcome.loss_generator is None
     z = latent.draw(MODEL, 1, latent.DISCRIMINATOR, 0, 8)[:, :, None, None, None]
-    real, fake = scaling.scale(densities(), 4.0), generator(z).detach()
+    real, fake = scaling.scale(densities().density, 4.0), generator(z).detach()
     mix = torch.from_numpy(latent.uniform(1, latent.MIX, 0, (8, 1))).float()[:, :, None, None, None]
     between = (mix * real + (1 - mix) * fake).requires_grad_()
     norms = [torch.autograd.grad(critic(one[None]).sum(), one, create_graph=True)[0].norm() for one in between]
@@ -129,7 +130,7 @@ def test_a_wasserstein_step_is_the_textbooks():
 
 def test_the_critic_takes_each_sample_by_itself():
     critic = make(**WASSERSTEIN).discriminator.network
-    x = scaling.scale(densities(), 4.0)
+    x = scaling.scale(densities().density, 4.0)
     torch.testing.assert_close(critic(x)[3:4], critic(x[3:4]))
     assert not any("running" in name for name in critic.state_dict())
 
@@ -181,7 +182,7 @@ def test_a_batch_that_cannot_be_dealt_out_is_refused():
 
 def test_divergence_says_what_to_change():
     with pytest.raises(Collapse, match=r"nan; lower train\.generator_rate \(0\.0001\)"):
-        make().update(densities() * math.nan, NO_VOTES)
+        make().update(Batch(densities().density * math.nan), NO_VOTES)
 
 
 def test_training_goes_on_exactly_from_its_state():

@@ -1,0 +1,153 @@
+"""What a conditional generator is told beside its latents: the redshift, or any numbers of a simulation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from cosmogan.config import Model
+from cosmogan.gan import latent
+
+ROUNDING = 2e-3  # of a range: snapshots are written at the first time step past a redshift
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The conditions that a generator was trained on, and how they are standardised.
+
+    Networks see (value - mean) / deviation, mean and standard deviation over the distinct conditions, which balanced
+    batches show equally often.
+
+    Parameters
+    ----------
+    names : of the numbers in a condition, in the networks' order
+    known : the distinct conditions of the training set, rising
+    """
+
+    names: tuple[str, ...]
+    known: tuple[tuple[float, ...], ...]
+
+    @classmethod
+    def of(cls, names: Sequence[str], values: np.ndarray) -> "Conditions":
+        """Return the conditions of a training set whose rows have ``values``, (n, names).
+
+        Raises
+        ------
+        ValueError
+            when a number is the same in all rows: nothing could be learnt of it.
+        """
+        known = np.unique(values, axis=0)
+        for name, found in zip(names, known.T, strict=True):
+            if found.min() == found.max():
+                raise ValueError(
+                    f"model.condition: all training subvolumes have {name} = {found[0]:g}, expected several"
+                )
+        return cls(tuple(names), tuple(map(tuple, known.tolist())))
+
+    @classmethod
+    def read(cls, plain: dict[str, Any]) -> "Conditions":
+        """Return what `plain` wrote."""
+        return cls(tuple(plain["names"]), tuple(tuple(map(float, one)) for one in plain["known"]))
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain data: names and known conditions, and what follows from them, for whoever reads the file."""
+        mean, deviation = self._moments()
+        derived = {"low": self.low, "high": self.high, "mean": mean.tolist(), "deviation": deviation.tolist()}
+        return {"names": list(self.names), "known": [list(one) for one in self.known], **derived}
+
+    @property
+    def low(self) -> list[float]:
+        """The smallest trained value of each number."""
+        return np.min(self.known, axis=0).tolist()
+
+    @property
+    def high(self) -> list[float]:
+        """The largest trained value of each number."""
+        return np.max(self.known, axis=0).tolist()
+
+    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.mean(self.known, axis=0), np.std(self.known, axis=0)
+
+    def standardised(self, values: np.ndarray) -> torch.Tensor:
+        """Return conditions (n, names) as the networks see them, (n, names) float32."""
+        mean, deviation = self._moments()
+        return torch.from_numpy(((values - mean) / deviation).astype(np.float32))
+
+    def kappa(self, model: Model, values: np.ndarray) -> float | torch.Tensor:
+        """Return the scaling's kappa: a number, or (n, 1, 1, 1, 1) where it depends on the redshift."""
+        if model.kappa_redshift == 0:
+            return model.kappa
+        z = values[:, self.names.index("redshift")]
+        kappa = model.kappa * (1 + z) ** -model.kappa_redshift
+        return torch.from_numpy(kappa.astype(np.float32))[:, None, None, None, None]
+
+    def vector(self, told: dict[str, float]) -> np.ndarray:
+        """Return a condition's numbers in order, (1, names).
+
+        Raises
+        ------
+        ValueError
+            when one is missing, or is none of the generator's.
+        """
+        if set(told) != set(self.names):
+            raise ValueError(
+                f"condition: this generator is told {', '.join(self.names)}; found {', '.join(told) or 'nothing'}"
+            )
+        return np.array([[told[name] for name in self.names]], float)
+
+    def outside(self, values: np.ndarray) -> list[str]:
+        """Return a line for each number that leaves the trained range somewhere in ``values`` (n, names)."""
+        lines = []
+        for name, found, low, high in zip(self.names, values.T, self.low, self.high, strict=True):
+            margin = ROUNDING * (high - low)
+            wrong = found[(found < low - margin) | (found > high + margin)]
+            if len(wrong):
+                lines.append(
+                    f"{name} = {wrong[0]:g} is outside of what the generator was trained on, {low:g} to {high:g}"
+                )
+        return lines
+
+
+class Told(NamedTuple):
+    """What the networks are told of one process's part of a batch."""
+
+    real: torch.Tensor  # (n, names), standardised, as everywhere below
+    fake: torch.Tensor  # (n, names)
+    kappa: float | torch.Tensor  # of the real samples' scaling
+
+
+class TrainingConditions:
+    """The conditions of a training set's rows.
+
+    Parameters
+    ----------
+    model : condition and kappa
+    values : (n, names) of each row
+    prior : where fakes' conditions come from: ``training``, those of the batch's real samples; ``uniform``, evenly
+        from the trained range, in each number by itself
+    """
+
+    def __init__(self, model: Model, values: np.ndarray, prior: str) -> None:
+        self.conditions = Conditions.of(model.condition, values)
+        self._model, self._values, self._prior = model, values, prior
+        _, group = np.unique(values, axis=0, return_inverse=True)
+        # The places of each distinct condition's rows: batches take them in turn.
+        self.groups = [np.flatnonzero(group.ravel() == i) for i in range(len(self.conditions.known))]
+
+    def shown(self) -> tuple[torch.Tensor, float]:
+        """Return the first distinct condition, which previews show, standardised (1, names), and its kappa."""
+        first = np.array(self.conditions.known[:1])
+        kappa = self.conditions.kappa(self._model, first)
+        return self.conditions.standardised(first), float(kappa)
+
+    def told(self, places: np.ndarray, seed: int, first: int) -> Told:
+        """Return what is told of samples number ``first`` on, which are the rows at ``places``."""
+        values, conditions = self._values[places], self.conditions
+        fakes = values
+        if self._prior == "uniform":
+            low, high = np.array(conditions.low), np.array(conditions.high)
+            fakes = low + (high - low) * latent.uniform(seed, latent.CONDITION, first, values.shape)
+        real, fake = conditions.standardised(values), conditions.standardised(fakes)
+        return Told(real, fake, conditions.kappa(self._model, values))

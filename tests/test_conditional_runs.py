@@ -1,0 +1,84 @@
+"""Conditional runs from shards to a released generator."""
+
+import conditional_experiment
+import numpy as np
+import pytest
+import small_experiment
+
+import cosmogan
+from cosmogan import conditions, config, select, shards, train
+from hpc.distributed import Processes
+from hpc.mpi import SerialComm
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    """A run that was trained and selected, and its generator."""
+    experiment = conditional_experiment.load(tmp_path_factory.mktemp("conditional"))
+    train.work(experiment, Processes())
+    select.select(experiment, SerialComm())
+    return experiment, cosmogan.load_generator(experiment.generator_path)
+
+
+def test_a_released_generator_knows_what_it_was_told(released):
+    generator = released[1]
+    assert generator.conditions.names == ("redshift",) and generator.conditions.known == ((0.0,), (1.0,), (3.0,))
+    assert generator.settings["conditions"]["high"] == [3.0]
+    early, late = (generator.sample(4, seed=2, redshift=z) for z in (2.0, 0.0))
+    assert early.shape == (4, 8, 8, 8) and not np.array_equal(early, late)
+    assert np.array_equal(generator.sample(2, seed=2, first=2, redshift=2.0), early[2:])
+
+
+def test_outside_of_the_trained_range_it_warns(released):
+    with pytest.warns(UserWarning, match=r"redshift = 5 is outside .* 0 to 3"):
+        released[1].sample(1, redshift=5.0)
+
+
+@pytest.mark.parametrize("told", [{}, {"redshift": 0.0, "omega_m": 0.3}, {"sigma_8": 0.8}])
+def test_a_generator_is_told_just_its_numbers(released, told):
+    with pytest.raises(ValueError, match="condition: this generator is told redshift; found"):
+        released[1].sample(1, **told)
+
+
+def rows(folder, **changed):
+    experiment = conditional_experiment.load(folder, **changed)
+    opened = conditions.open_shards(experiment)
+    return opened, train.training_rows(experiment, opened)
+
+
+def test_all_redshifts_of_the_training_simulations_are_trained_on_or_those_that_are_named(tmp_path):
+    folder, found = rows(tmp_path)
+    assert len(found) == 2 * 3 * conditional_experiment.ROWS and set(folder.simulations[found]) == {0, 1}
+    folder, found = rows(tmp_path, redshifts=[3, 0])
+    assert set(folder.redshifts[found]) == {0.0, 3.0} and len(found) == 2 * 2 * conditional_experiment.ROWS
+    with pytest.raises(ValueError, match=r"redshifts: .* has 0, 1, 3, found 0\.5"):
+        rows(tmp_path, redshifts=[3, 0.5])
+
+
+def test_separate_boxes_give_each_simulation_one_redshift(tmp_path):
+    folder, found = rows(tmp_path, redshifts=[3, 0], separate_boxes=True)
+    pairs = set(zip(folder.simulations[found].tolist(), folder.redshifts[found].tolist(), strict=True))
+    assert pairs == {(0, 3.0), (1, 0.0)} and len(found) == 2 * conditional_experiment.ROWS
+
+
+def test_numbers_of_the_simulations_are_conditions_too(tmp_path):
+    experiment = conditional_experiment.load(tmp_path, condition=["redshift", "omega_m"], held_out=[1])
+    folder = conditions.open_shards(experiment)
+    told = conditions.of_training(experiment, folder, train.training_rows(experiment, folder))
+    assert {one[1] for one in told.conditions.known} == {0.2, 0.4} and len(told.conditions.known) == 6
+    assert np.isnan(folder.geometry.mean_cell_mass)  # each Ω_m has its own
+
+
+def test_a_condition_that_the_shards_do_not_carry_is_refused(tmp_path):
+    experiment = conditional_experiment.load(tmp_path, condition=["redshift", "sigma_8"])
+    with pytest.raises(ValueError, match=r"model\.condition: .* does not carry sigma_8, it has redshift, omega_m, h"):
+        train.prepare(experiment, Processes())
+
+
+def test_an_unconditional_run_keeps_its_record(tmp_path):
+    experiment = small_experiment.load(tmp_path)
+    plain = experiment.section("model", "train", "simulate", "sample", "preprocess")
+    assert not any(name in plain[section] for section, name in config.CONDITIONAL)
+    told = config.load(tmp_path / "small.yaml", ["model.condition=[redshift]"]).section("model")
+    assert told["model"]["condition"] == ["redshift"]
+    assert len(shards.open(experiment.shards_folder).shards[0].parameters) == 0
