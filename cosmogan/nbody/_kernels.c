@@ -23,7 +23,8 @@ enum { BLOCK = 512, MAX_ORDER = 4, NOBODY = -1, SEVERAL = -2 };
 
 typedef struct {
     double cells_per_length; /* in the inverse of the positions' unit */
-    int32_t n_mesh, side;    /* cells a side of the mesh, and of a subvolume, which divides it */
+    int32_t n_mesh, side;    /* cells a side of the mesh, and of a subvolume */
+    int32_t n_side;          /* subvolumes a side */
     int32_t order;           /* of the window */
 } Mesh;
 
@@ -57,8 +58,7 @@ static int wrap(double x, Mesh mesh, int64_t p, Located *at)
 
 static inline int64_t number_of(Mesh mesh, int32_t a, int32_t b, int32_t c)
 {
-    const int64_t n_side = mesh.n_mesh / mesh.side;
-    return (a * n_side + b) * n_side + c;
+    return ((int64_t)a * mesh.n_side + b) * mesh.n_side + c;
 }
 
 /* Say whether a block lies in one subvolume, clouds and all, as neighbours in a snapshot often do. */
@@ -92,12 +92,18 @@ static inline void axis_weights(int order, float d, float *out)
     }
 }
 
+/* Return the next subvolume on an axis. */
+static inline int32_t after(int32_t sub, Mesh mesh)
+{
+    return sub + 1 < mesh.n_side ? sub + 1 : 0;
+}
+
 /* Step to the next cell on an axis, and to the next subvolume where one ends. */
 static inline void step(int32_t *sub, int32_t *cell, Mesh mesh)
 {
     if (++*cell == mesh.side) {
         *cell = 0;
-        *sub = *sub + 1 < mesh.n_mesh / mesh.side ? *sub + 1 : 0;
+        *sub = after(*sub, mesh);
     }
 }
 
@@ -206,20 +212,24 @@ static inline int span(int32_t first, Mesh mesh)
 /* Set the ranks, each once, that own a part of a cloud; return how many they are. */
 static int owners_of(int64_t p, Mesh mesh, const int32_t *owner, const Located *at, int32_t *ranks)
 {
-    const int32_t *sub = at->sub + 3 * p, *first = at->first + 3 * p, n_side = mesh.n_mesh / mesh.side;
-    const int span_a = span(first[0], mesh), span_b = span(first[1], mesh), span_c = span(first[2], mesh);
+    const int32_t *sub = at->sub + 3 * p, *first = at->first + 3 * p;
+    const int spans[3] = {span(first[0], mesh), span(first[1], mesh), span(first[2], mesh)};
     int n = 0;
-    for (int a = 0; a < span_a; a++)
-        for (int b = 0; b < span_b; b++)
-            for (int c = 0; c < span_c; c++) {
-                const int32_t rank =
-                    owner[number_of(mesh, (sub[0] + a) % n_side, (sub[1] + b) % n_side, (sub[2] + c) % n_side)];
+    int32_t sa = sub[0];
+    for (int a = 0; a < spans[0]; a++, sa = after(sa, mesh)) {
+        int32_t sb = sub[1];
+        for (int b = 0; b < spans[1]; b++, sb = after(sb, mesh)) {
+            int32_t sc = sub[2];
+            for (int c = 0; c < spans[2]; c++, sc = after(sc, mesh)) {
+                const int32_t rank = owner[number_of(mesh, sa, sb, sc)];
                 int is_new = rank != NOBODY;
                 for (int i = 0; i < n; i++)
                     is_new &= ranks[i] != rank;
                 if (is_new)
                     ranks[n++] = rank;
             }
+        }
+    }
     return n;
 }
 

@@ -8,14 +8,25 @@ import numpy as np
 
 
 class Mesh(ctypes.Structure):
-    """A periodic mesh cut into subvolumes, and the window that particles are given."""
+    """A periodic mesh cut into subvolumes, and the window that particles are given.
+
+    Parameters
+    ----------
+    cells_per_length : in the inverse of the positions' unit
+    n_mesh, side : cells a side of the mesh, and of a subvolume
+    order : of the window
+    """
 
     _fields_ = (
         ("cells_per_length", ctypes.c_double),
         ("n_mesh", ctypes.c_int32),
         ("side", ctypes.c_int32),
+        ("n_side", ctypes.c_int32),
         ("order", ctypes.c_int32),
     )
+
+    def __init__(self, cells_per_length: float, n_mesh: int, side: int, order: int) -> None:
+        super().__init__(cells_per_length, n_mesh, side, n_mesh // side, order)
 
 
 class _Particles(ctypes.Structure):

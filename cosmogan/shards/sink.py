@@ -5,10 +5,14 @@ and the library crashes while the interpreter ends. So the first error is kept, 
 HDF5 closes in peace, and `Sink.check` raises.
 """
 
+import ctypes
 import io
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
+
+START_AFTER = 8 << 20  # bytes: what is written goes to disk from then on, while more is made
+WRITE = 2  # sync_file_range's SYNC_FILE_RANGE_WRITE: start, and don't wait
 
 
 class Sink(io.FileIO):
@@ -16,6 +20,8 @@ class Sink(io.FileIO):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "w+")
+        self._start = getattr(ctypes.CDLL(None), "sync_file_range", None)  # Linux has it
+        self._waiting = 0  # bytes
         self._errors: list[BaseException] = []
         self.write = _forgiving(self._write_all, self._errors)  # type: ignore[method-assign]
         self.truncate = _forgiving(super().truncate, self._errors)  # type: ignore[method-assign]
@@ -28,7 +34,12 @@ class Sink(io.FileIO):
     def _write_all(self, data: Any) -> None:
         left = memoryview(data).cast("B")
         while left:  # a nearly full disk takes a part; the kernel takes at most 2 GB at once
-            left = left[super().write(left) :]
+            written = super().write(left)
+            left = left[written:]
+            self._waiting += written
+        if self._start is not None and self._waiting >= START_AFTER:
+            self._start(self.fileno(), ctypes.c_int64(0), ctypes.c_int64(0), WRITE)  # all of the file
+            self._waiting = 0
 
 
 def _forgiving(call: Callable[[Any], Any], errors: list[BaseException]) -> Callable[[Any], Any]:
