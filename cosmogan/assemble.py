@@ -6,26 +6,78 @@ import json
 import numpy as np
 import torch
 
-from cosmogan import shards
-from cosmogan.config import Experiment
+from cosmogan.blocks import Blocks, Values
+from cosmogan.comparison import Comparison
+from cosmogan.measurement import WINDOWS, Measurement
 from cosmogan.results import FORMAT, N_SPLITS, Tree
-from cosmogan.statistics import ensemble, fourier, pdf
-from cosmogan.statistics.bispectra import Triangles
+from cosmogan.statistics import ensemble, fourier, neighbours, pdf
 from hpc.rundir import provenance
 
+N_EXAMPLES = 4  # slabs of each set, to look at
+N_VOLUMES = 2  # whole volumes of each set, to draw in 3D
+N_DIVERSITY_GROUPS = 16  # of the jackknife of the diversity, each of which wants eigenvalues
 
-def attributes(experiment: Experiment, simulated: shards.Folder, generated: shards.Folder) -> Tree:
+
+def tree(
+    comparison: Comparison,
+    measurement: Measurement,
+    blocks: Blocks,
+    pairs: dict[str, np.ndarray],
+    peers: dict[str, np.ndarray],
+) -> Tree:
+    """Return the whole tree.
+
+    Parameters
+    ----------
+    comparison, measurement : what was measured, and how
+    blocks : the values of all samples
+    pairs : the rows of the pairs of each kind of cross power, (n, 2)
+    peers : which of each set's volumes the others were compared with
+    """
+    found: Tree = attributes(comparison)
+    values = {label: blocks.read(label, lambda name: name != "fingerprint") for label in comparison.sets}
+    if comparison.training is not None:
+        values["training"] = blocks.read("training", lambda name: name != "fingerprint")
+    labels = groups(comparison)
+    found |= statistics(bins(comparison, measurement), values, labels)
+    found["cross_power"] = {"unit": "(Mpc/h)^3", **wavenumbers(comparison, measurement)}
+    for name, rows in pairs.items():
+        samples = blocks.read(name.replace("_", " × "))["power"]
+        parts = ensemble.moments_of(samples, ensemble.groups(np.zeros(len(samples))))
+        found["cross_power"][name] = {**ensemble.summary(samples, parts), "rows": rows}
+    found["noise_floor"] = noise_floor(values["nbody"], floor_labels(comparison), comparison.settings.seed)
+    found["neighbours"] = _neighbours(
+        {name: blocks.read(f"neighbours of {name}") for name in comparison.sets}, comparison
+    )
+    prints = {name: blocks.read(name, lambda column: column == "fingerprint")["fingerprint"] for name in peers}
+    found["diversity"] = diversity({name: prints[name][chosen] for name, chosen in peers.items()}, comparison)
+    return found | examples(comparison) | {"boxes": comparison.nbody.boxes}
+
+
+def attributes(comparison: Comparison) -> Tree:
     """Return what the file says of its origin."""
-    geometry = simulated.geometry
+    geometry, settings = comparison.geometry, comparison.settings
+    held_out = np.unique(comparison.nbody.boxes)
     return {
         "format": FORMAT,
-        "name": experiment.name,
-        "engine": experiment.validate.engine,
-        "seed": experiment.validate.seed,
-        "kappa": experiment.model.kappa,
-        "held_out": json.dumps(list(experiment.held_out)),
-        "shards_sha256": simulated.checksum,
-        "samples_sha256": generated.checksum,
+        "name": comparison.name,
+        "engine": settings.engine,
+        "seed": settings.seed,
+        "k_bins": settings.k_bins,
+        "correction_window": WINDOWS.index(settings.window),
+        "shot_noise": settings.shot_noise,
+        "kappa": comparison.kappa,
+        "h": comparison.h,
+        "held_out": json.dumps(held_out.tolist()),
+        "n_boxes": len(held_out),
+        "floor_kind": "boxes" if len(held_out) > 1 else "parts of one box",
+        "n_held_out": len(comparison.nbody),
+        "n_generated": len(comparison.generated),
+        "n_training": 0 if comparison.training is None else len(comparison.training),
+        "reference_source": str(comparison.nbody.source.path),
+        "samples_source": str(comparison.generated.source.path),
+        "shards_sha256": comparison.nbody.source.checksum,
+        "samples_sha256": comparison.generated.source.checksum,
         "versions": json.dumps(provenance()),
         "cell_size": geometry.cell_size,
         "subvolume_size": geometry.subvolume_size,
@@ -33,48 +85,113 @@ def attributes(experiment: Experiment, simulated: shards.Folder, generated: shar
     }
 
 
-def wavenumbers(k_edges: np.ndarray, geometry: shards.Geometry) -> Tree:
-    """Return the bins of a subvolume's power spectrum."""
-    size, n = geometry.subvolume_size, geometry.subvolume
-    made = fourier.bins(size, n, k_edges, torch.device("cpu"))
+def groups(comparison: Comparison) -> dict[str, np.ndarray]:
+    """Return the jackknife's group of each sample of each set."""
+    found = {name: ensemble.groups(volumes.boxes) for name, volumes in comparison.sets.items()}
+    if comparison.training is not None:
+        found["training"] = ensemble.groups(comparison.training.boxes)
+    return found
+
+
+def floor_labels(comparison: Comparison) -> np.ndarray:
+    """Return what is kept together when the real volumes are halved: boxes, or pieces where there is one box only."""
+    boxes = comparison.nbody.boxes
+    return boxes if len(np.unique(boxes)) > 1 else ensemble.groups(boxes)
+
+
+def wavenumbers(comparison: Comparison, measurement: Measurement) -> Tree:
+    """Return the bins of a volume's power spectrum."""
+    size, n = comparison.geometry.subvolume_size, comparison.geometry.subvolume
+    made = fourier.bins(size, n, measurement.k_edges, torch.device("cpu"))
     limits = {"k_fundamental": fourier.k_fundamental(size), "k_nyquist": fourier.k_nyquist(size, n)}
-    return {"k_unit": "h/Mpc", "k_edges": k_edges, "k": made.k, "n_modes": made.n_modes, **limits}
+    known = {"k": made.k, "n_modes": made.n_modes, "corner_fraction": made.corner_fraction}
+    return {"k_unit": "h/Mpc", "k_edges": measurement.k_edges, **known, **limits}
 
 
-def statistics(
-    values: dict[str, dict[str, np.ndarray]],
-    training: dict[str, ensemble.Moments],
-    k_edges: np.ndarray,
-    triangles: tuple[Triangles, ...],
-    geometry: shards.Geometry,
-) -> Tree:
-    """Put the values of all samples under their statistics, with their bins and summaries.
-
-    Parameters
-    ----------
-    values : a set's name → a statistic's name → (n, d)
-    training : a statistic's name → moments of the training boxes; may be empty
-    """
-    tree: Tree = {
-        "power": {"unit": "(Mpc/h)^3", **wavenumbers(k_edges, geometry)},
+def bins(comparison: Comparison, measurement: Measurement) -> dict[str, Tree]:
+    """Return each statistic's bins and unit."""
+    found: dict[str, Tree] = {
+        "power": {"unit": "(Mpc/h)^3", **wavenumbers(comparison, measurement)},
         "pdf_scaled": {"unit": "fraction of voxels", "edges": pdf.scaled_edges()},
         "pdf_unscaled": {"unit": "fraction of voxels", "edges": pdf.unscaled_edges()},
         "mean_density": {"unit": "mean density of the universe"},
+        "peaks": {"unit": "peaks a subvolume", "edges": pdf.peak_edges()},
     }
-    for i, triangle in enumerate(triangles):
-        sides = {"k1": triangle.k1, "k2": triangle.k2, "theta": triangle.theta, "k3": triangle.k3}
-        tree[f"bispectrum_{i}"] = {"unit": "(Mpc/h)^6", "k_unit": "h/Mpc", **sides}
-        tree[f"reduced_{i}"] = {"unit": "1", "k_unit": "h/Mpc", **sides}
-    for name, group in tree.items():
-        group |= {label: ensemble.summary(found[name]) for label, found in values.items()}
-        if name in training:
-            moments = training[name]
-            group["training"] = {"n": moments.n, "mean": moments.mean, "covariance": moments.covariance()}
-    return tree
+    for i, sides in enumerate(measurement.triangles):
+        shape = {"k1": sides.k1, "k2": sides.k2, "theta": sides.theta, "k3": sides.k3}
+        found[f"bispectrum_{i}"] = {"unit": "(Mpc/h)^6", "k_unit": "h/Mpc", **shape}
+        found[f"reduced_{i}"] = {"unit": "1", "k_unit": "h/Mpc", **shape}
+    return found
 
 
-def noise_floor(values: dict[str, np.ndarray], seed: int) -> Tree:
-    """Return each statistic's mean, and the power's variance, of one half of the samples over the other's, less 1."""
-    halves = ensemble.random_halves(len(values["power"]), N_SPLITS, seed)
-    floor = {name: ensemble.halves_ratio(samples, halves, ensemble.mean) for name, samples in values.items()}
-    return {**floor, "power_variance": ensemble.halves_ratio(values["power"], halves, ensemble.variance)}
+def statistics(found: dict[str, Tree], values: dict[str, Values], labels: dict[str, np.ndarray]) -> Tree:
+    """Put the values of all samples under their statistics, with summaries and what generated is over N-body.
+
+    Parameters
+    ----------
+    found : a statistic's name → its bins; filled
+    values : a set's name → a statistic's name → (n, d)
+    labels : a set's name → the jackknife's group of each sample
+    """
+    for name, group in found.items():
+        parts = {}
+        for label, columns in values.items():
+            if name in columns:
+                parts[label] = ensemble.moments_of(columns[name], labels[label])
+                group[label] = {"n": len(columns[name]), **ensemble.summary(columns[name], parts[label])}
+        group["ratio"] = ensemble.compared(parts["generated"], parts["nbody"])
+    return found
+
+
+def noise_floor(values: Values, labels: np.ndarray, seed: int) -> Tree:
+    """Return what one half of the real volumes is over the other, less 1: means and variances of every statistic.
+
+    Of the power there is also what its covariance and correlation are off, rms over the ways to halve.
+    """
+    numbers = np.unique(labels)
+    halves = ensemble.splits(numbers, N_SPLITS, seed)
+    found: Tree = {}
+    for name, samples in values.items():
+        again = ensemble.split_ratios(ensemble.moments_of(samples, labels), halves)
+        found[name] = np.stack([one["mean"] for one in again])
+        found[f"{name}_variance"] = np.stack([one["variance"] for one in again])
+        if name == "power":
+            for matrix in ("covariance", "correlation"):
+                found[f"power_{matrix}"] = np.sqrt(np.mean([one[matrix] ** 2 for one in again], axis=0))
+    return found
+
+
+def _neighbours(found: dict[str, Values], comparison: Comparison) -> Tree:
+    threshold = neighbours.copies_threshold(found["nbody"]["peers"])
+    return {"threshold": threshold, "compared_with": comparison.originals[0], **found}
+
+
+def diversity(prints: dict[str, np.ndarray], comparison: Comparison) -> Tree:
+    """Return the effective number of different volumes of both sets, their errors, and how far halves are apart.
+
+    Parameters
+    ----------
+    prints : fingerprints of some of each set, as many as are compared
+    """
+    n = min(map(len, prints.values()))
+    found: Tree = {"n": n}
+    rng = np.random.default_rng(comparison.settings.seed)
+    for name, rows in prints.items():
+        some = rows[np.sort(rng.permutation(len(rows))[:n])]
+        pieces = ensemble.groups(np.zeros(n), N_DIVERSITY_GROUPS)
+        without = np.array([neighbours.diversity(some[pieces != piece]) for piece in np.unique(pieces)])
+        found |= {name: neighbours.diversity(some), f"{name}_error": float(ensemble.jackknife_error(without))}
+    first = rng.permutation(len(prints["nbody"])) < len(prints["nbody"]) // 2
+    halves = [neighbours.diversity(prints["nbody"][half]) for half in (first, ~first)]
+    return found | {"floor": abs(halves[0] / halves[1] - 1)}
+
+
+def examples(comparison: Comparison) -> Tree:
+    """Return a few random volumes of each set: slabs, averaged over an eighth of the depth, and whole ones."""
+    rng = np.random.default_rng(comparison.settings.seed)
+    slabs, whole = {}, {}
+    for name, volumes in comparison.sets.items():
+        density = volumes.read(rng.choice(len(volumes), N_EXAMPLES, replace=False))
+        slabs[name] = density[:, : max(density.shape[1] // 8, 1)].mean(axis=1)
+        whole[name] = density[:N_VOLUMES]
+    return {"examples": slabs, "volumes": whole}

@@ -277,12 +277,18 @@ class Validate:
     """Statistics of generated against held-out subvolumes."""
 
     engine: Literal["native", "pylians", "nbodykit"] = "native"
-    n_k: int | None = None  # wavenumber bins, linear in k_fundamental; null: one a k_fundamental
-    batch_size: int = 32
-    seed: int = 1  # pairs of the cross power and halves of the noise floor
+    k_bins: Literal["linear", "paper"] = "linear"  # paper: its logarithmic bins per Mpc
+    n_k: int | None = None  # of the linear bins; null: each a k_fundamental wide
+    window: Literal["none", "ngp", "cic", "tsc", "pcs"] = "none"  # mass assignment to divide out of spectra
+    shot_noise: float = 0.0  # box volume over the number of particles [(Mpc/h)^3], taken off spectra and bispectra
+    batch_size: int = 64  # subvolumes measured at once, and kept as one block when validate is stopped
+    seed: int = 1  # pairs of the cross power, and what else is drawn at random
+    device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
         _check(self.n_k is None or self.n_k >= 1, f"n_k: expected at least 1 bin or null, found {self.n_k}")
+        _check(self.n_k is None or self.k_bins == "linear", f"n_k: expected null with k_bins: paper, found {self.n_k}")
+        _check(self.shot_noise >= 0, f"shot_noise: expected no negative power, found {self.shot_noise}")
         _check(self.batch_size >= 1, f"batch_size: expected at least 1, found {self.batch_size}")
 
 

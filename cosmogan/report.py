@@ -66,7 +66,7 @@ def report(experiment: Experiment, comm: mpi.Comm) -> None:
     with whole_file(path) as temporary:
         temporary.write_text(page.page(f"{tree['name']}: a cosmic web GAN", parts), encoding="utf-8")
     receipt.finish(**{row.name: row.passed for row in judged})
-    for group in (verdict.PAPER, verdict.DEMO):
+    for group in verdict.GROUPS:
         say(f"report: {verdict.count(judged, group)}")
     say(f"report: {path.resolve()}")
 
@@ -95,21 +95,22 @@ def _sources(experiment: Experiment) -> dict[str, Path]:
 
 def _verdict(experiment: Experiment, tree: results.Tree, judged: list[verdict.Row]) -> Iterator[str]:
     yield page.heading(f"{tree['name']}: generated against N-body", 1)
-    met = "; ".join(verdict.count(judged, group) for group in (verdict.PAPER, verdict.DEMO))
+    met = "; ".join(verdict.count(judged, group) for group in verdict.GROUPS)
     yield page.paragraph(f"{met[0].upper()}{met[1:]}.", "lead")
     size = f"{tree['subvolume']}³ cells of {tree['cell_size']:.3g} Mpc/h at redshift {tree['redshift']:.3g}"
     yield page.paragraph(
         f"{tree['n_generated']} generated subvolumes of {size}, against {tree['n_held_out']} of N-body boxes that "
         f"training never saw (numbers {tree['held_out']}). The noise floor is what N-body reaches against itself: one "
-        "random half of the held-out subvolumes against the other, median over many halvings. Halves are smaller than "
+        "half of the held-out boxes against the other, median over the ways to halve them. Halves are smaller than "
         "sets, so it lies a little high; a value at or below it cannot be told from noise. ± is the standard "
         "deviation when the samples are drawn again with replacement.",
         "faint",
     )
     kinds = {"✓ pass": "pass", "✗ fail": "fail", "✗ fail, within noise": "fail"}
-    lines = {group: [_line(row) for row in judged if row.group == group] for group in (verdict.PAPER, verdict.DEMO)}
+    lines = {group: [_line(row) for row in judged if row.group == group] for group in verdict.GROUPS}
     names = ("criterion", "the paper", "this run", "noise floor", "verdict")
     yield page.table("The paper's claims", names, lines[verdict.PAPER], kinds)
+    yield page.table("Beyond the paper", names, lines[verdict.BEYOND], kinds)
     demo = [(goal, *rest) for goal, _, *rest in lines[verdict.DEMO]]
     yield page.table("Goals for a run of the demo's size", (names[0], *names[2:]), demo, kinds)
 

@@ -1,9 +1,11 @@
-"""The file of statistics (``cosmogan-statistics/1``): what `validate` measured, written and read.
+"""The file of statistics (``cosmogan-statistics/2``): what `validate` measured, written and read.
 
-Groups ``power``, ``pdf_scaled``, ``pdf_unscaled``, ``mean_density``, ``bispectrum_0``, ``reduced_0`` … hold their bins
-and a group for each set (``nbody``: held out; ``generated``; ``training``) with ``samples`` (n, d), ``mean``, ``error``
-of the mean, ``percentiles`` (16, 50, 84), ``covariance``, ``correlation``. ``cross_power`` has a group for each kind of
-pair. ``noise_floor`` has each statistic of a random half of the held-out set over that of the other half, less 1.
+Groups ``power``, ``pdf_scaled``, ``pdf_unscaled``, ``mean_density``, ``peaks``, ``bispectrum_0``, ``reduced_0`` …
+hold their bins and a group for each set (``nbody``: held out; ``generated``; ``training``) with ``samples`` (n, d),
+``mean``, ``error`` of the mean, ``percentiles`` (16, 50, 84), ``covariance`` and its error, ``correlation``; and
+``ratio``, what generated is over N-body, with errors. ``cross_power`` has a group for each kind of pair,
+``noise_floor`` each statistic of one half of the held-out boxes over that of the others, less 1.
+`docs/conventions.md` lists all.
 """
 
 from pathlib import Path
@@ -14,8 +16,8 @@ import numpy as np
 
 from hpc.rundir import whole_file
 
-FORMAT = "cosmogan-statistics/1"
-N_SPLITS = 100  # random halvings of the held-out set
+FORMAT = "cosmogan-statistics/2"
+N_SPLITS = 100  # ways to halve the held-out boxes, at most
 
 # Plain data: groups are dictionaries, datasets arrays, attributes words and numbers.
 Tree = dict[str, Any]

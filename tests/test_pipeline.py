@@ -73,7 +73,7 @@ def test_the_chain_goes_on_after_a_kill_and_ends_with_a_report(finished):
 def test_every_stage_left_what_the_next_needs(finished):
     run_folder = finished[0] / "run"
     with h5py.File(run_folder / "statistics.h5") as file:
-        assert file.attrs["format"] == "cosmogan-statistics/1"
+        assert file.attrs["format"] == "cosmogan-statistics/2"
         assert file["power/nbody/samples"].shape[0] == 64 and file["power/generated/samples"].shape[0] == 48
     drawn = released.load(run_folder / "generator" / "generator.safetensors").sample(3, seed=7)
     assert drawn.shape == (3, 8, 8, 8) and (drawn >= 0).all()

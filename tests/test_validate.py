@@ -10,7 +10,7 @@ import pytest
 import synthetic
 import torch
 
-from cosmogan import config, measure, results, shards, validate
+from cosmogan import assemble, comparison, config, results, shards, validate
 from cosmogan.gan.scaling import scale
 from cosmogan.statistics.bispectra import bispectrum, paper_triangles
 from cosmogan.statistics.pdf import scaled_edges, voxel_pdf
@@ -90,17 +90,20 @@ def test_the_noise_floor_is_of_halves_of_the_held_out_set(measured):
     floor = tree["noise_floor"]["power"]
     error = tree["power"]["nbody"]["error"] / tree["power"]["nbody"]["mean"]
     assert floor.shape == (results.N_SPLITS, len(tree["power"]["k"]))
+    assert tree["floor_kind"] == "parts of one box"
+    for name in ("pdf_unscaled", "peaks", "bispectrum_1", "reduced_1", "mean_density_variance", "power_variance"):
+        assert np.isfinite(tree["noise_floor"][name]).any()
     # two halves of n/2: their ratio scatters by √(2/(n/2)) σ/mean, twice the error of the whole
     np.testing.assert_allclose(floor.std(axis=0), 2 * error, rtol=0.4)
 
 
 def test_the_file_says_what_it_is_of(measured):
     experiment, tree = measured
-    assert tree["format"] == "cosmogan-statistics/1"
+    assert tree["format"] == "cosmogan-statistics/2"
     assert tree["samples_sha256"] == shards.Folder(experiment.samples_folder).checksum
     assert (tree["n_held_out"], tree["n_generated"]) == (27, 54)
     assert tree["cell_size"] == synthetic.CELL
-    assert tree["examples"]["generated"].shape == (measure.N_EXAMPLES, 16, 16)
+    assert tree["examples"]["generated"].shape == (assemble.N_EXAMPLES, 16, 16)
 
 
 def test_done_once_and_again_when_the_samples_change(tmp_path, capsys):
@@ -150,15 +153,15 @@ def test_sets_of_different_geometry_are_refused(tmp_path):
 def test_everything_that_makes_sets_different_is_looked_at(name, value):
     other = dataclasses.replace(synthetic.GEOMETRY, **{name: value})
     ours, theirs = (SimpleNamespace(path=i, geometry=g) for i, g in enumerate((synthetic.GEOMETRY, other)))
-    validate.check_same_geometry(ours, ours)
+    comparison.check_same_geometry(ours, ours)
     with pytest.raises(ValueError, match=f"1: expected the {name} of 0, .*, found {value}"):
-        validate.check_same_geometry(ours, theirs)
+        comparison.check_same_geometry(ours, theirs)
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("held_out=[]", r"shards: expected 4 or more subvolumes of the held_out simulations \[\], found 0"),
+        ("held_out=[]", r"shards: held_out: expected some of the simulations \[0, 1, 2\], found \[\]"),
         ("validate.n_k=14", r"validate.n_k: expected 1 to 13 wavenumber bins for 16³ cells, found 14"),
         ("output=nowhere", r"manifest.json: not found"),
     ],

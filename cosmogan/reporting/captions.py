@@ -13,8 +13,8 @@ from cosmogan.results import Tree
 
 BANDS = "Lines are medians, bands hold 16 to 84 % of the samples."
 NOISE = (
-    "The grey band is the noise floor: one half of the N-body subvolumes against the other, "
-    "16 to 84 % of 100 random halvings."
+    "The grey band is the noise floor: one half of the N-body boxes against the other, "
+    "16 to 84 % of the ways to halve them."
 )
 
 

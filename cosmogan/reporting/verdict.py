@@ -4,11 +4,14 @@ import math
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from cosmogan.results import Tree
 from cosmogan.statistics import criteria
-from cosmogan.statistics.criteria import Finding
+from cosmogan.statistics.criteria import Again, Finding
 
-PAPER, DEMO = "the paper's claims", "goals for a run of the demo's size"
+PAPER, BEYOND, DEMO = "the paper's claims", "beyond the paper", "goals for a run of the demo's size"
+GROUPS = (PAPER, BEYOND, DEMO)
 # k ≤ 3 of the paper is this fraction of its Nyquist wavenumber, π per Mpc; its k ≤ 5 reaches into the corners.
 BELOW_NYQUIST = 0.95
 
@@ -46,7 +49,14 @@ def words(value: float, unit: str) -> str:
 
 def rows(tree: Tree) -> list[Row]:
     """Judge the statistics of a run."""
-    return [*_spectra(tree), *_densities(tree), *_demo(tree)]
+    again = Again.of(tree["boxes"], tree["n_generated"], tree["seed"])
+    return [
+        *_spectra(tree, again),
+        *_densities(tree, again),
+        *_beyond(tree, again),
+        *_copies(tree),
+        *_demo(tree, again),
+    ]
 
 
 def count(found: list[Row], group: str) -> str:
@@ -55,8 +65,8 @@ def count(found: list[Row], group: str) -> str:
     return f"{group}: {sum(row.passed for row in judged)} of {len(judged)} met"
 
 
-def _spectra(tree: Tree) -> list[Row]:
-    power, cross, seed = tree["power"], tree["cross_power"], tree["seed"]
+def _spectra(tree: Tree, again: Again) -> list[Row]:
+    power, cross = tree["power"], tree["cross_power"]
     k = power["k"]
     low = k <= BELOW_NYQUIST * power["k_nyquist"]
     real, fake = power["nbody"]["samples"], power["generated"]["samples"]
@@ -70,7 +80,7 @@ def _spectra(tree: Tree) -> list[Row]:
             PAPER,
             f"mean P(k) within 5 % {upto}",
             "within 5 % for k ≤ 3 Mpc⁻¹ = 0.95 Nyquist",
-            criteria.judge(criteria.worst_mean, real[:, low], fake[:, low], seed),
+            criteria.judge(criteria.worst_mean, real[:, low], fake[:, low], again),
             0.05,
             "%",
         ),
@@ -79,7 +89,7 @@ def _spectra(tree: Tree) -> list[Row]:
             PAPER,
             f"mean P(k) within 10 % at all k, corners of Fourier space included (k ≤ {k[-1]:.2f} h/Mpc)",
             "within 10 % for k ≤ 5 Mpc⁻¹ = 1.6 Nyquist",
-            criteria.judge(criteria.worst_mean, real, fake, seed),
+            criteria.judge(criteria.worst_mean, real, fake, again),
             0.10,
             "%",
         ),
@@ -88,7 +98,7 @@ def _spectra(tree: Tree) -> list[Row]:
             PAPER,
             f"variance of P(k) within 25 % {upto}",
             "5 to 25 % for k ≤ 3 Mpc⁻¹",
-            criteria.judge(criteria.worst_variance, real[:, low], fake[:, low], seed),
+            criteria.judge(criteria.worst_variance, real[:, low], fake[:, low], again),
             0.25,
             "%",
         ),
@@ -104,8 +114,8 @@ def _spectra(tree: Tree) -> list[Row]:
     ]
 
 
-def _densities(tree: Tree) -> list[Row]:
-    pdf, density, seed = tree["pdf_unscaled"], tree["mean_density"], tree["seed"]
+def _densities(tree: Tree, again: Again) -> list[Row]:
+    pdf, density = tree["pdf_unscaled"], tree["mean_density"]
     agreement = partial(criteria.lowest_agreement, lower_edges=pdf["edges"][:-1])
     return [
         Row(
@@ -113,7 +123,7 @@ def _densities(tree: Tree) -> list[Row]:
             PAPER,
             "median of a subvolume's mean density within 5 %",
             "+5 % (Student-t prior), +12 % (Gaussian)",
-            criteria.judge(criteria.median_shift, *_samples(density), seed),
+            criteria.judge(criteria.median_shift, *_samples(density), again),
             0.05,
             "%",
         ),
@@ -122,15 +132,89 @@ def _densities(tree: Tree) -> list[Row]:
             PAPER,
             f"mean voxel PDF within {100 * criteria.PDF_AGREES:.0f} % from the densest voxels down to ρ/ρ̄ = 0.1",
             "agrees in the upper four decades, fails below ρ/ρ̄ ≈ 0.1",
-            criteria.judge(agreement, *_samples(pdf), seed),
+            criteria.judge(agreement, *_samples(pdf), again),
             0.1,
             "ρ/ρ̄",
         ),
     ]
 
 
-def _demo(tree: Tree) -> list[Row]:
-    power, seed = tree["power"], tree["seed"]
+def _beyond(tree: Tree, again: Again) -> list[Row]:
+    pairs = sorted(name for name in tree if name.startswith("bispectrum_"))
+    totals = [
+        np.stack([tree[name][label]["samples"].sum(axis=1) for name in pairs], axis=1)
+        for label in ("nbody", "generated")
+    ]
+    known = f"where N-body's mean is known to {100 * criteria.KNOWN:.0f} %"
+    return [
+        Row(
+            "bispectrum",
+            BEYOND,
+            "mean B, summed over angles, within 20 % for every pair (k1, k2)",
+            "medians and bands alike by eye",
+            criteria.judge(criteria.worst_mean, *totals, again),
+            0.2,
+            "%",
+        ),
+        Row(
+            "peaks",
+            BEYOND,
+            f"mean number of density peaks within 20 % at every height {known}",
+            "—",
+            criteria.judge(criteria.worst_known, *_samples(tree["peaks"]), again),
+            0.2,
+            "%",
+        ),
+    ]
+
+
+def _copies(tree: Tree) -> list[Row]:
+    found, diversity = tree["neighbours"], tree["diversity"]
+    ratio = diversity["generated"] / diversity["nbody"]
+    error = ratio * math.hypot(*(diversity[f"{name}_error"] / diversity[name] for name in ("generated", "nbody")))
+    whose = {"training": "training", "nbody": "reference"}[found["compared_with"]]
+    return [
+        Row(
+            "copies",
+            BEYOND,
+            f"no generated volume is a copy of a {whose} volume, in any of the 48 orientations",
+            "—",
+            _share(tree, "training"),
+            0.0,
+            "%",
+        ),
+        Row(
+            "repeats",
+            BEYOND,
+            "no generated volume is a copy of another generated one",
+            "—",
+            _share(tree, "peers"),
+            0.0,
+            "%",
+        ),
+        Row(
+            "diversity",
+            BEYOND,
+            f"effective number of different volumes (of {diversity['n']}) at most 20 % below N-body's",
+            "—",
+            Finding(max(1 - ratio, 0.0), error, diversity["floor"]),
+            0.2,
+            "%",
+        ),
+    ]
+
+
+def _share(tree: Tree, kind: str) -> Finding:
+    """Return the fraction of generated and of real volumes that are copies of others."""
+    found = tree["neighbours"]
+    shares = [
+        float((found[name].get(kind, np.zeros(1)) > found["threshold"]).mean()) for name in ("generated", "nbody")
+    ]
+    return Finding(shares[0], math.nan, shares[1])
+
+
+def _demo(tree: Tree, again: Again) -> list[Row]:
+    power = tree["power"]
     inside = power["k"] <= power["k_nyquist"]
     real, fake = (samples[:, inside] for samples in _samples(power))
     return [
@@ -139,7 +223,7 @@ def _demo(tree: Tree) -> list[Row]:
             DEMO,
             "mean P(k) within a factor 1.3 up to Nyquist",
             "—",
-            criteria.judge(criteria.worst_factor, real, fake, seed),
+            criteria.judge(criteria.worst_factor, real, fake, again),
             1.3,
             "×",
         ),
@@ -148,7 +232,7 @@ def _demo(tree: Tree) -> list[Row]:
             DEMO,
             "mean density within 5 %",
             "—",
-            criteria.judge(criteria.worst_mean, *_samples(tree["mean_density"]), seed),
+            criteria.judge(criteria.worst_mean, *_samples(tree["mean_density"]), again),
             0.05,
             "%",
         ),

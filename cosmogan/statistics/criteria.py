@@ -1,8 +1,8 @@
 """What generated samples are judged by: one number for each thing the paper claims, its error, and its noise floor.
 
 Every measure takes the values of real and of generated samples, (n, d) each, and returns one number that should be
-small. Its error comes from drawing the samples again with replacement; its noise floor from real samples alone, one
-random half against the other.
+small. Its error comes from drawing pieces of boxes, and of the generated set, again with replacement; its noise floor
+from real samples alone, one half of the boxes against the other.
 """
 
 from collections.abc import Callable
@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cosmogan.statistics.ensemble import mean, random_halves, variance
+from cosmogan.statistics import ensemble
+from cosmogan.statistics.ensemble import mean, variance
 
 N_DRAWS = 100
-# A voxel PDF is compared where the real mean is known to this fraction, and agrees within that one.
-PDF_KNOWN, PDF_AGREES = 0.05, 0.2
+KNOWN = 0.05  # counts are compared where the standard error of the real mean is below this fraction of it
+PDF_AGREES = 0.2  # a voxel PDF agrees within this fraction
 
 Measure = Callable[[np.ndarray, np.ndarray], float]
 
@@ -25,27 +26,54 @@ class Finding:
 
     value: float
     error: float  # standard deviation of the value when the samples are drawn again; NaN: not known
-    floor: float  # the value that real samples reach against themselves: median over random halves
+    floor: float  # the value that real samples reach against themselves: median over ways to halve their boxes
 
 
-def judge(measure: Measure, real: np.ndarray, fake: np.ndarray, seed: int) -> Finding:
+@dataclass(frozen=True)
+class Again:
+    """Ways to draw real and generated samples again: groups of them with replacement; and to halve the real ones."""
+
+    real: list[np.ndarray]  # rows, for each draw
+    fake: list[np.ndarray]
+    halves: np.ndarray  # (n_splits, n_real) bool
+
+    @classmethod
+    def of(cls, boxes: np.ndarray, n_fake: int, seed: int) -> "Again":
+        """Make them.
+
+        Parameters
+        ----------
+        boxes : (n_real,) the box of each real sample
+        n_fake : generated samples
+        seed : of the draws
+        """
+        rng = np.random.default_rng(seed)
+        groups = ensemble.groups(boxes), ensemble.groups(np.zeros(n_fake))
+        kept_together = boxes if len(np.unique(boxes)) > 1 else groups[0]
+        real, fake = ([_drawn(labels, rng) for _ in range(N_DRAWS)] for labels in groups)
+        return cls(real, fake, ensemble.splits(kept_together, N_DRAWS, seed))
+
+
+def _drawn(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the rows of as many groups as there are, drawn with replacement."""
+    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    return np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
+
+
+def judge(measure: Measure, real: np.ndarray, fake: np.ndarray, again: Again) -> Finding:
     """Measure generated samples against real ones, with error and noise floor.
 
     Parameters
     ----------
     measure : small when they agree
     real, fake : (n, d)
-    seed : of the draws and the halves
+    again : how to draw them again
     """
-    rng = np.random.default_rng(seed)
-    drawn = np.array([measure(_again(real, rng), _again(fake, rng)) for _ in range(N_DRAWS)])
+    pairs = zip(again.real, again.fake, strict=True)
+    drawn = np.array([measure(real[rows], fake[others]) for rows, others in pairs])
     error = float(drawn.std()) if np.isfinite(drawn).all() else np.nan
-    halves = [measure(real[half], real[~half]) for half in random_halves(len(real), N_DRAWS, seed)]
-    return Finding(measure(real, fake), error, float(np.median(halves)))
-
-
-def _again(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return samples[rng.integers(len(samples), size=len(samples))]
+    halves = [measure(real[half], real[~half]) for half in again.halves]
+    return Finding(measure(real, fake), error, float(np.nanmedian(halves)) if np.isfinite(halves).any() else np.nan)
 
 
 def worst_mean(real: np.ndarray, fake: np.ndarray) -> float:
@@ -57,6 +85,12 @@ def worst_factor(real: np.ndarray, fake: np.ndarray) -> float:
     """Return the largest factor between the means, whichever is larger."""
     ratio = mean(fake) / mean(real)
     return float(np.max(np.maximum(ratio, 1 / ratio)))
+
+
+def worst_known(real: np.ndarray, fake: np.ndarray) -> float:
+    """Return the largest |mean(fake)/mean(real) - 1| where the real mean is known well; NaN when it is nowhere."""
+    known = _known(real)
+    return worst_mean(real[:, known], fake[:, known]) if known.any() else np.nan
 
 
 def worst_variance(real: np.ndarray, fake: np.ndarray) -> float:
@@ -89,10 +123,15 @@ def lowest_agreement(real: np.ndarray, fake: np.ndarray, lower_edges: np.ndarray
         the lower edge of the last bin that agrees; infinity when the first one does not.
     """
     average = mean(real)
-    error = np.sqrt(variance(real) / len(real))
     agreed = np.inf
-    for i in np.flatnonzero((average > 0) & (error < PDF_KNOWN * average))[::-1]:
+    for i in np.flatnonzero(_known(real))[::-1]:
         if abs(mean(fake[:, [i]])[0] / average[i] - 1) > PDF_AGREES:
             break
         agreed = float(lower_edges[i])
     return agreed
+
+
+def _known(real: np.ndarray) -> np.ndarray:
+    """Say where the mean of (n, d) samples is positive and has a small standard error, (d,) bool."""
+    average = mean(real)
+    return (average > 0) & (np.sqrt(variance(real) / len(real)) < KNOWN * average)

@@ -1,12 +1,20 @@
-"""From values of each sample to values of the ensemble: moments, percentiles, covariance, the noise floor."""
+"""From values of each sample to values of the ensemble: moments, percentiles, covariance, their ratios.
 
-from collections.abc import Callable, Iterable
+Errors are those of the jackknife: the samples are cut into groups (pieces of boxes, as neighbours in a box are not
+independent), everything is computed again without each group, and the scatter tells the error. Groups' moments merge,
+so that leaving one out costs no second look at the samples.
+"""
+
+import itertools
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
 
 PERCENTILES = (16, 50, 84)
+N_GROUPS = 32  # of the jackknife
 
 
 @dataclass(frozen=True)
@@ -60,11 +68,58 @@ def percentiles(samples: np.ndarray) -> np.ndarray:
     return np.percentile(np.asarray(samples, np.float64), PERCENTILES, axis=0)
 
 
-def summary(samples: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what is kept of (n, d) samples: the values, their mean and its error, percentiles, second moments."""
-    moments = Moments.of(samples)
+def groups(boxes: np.ndarray, n_groups: int = N_GROUPS) -> np.ndarray:
+    """Cut samples into groups of consecutive ones, none of which holds samples of two boxes.
+
+    Parameters
+    ----------
+    boxes : (n,) the box of each sample
+    n_groups : wanted; a box is one at least, a sample one at most
+
+    Returns
+    -------
+    (n,) int, the number of each sample's group
+    """
+    numbers = np.zeros(len(boxes), int)
+    pieces = max(n_groups // max(len(np.unique(boxes)), 1), 1)
+    first = 0
+    for box in np.unique(boxes):
+        rows = np.flatnonzero(boxes == box)
+        numbers[rows] = first + np.arange(len(rows)) * min(pieces, len(rows)) // len(rows)
+        first += min(pieces, len(rows))
+    return numbers
+
+
+def moments_of(samples: np.ndarray, labels: np.ndarray) -> list[Moments]:
+    """Return the moments of the samples (n, d) of each label (n,), in the order of the labels."""
+    return [Moments.of(samples[labels == label]) for label in np.unique(labels)]
+
+
+def left_out(parts: list[Moments]) -> list[Moments]:
+    """Return the moments of all parts but one, for each of two or more."""
+    before = itertools.accumulate(parts[:-1], Moments.merge)
+    after = list(itertools.accumulate(parts[:0:-1], Moments.merge))[::-1]
+    inner = [first.merge(last) for first, last in zip(before, after[1:], strict=False)]
+    return [after[0], *inner, merged(parts[:-1])]
+
+
+def jackknife_error(values: np.ndarray) -> np.ndarray:
+    """Return the error of what was computed (g, …) times without one group each: √((g - 1)/g Σ (v - mean)²)."""
+    with np.errstate(invalid="ignore"):  # where a bin is empty in one set
+        return np.sqrt((len(values) - 1) * values.var(axis=0))
+
+
+def summary(samples: np.ndarray, parts: list[Moments]) -> dict[str, np.ndarray]:
+    """Return what is kept of samples: the values, their mean and its error, percentiles, second moments.
+
+    Parameters
+    ----------
+    samples : (n, d)
+    parts : their moments, by groups
+    """
+    moments = merged(parts)
     covariance = moments.covariance()
-    return {
+    found = {
         "samples": samples,
         "mean": moments.mean,
         "error": np.sqrt(np.diag(covariance) / moments.n),
@@ -72,30 +127,69 @@ def summary(samples: np.ndarray) -> dict[str, np.ndarray]:
         "covariance": covariance,
         "correlation": correlation(covariance),
     }
+    if len(parts) > 1:
+        found["covariance_error"] = jackknife_error(np.stack([part.covariance() for part in left_out(parts)]))
+    return found
 
 
-def random_halves(n: int, n_splits: int, seed: int) -> np.ndarray:
-    """Return ways to cut n samples into two halves at random: (n_splits, n) bool, True for the first half."""
-    rng = np.random.default_rng(seed)
-    first = np.arange(n) < n // 2
-    return np.stack([rng.permutation(first) for _ in range(n_splits)])
+def ratios(one: Moments, other: Moments) -> dict[str, np.ndarray]:
+    """Return one set over another, less 1: mean (d,), variance (d,), covariance (d, d); correlation: the difference."""
+    covariances = one.covariance(), other.covariance()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        fraction = covariances[0] / covariances[1] - 1
+        return {
+            "mean": one.mean / other.mean - 1,
+            "variance": np.diag(fraction).copy(),
+            "covariance": fraction,
+            "correlation": correlation(covariances[0]) - correlation(covariances[1]),
+        }
 
 
-def halves_ratio(samples: np.ndarray, halves: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Return statistic(first half)/statistic(second half) - 1: how far it is from itself, for want of samples.
+def compared(ones: list[Moments], others: list[Moments]) -> dict[str, np.ndarray]:
+    """Return `ratios` of one set to another, given by groups, and the jackknife error of each, ``mean_error`` ….
+
+    The sets are independent, so the squares of their errors add up.
+    """
+    one, other = merged(ones), merged(others)
+    found = ratios(one, other)
+    squares = dict.fromkeys(found, 0.0)
+    without = ([ratios(part, other) for part in left_out(ones)], [ratios(one, part) for part in left_out(others)])
+    for again in without:
+        for name in found:
+            squares[name] = squares[name] + jackknife_error(np.stack([one[name] for one in again])) ** 2
+    return {**found, **{f"{name}_error": np.sqrt(square) for name, square in squares.items()}}
+
+
+def splits(labels: np.ndarray, n_splits: int, seed: int) -> np.ndarray:
+    """Return ways to cut labelled samples into two halves of whole labels.
 
     Parameters
     ----------
-    samples : (n, d)
-    halves : (n_splits, n) bool, from `random_halves`
-    statistic : makes (d,) of (n/2, d), as `mean` or `variance`
+    labels : (n,) of two values or more
+    n_splits : at most; of few labels there are fewer ways
+    seed : of the choice where there are more
 
     Returns
     -------
-    (n_splits, d)
+    (n_splits, n) bool, True for the first half. Where not all ways are taken, a half and the other are two of them.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.stack([statistic(samples[first]) / statistic(samples[~first]) - 1 for first in halves])
+    values = np.unique(labels)
+    n, half = len(values), len(values) // 2
+    if math.comb(n, half) <= n_splits:
+        chosen = [np.array(some) for some in itertools.combinations(range(n), half)]
+    else:
+        rng = np.random.default_rng(seed)
+        chosen = [rng.permutation(n)[:half] for _ in range(n_splits)]
+    return np.stack([np.isin(labels, values[some]) for some in chosen])
+
+
+def split_ratios(parts: list[Moments], halves: np.ndarray) -> list[dict[str, np.ndarray]]:
+    """Return `ratios` of one half to the other for each way to halve the parts, (n_splits, n_parts) bool."""
+
+    def half(chosen: np.ndarray) -> Moments:
+        return merged(part for part, take in zip(parts, chosen, strict=True) if take)
+
+    return [ratios(half(first), half(~first)) for first in halves]
 
 
 def mean(samples: np.ndarray) -> np.ndarray:

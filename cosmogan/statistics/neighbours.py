@@ -137,6 +137,7 @@ def diversity(fingerprints: np.ndarray) -> float:
     ----------
     fingerprints : (n, d)
     """
-    values = np.linalg.eigvalsh(fingerprints.T.astype(np.float64) @ fingerprints / max(len(fingerprints), 1))
+    wide = fingerprints.astype(np.float64)
+    values = np.linalg.eigvalsh(wide.T @ wide if len(wide) > wide.shape[1] else wide @ wide.T)  # both have the same
     share = values[values > 0] / values.sum() if values.sum() > 0 else np.ones(1)
     return float(np.exp(-(share * np.log(share)).sum()))

@@ -1,0 +1,82 @@
+"""Values of many samples, measured in blocks on all ranks: a block on disk is done, and is never measured again."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from hpc import mpi
+from hpc.log import Progress
+from hpc.rundir import whole_file
+
+Values = dict[str, np.ndarray]
+
+
+class Blocks:
+    """A folder with a file for each block of samples.
+
+    Blocks are cut before they are dealt out: a transform sees the same samples beside each other on any number of
+    ranks, so its rounding is the same too, and a run with other ranks goes on from what is there.
+
+    Parameters
+    ----------
+    folder : of the files; it can be deleted when all is read
+    key : stands for all that the values depend on; blocks of another key are measured again
+    size : samples in a block
+    comm : its ranks share the blocks
+    """
+
+    def __init__(self, folder: Path, key: str, size: int, comm: mpi.Comm) -> None:
+        self._folder, self._key, self._size, self._comm = folder, key, size, comm
+        self._samples: dict[str, int] = {}
+
+    def measure(self, label: str, n: int, work: Callable[[slice], Values]) -> None:
+        """Measure the blocks of n samples that are missing; all ranks work, and return when all blocks are there.
+
+        Parameters
+        ----------
+        label : names what is measured, in files and on the screen
+        n : samples
+        work : returns the values of some samples, an array (samples, …) each
+        """
+        self._samples[label] = n
+        missing = (
+            [i for i in range(-(-n // self._size)) if not self._is_done(label, i)] if self._comm.rank == 0 else None
+        )
+        missing = self._comm.bcast(missing)
+        own = mpi.share(len(missing), self._comm)
+        with Progress(f"validate: {label}", len(own), "blocks", self._comm.rank) as progress:
+            for place in own:
+                number = missing[place]
+                values = work(slice(number * self._size, min((number + 1) * self._size, n)))
+                with whole_file(self._path(label, number)) as temporary, open(temporary, "wb") as file:
+                    np.savez(file, key=np.array(self._key), **values)
+                progress.advance()
+        self._comm.barrier()
+
+    def read(self, label: str, wanted: Callable[[str], bool] = lambda name: True) -> Values:
+        """Return the values of all samples that were measured, (n, …) each, of the names that are wanted."""
+        found: Values = {}
+        n = self._samples[label]
+        for number, start in enumerate(range(0, n, self._size)):
+            for name, values in self.block(label, number).items():
+                if wanted(name):
+                    found.setdefault(name, np.empty((n, *values.shape[1:]), values.dtype))
+                    found[name][start : start + len(values)] = values
+        return found
+
+    def block(self, label: str, number: int) -> Values:
+        """Return one block's values."""
+        with np.load(self._path(label, number)) as file:
+            return {name: file[name] for name in file if name != "key"}
+
+    def _path(self, label: str, number: int) -> Path:
+        return self._folder / f"{label.replace(' ', '-')}-{number:06d}.npz"
+
+    def _is_done(self, label: str, number: int) -> bool:
+        path = self._path(label, number)
+        with contextlib.suppress(OSError, ValueError, KeyError, EOFError, BadZipFile), np.load(path) as file:
+            return file["key"].item() == self._key
+        return False
