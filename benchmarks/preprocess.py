@@ -5,8 +5,8 @@
 
 The snapshot is a clustered GADGET-2 one, repeated in the three directions and shifted by a fraction of a cell, in 8
 files of format 1. Its particles lie as GADGET-2 writes them: file after file and tile after tile along a space-filling
-curve. cosmogan is timed as a whole command, from the shell: start, imports, kernels from their cache, reading,
-exchange, painting, shards with checksums on disk. The others are timed from their first to their last call, imports
+curve. cosmogan is timed as a whole command, from the shell: start, imports, reading, exchange, painting, shards with
+checksums on disk. The others are timed from their first to their last call, imports
 left out; they write nothing.
 `floor` is what this machine can do: reading and writing as many bytes, and 8 weighted adds to cells that are in cache.
 """
@@ -199,7 +199,7 @@ def main() -> None:
         stem = make_snapshot(folder, side)
         print(json.dumps(floor(stem, side, folder)), flush=True)
         best: dict[str, dict] = {}
-        cosmogan(stem, side, ranks, folder)  # fills the kernels' cache
+        cosmogan(stem, side, ranks, folder)  # brings the snapshot into the page cache
         for _ in range(arguments.runs):
             for call in (
                 lambda: cosmogan(stem, side, ranks, folder),
