@@ -63,7 +63,8 @@ def read_experiment(arguments: argparse.Namespace, rank: int = 0) -> config.Expe
     path, overrides = arguments.config, list(arguments.overrides)
     if path is not None and "=" in path:
         path, overrides = None, [path, *overrides]
-    overrides += [f"{name}={json.dumps(value)}" for name, value in vars(arguments).items() if "." in name and value]
+    options = {name: value for name, value in vars(arguments).items() if value is not None and value is not False}
+    overrides += [f"{name}={json.dumps(value)}" for name, value in options.items() if "." in name]
     if path is None:
         path = config.default_config()
         say(f"no CONFIG given: using {path}", rank)

@@ -1,11 +1,13 @@
 """Conditional runs, between the libraries: which subvolumes are trained on, and the numbers that belong to each."""
 
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cosmogan import shards
 from cosmogan.config import Experiment
+from cosmogan.nbody.gadget import CRITICAL_DENSITY
 from cosmogan.shards.schema import in_words, same_redshift
 
 if TYPE_CHECKING:  # which imports torch
@@ -84,3 +86,29 @@ def of_training(experiment: Experiment, folder: shards.Folder, rows: np.ndarray)
 
     found = values(experiment, folder)[rows]
     return TrainingConditions(experiment.model, found, experiment.train.fake_conditions)
+
+
+def to_sample(experiment: Experiment) -> list[dict[str, float]]:
+    """Return the conditions that `sample` draws, by name; one that is empty for an unconditional generator.
+
+    It is ``sample.condition``; without it all of the held-out simulations, or, with none held out, of all.
+    """
+    names = experiment.model.condition
+    if experiment.sample.condition or not names:
+        return [dict(experiment.sample.condition)]
+    folder = open_shards(experiment)
+    rows = folder.rows_of(list(experiment.held_out)) if experiment.held_out else np.arange(len(folder))
+    known = np.unique(values(experiment, folder)[rows], axis=0)
+    return [dict(zip(names, one, strict=True)) for one in known.tolist()]
+
+
+def geometry_of(geometry: dict[str, Any], condition: dict[str, float]) -> shards.Geometry:
+    """Return the geometry of subvolumes that are drawn under a condition; nan where nothing says a cell's mass."""
+    known = {name: float("nan") if value is None else value for name, value in geometry.items()}
+    made = shards.Geometry(**known)
+    if "redshift" in condition:
+        made = dataclasses.replace(made, redshift=condition["redshift"])
+    if "omega_m" in condition:
+        mass = CRITICAL_DENSITY * condition["omega_m"] * made.cell_size**3
+        made = dataclasses.replace(made, mean_cell_mass=mass)
+    return made

@@ -3,12 +3,12 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
-from cosmogan import archive, command, shards
+from cosmogan import archive, command, conditions, shards
 from cosmogan.config import Experiment
 from hpc import memory, mpi
 from hpc.log import Progress, say
@@ -78,6 +78,8 @@ def _receipt(experiment: Experiment) -> Receipt:
     if experiment.sample.from_latents is not None:
         files["latents"] = Path(experiment.sample.from_latents)
     recipe |= {name: checksum(file) if file.exists() else None for name, file in files.items()}
+    if experiment.model.condition:
+        recipe["told"] = conditions.to_sample(experiment)
     del recipe["sample"]["batch_size"]
     return Receipt(experiment.folder, "sample", recipe)
 
@@ -93,6 +95,12 @@ def _check_fits(experiment: Experiment, generator: dict[str, Any]) -> None:
             f"{path}: trained with other settings than CONFIG's ({'; '.join(changed[:3])}): "
             "sample with the settings of its training, or train and select with these"
         )
+    told = generator["model"].get("condition", []), list(experiment.model.condition)
+    if told[0] != told[1]:
+        raise ValueError(
+            f"{path}: the generator is told {told[0] or 'nothing'}, CONFIG's model.condition is {told[1]}: "
+            "another kind of generator"
+        )
     for name, wanted in _wanted(experiment).items():
         found = generator["geometry"][name]
         if not np.isclose(found, wanted, rtol=1e-6, atol=1e-9):
@@ -102,10 +110,13 @@ def _check_fits(experiment: Experiment, generator: dict[str, Any]) -> None:
 def _wanted(experiment: Experiment) -> dict[str, float]:
     """Return what the experiment says of the subvolumes: by its shards, or, where there are none, by its settings."""
     if (experiment.shards_folder / "manifest.json").exists():
-        geometry = shards.Folder(experiment.shards_folder).geometry
-        return {name: getattr(geometry, name) for name in ("subvolume", "redshift", "box_size", "n_mesh")}
+        geometry = conditions.open_shards(experiment).geometry
+        names = ("subvolume", "box_size", "n_mesh", "redshift")
+        return {name: getattr(geometry, name) for name in names if name not in experiment.model.condition}
     settings = experiment.simulate
     own = {} if experiment.preprocess.snapshots else {"redshift": settings.redshifts[-1], "box_size": settings.box_size}
+    if "redshift" in experiment.model.condition:
+        own.pop("redshift", None)
     return {"subvolume": experiment.preprocess.subvolume, "n_mesh": experiment.preprocess.n_mesh, **own}
 
 
@@ -131,35 +142,67 @@ def _source(experiment: Experiment, generator: Any) -> dict[str, Any]:
     return source
 
 
+class _Part(NamedTuple):
+    """What one shard holds."""
+
+    source: dict[str, Any]
+    geometry: shards.Geometry
+    values: np.ndarray | None  # what a conditional generator is told
+    latents: archive.Latents
+
+
+def _parts(experiment: Experiment, generator: Any, latents: archive.Latents) -> dict[Path, _Part]:
+    """Return all shards: for each condition the same latents."""
+    size, found = experiment.sample.samples_per_shard, {}
+    told = conditions.to_sample(experiment)
+    for i, condition in enumerate(told):
+        source, geometry = _source(experiment, generator), conditions.geometry_of(generator.geometry, condition)
+        if condition:
+            source |= {"parameters": {name: x for name, x in condition.items() if name != "redshift"}}
+        prefix = f"condition-{i:03d}-" if len(told) > 1 else ""
+        for start in range(0, len(latents.index), size):
+            path = experiment.samples_folder / f"{prefix}samples-{start:08d}.h5"
+            values = generator.conditions.vector(condition) if condition else None
+            found[path] = _Part(source, geometry, values, latents.rows(slice(start, start + size)))
+    return found
+
+
 def _write_shards(experiment: Experiment, generator: Any, latents: archive.Latents, comm: mpi.Comm) -> None:
     """Draw this rank's shards, and list them all in the manifest."""
-    geometry, source = shards.Geometry(**generator.geometry), _source(experiment, generator)
-    size = experiment.sample.samples_per_shard
     if comm.rank == 0:
         (experiment.samples_folder / "manifest.json").unlink(missing_ok=True)  # a folder that has one is complete
-    mine = {
-        experiment.samples_folder / f"samples-{start:08d}.h5": latents.rows(slice(start, start + size))
-        for start in range(0, len(latents.index), size)[comm.rank :: comm.size]
-    }
-    missing = {path: part for path, part in mine.items() if not _is_whole(path, source, part)}
-    with Progress("sample", sum(len(part.index) for part in missing.values()), "volumes", comm.rank) as progress:
+    parts = _parts(experiment, generator, latents)
+    for line in sorted({line for part in parts.values() for line in _warnings(generator, part.values)}):
+        say(f"sample: warning: {line}", comm.rank)
+    mine = dict(list(parts.items())[comm.rank :: comm.size])
+    missing = {path: part for path, part in mine.items() if not _is_whole(path, part.source, part.latents)}
+    n = sum(len(part.latents.index) for part in missing.values())
+    with Progress("sample", n, "volumes", comm.rank) as progress:
         for path, part in missing.items():
-            with shards.create(path, len(part.index), geometry, "generated", source) as file:
+            with shards.create(path, len(part.latents.index), part.geometry, "generated", part.source) as file:
                 _fill(file, generator, part, experiment.sample.batch_size, progress)
     gathered = comm.gather([shards.describe(path) for path in mine])
     if gathered is not None:
-        listed = sorted((line for part in gathered for line in part), key=lambda line: line["file"])
-        shards.write_manifest(experiment.samples_folder, geometry, "generated", listed, source)
+        listed = sorted((line for lines in gathered for line in lines), key=lambda line: line["file"])
+        source = _source(experiment, generator)
+        shards.write_manifest(
+            experiment.samples_folder, next(iter(parts.values())).geometry, "generated", listed, source
+        )
 
 
-def _fill(file: h5py.File, generator: Any, latents: archive.Latents, batch_size: int, progress: Progress) -> None:
+def _warnings(generator: Any, values: np.ndarray | None) -> list[str]:
+    return [] if values is None else generator.conditions.outside(values)
+
+
+def _fill(file: h5py.File, generator: Any, part: _Part, batch_size: int, progress: Progress) -> None:
     """Draw one shard."""
     import torch
 
+    latents = part.latents
     file["seed"][:], file["index"][:] = latents.seed, latents.index
     for first in range(0, len(latents.index), batch_size):
         batch = torch.from_numpy(latents.latent[first : first + batch_size])
-        file["density"][first : first + len(batch)] = generator.volumes(batch).cpu().numpy()
+        file["density"][first : first + len(batch)] = generator.volumes(batch, part.values).cpu().numpy()
         progress.advance(len(batch))
 
 
@@ -178,6 +221,8 @@ def _is_whole(path: Path, source: dict[str, Any], latents: archive.Latents) -> b
 def _options(parser: argparse.ArgumentParser) -> None:
     what = "write only the latents, to <output>/latents.h5"
     parser.add_argument("--latents", dest="sample.latents_only", action="store_true", help=what)
+    what = "of the volumes, for a generator that is told it; any other condition as sample.condition.omega_m=0.3"
+    parser.add_argument("--redshift", dest="sample.condition.redshift", type=float, metavar="Z", help=what)
     what = "draw the volumes of such a file, with the generator that it belongs to"
     parser.add_argument("--from-latents", dest="sample.from_latents", metavar="FILE", help=what)
 

@@ -1,12 +1,16 @@
 """Conditional runs from shards to a released generator."""
 
+import dataclasses
+import shutil
+
 import conditional_experiment
 import numpy as np
 import pytest
 import small_experiment
 
 import cosmogan
-from cosmogan import conditions, config, select, shards, train
+from cosmogan import conditions, config, sample, select, shards, train
+from cosmogan.shards.verify import verify
 from hpc.distributed import Processes
 from hpc.mpi import SerialComm
 
@@ -38,6 +42,43 @@ def test_outside_of_the_trained_range_it_warns(released):
 def test_a_generator_is_told_just_its_numbers(released, told):
     with pytest.raises(ValueError, match="condition: this generator is told redshift; found"):
         released[1].sample(1, **told)
+
+
+def test_all_conditions_of_the_held_out_simulations_are_drawn_from_the_same_latents(released):
+    experiment, generator = released
+    sample.sample(experiment, SerialComm())
+    assert sample.done(experiment) and verify(experiment.samples_folder)
+    with shards.open(experiment.samples_folder) as drawn:
+        assert drawn.redshift_values == (0.0, 1.0, 3.0) and len(drawn) == 24
+        index = drawn.column("index")
+        for z in drawn.redshift_values:
+            rows = np.flatnonzero(drawn.redshifts == z)
+            assert np.array_equal(index[rows], np.arange(8))
+            np.testing.assert_allclose(drawn[rows], generator.sample(8, redshift=z), rtol=1e-5)
+
+
+def test_one_redshift_is_drawn_by_its_option_and_a_strange_one_warns(released, python):
+    experiment = released[0]
+    for z, warns in (("0", False), ("0.7", False), ("4", True)):
+        output = experiment.folder / f"at-{z}"
+        arguments = [experiment.folder / "config.yaml", "--redshift", z, f"output={output}"]
+        output.mkdir(exist_ok=True)
+        shutil.copytree(experiment.generator_path.parent, output / "generator", dirs_exist_ok=True)
+        experiment.freeze()
+        done = python("cosmogan.sample", *arguments)
+        assert done.returncode == 0, done.stderr
+        assert ("warning: redshift = 4 is outside of what the generator was trained on, 0 to 3" in done.stdout) == warns
+        assert shards.open(output / "samples").redshift_values == (float(z),)
+
+
+def test_a_generator_of_one_kind_is_not_used_as_the_other(released):
+    experiment = released[0]
+    plain = dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, condition=()))
+    with pytest.raises(ValueError, match=r"told \['redshift'\], CONFIG's model\.condition is \[\]"):
+        sample.sample(plain, SerialComm())
+    told = dataclasses.replace(experiment.model, condition=("redshift", "omega_m"))
+    with pytest.raises(ValueError, match=r"model\.condition: \['redshift'\] -> \['redshift', 'omega_m'\]"):
+        sample.sample(dataclasses.replace(experiment, model=told), SerialComm())
 
 
 def rows(folder, **changed):

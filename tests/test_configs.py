@@ -9,7 +9,7 @@ from cosmogan import config, shards, train
 from hpc import settings
 
 FOLDER = config.configs_folder()
-OTHER = {"demo", "feder2020"}
+OTHER = {"demo", "demo-redshift", "feder2020", "feder2020-redshift"}
 DIFFERENCES = {
     "feder2020-gaussian": {"model.prior: student_t -> gaussian"},
     "feder2020-cauchy": {"model.prior: student_t -> cauchy"},
@@ -51,6 +51,17 @@ def test_an_experiment_differs_from_the_main_one_in_what_it_is_named_after(name)
     assert found == folders | DIFFERENCES[name]
     assert experiment.snapshots == main.snapshots and experiment.shards_folder == main.shards_folder
     assert experiment.train_folder != main.train_folder
+
+
+@pytest.mark.parametrize("name", ["feder2020", "demo"])
+def test_a_generator_of_all_redshifts_is_trained_on_four_and_looked_at_at_seven(name):
+    main, experiment = load(name), load(f"{name}-redshift")
+    assert experiment.model.condition == ("redshift",) and experiment.model.kappa == 4
+    assert experiment.redshifts == (3, 1.5, 0.5, 0) and experiment.simulate.redshifts == (3, 2, 1.5, 1, 0.5, 0.25, 0)
+    assert experiment.shards_folder != main.shards_folder  # which hold one redshift
+    if name == "feder2020":
+        assert experiment.simulations_folder == main.simulations_folder
+        assert len(experiment.trained_on(range(36))) == 24 and experiment.train == main.train
 
 
 def test_smaller_training_sets_are_parts_of_the_larger_and_hold_out_the_same():
