@@ -1,6 +1,5 @@
 """One simulated box, from random numbers to snapshots."""
 
-import dataclasses
 from functools import partial
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 import torch
 
 from cosmogan import config
-from cosmogan.nbody import cosmology, gadget, lpt, particle_mesh
+from cosmogan.nbody import cosmology, gadget, lpt, particle_mesh, transfer
 from hpc import rundir
 from hpc.log import Progress
 
@@ -36,11 +35,12 @@ def run(
     positions, velocities = initial_conditions(experiment, number, device)
     # CIC has a kink at the nodes, where the particles' lattice would start: half-way between, a mesh as coarse as the
     # lattice follows the finer ones better (correlation 0.98 instead of 0.95 at 0.6 of its Nyquist frequency).
-    positions.add_(settings.box_size / (2 * n_mesh)).remainder_(settings.box_size)
+    half = settings.box_size / (2 * n_mesh)
+    positions.add_(half).remainder_(settings.box_size)
     for steps, redshift, path in zip(schedule, settings.redshifts, paths, strict=True):
         for _ in particle_mesh.evolve(positions, velocities, steps, settings.box_size, n_mesh, omega_m):
             progress.advance(note=f"box {number}")
-        write(experiment, redshift, positions, velocities, path)
+        write(experiment, redshift, (positions - half).remainder_(settings.box_size), velocities, path)
 
 
 def initial_conditions(
@@ -48,9 +48,15 @@ def initial_conditions(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return positions [Mpc/h] and velocities dx/dD [Mpc/h] at the initial redshift, (n, 3) each."""
     settings, cosmos = experiment.simulate, experiment.cosmology
-    power = partial(cosmology.linear_power, **dataclasses.asdict(cosmos))
-    noise = lpt.white_noise(settings.n_particles, settings.seed, number).to(device)
-    modes = lpt.linear_modes(noise, settings.box_size, power)
+    matter = transfer.transfer(settings.transfer_found, cosmos.omega_m, cosmos.omega_b, cosmos.h, cosmos.n_s)
+    power = partial(cosmology.linear_power, transfer=matter, n_s=cosmos.n_s, sigma_8=cosmos.sigma_8)
+    second = settings.paired and number % 2 == 1
+    modes = lpt.unit_modes(settings.n_particles, settings.seed, number - second).to(device)
+    if settings.fixed_amplitudes:
+        lpt.fix_amplitudes(modes)
+    if second:
+        modes.neg_()
+    modes = lpt.linear_modes(modes, settings.box_size, power)
     return lpt.displace(modes, settings.box_size, 1 / (1 + settings.redshift_initial), cosmos.omega_m)
 
 

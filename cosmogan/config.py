@@ -6,6 +6,7 @@ Lengths are comoving Mpc/h, wavenumbers h/Mpc, masses 1e10 Msun/h.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,6 +60,10 @@ class Simulate:
     redshifts: tuple[float, ...] = (0.0,)
     n_steps: int = 20
     seed: int = 1
+    # `eisenstein-hu`, `class` (by nbodykit), a file of k [h/Mpc] and T(k), or `auto`: class where nbodykit is installed
+    transfer: str = "auto"
+    fixed_amplitudes: bool = False  # every mode of the initial conditions has its mean power: no cosmic variance in it
+    paired: bool = False  # every second box is the one before it with all its overdensities turned round
     device: Literal["auto", "cpu", "cuda"] = "auto"
     # Numbers of `cosmology` that differ from box to box, each with its range: a latin hypercube of a point a box
     latin_hypercube: dict[str, tuple[float, ...]] = field(default_factory=dict)
@@ -82,6 +87,13 @@ class Simulate:
             self.redshift_initial > self.redshifts[0],
             f"redshift_initial: expected more than the first of redshifts, found {self.redshift_initial}",
         )
+
+    @property
+    def transfer_found(self) -> str:
+        """What ``transfer`` stands for on this machine: `class`, `eisenstein-hu` or a file."""
+        if self.transfer != "auto":
+            return self.transfer
+        return "class" if find_spec("nbodykit") else "eisenstein-hu"
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ def receipt(experiment: config.Experiment) -> rundir.Receipt:
     recipe = experiment.section("cosmology", "simulate")
     free = FREE[:1] if experiment.simulate.latin_hypercube else FREE  # a hypercube's points depend on their number
     recipe["simulate"] = {name: value for name, value in recipe["simulate"].items() if name not in free}
+    found = experiment.simulate.transfer_found
+    recipe["simulate"]["transfer"] = rundir.checksum(found) if Path(found).is_file() else found
     recipe["length_unit"] = experiment.preprocess.length_unit
     return rundir.Receipt(experiment.data_folder, "simulate", recipe)
 

@@ -26,6 +26,7 @@ def write(folder, **changed):
             "n_simulations": 3,
             "box_size": 64,
             "n_particles": 16,
+            "transfer": "eisenstein-hu",
             "mesh_factor": 1,
             "n_steps": 4,
             "redshifts": [1, 0],

@@ -304,6 +304,7 @@ def test_a_finished_folder_keeps_its_shards_on_another_number_of_ranks(data, tmp
 def test_without_snapshots_the_embedded_simulator_makes_them(tmp_path, mpirun):
     tree = {"name": "test", "output": str(tmp_path / "run")}
     tree["simulate"] = {"n_simulations": 2, "box_size": 32, "n_particles": 16, "n_steps": 3}
+    tree["simulate"]["transfer"] = "eisenstein-hu"
     tree["preprocess"] = {"n_mesh": 16, "subvolume": 8}
     path = tmp_path / "experiment.yaml"
     path.write_text(yaml.safe_dump(tree))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ def experiment(folder, *overrides):
             "mesh_factor": 1,
             "redshifts": [9.0, 0.0],
             "n_steps": 3,
+            "transfer": "eisenstein-hu",
             "device": "cpu",
         },
         "preprocess": {"n_mesh": 16, "subvolume": 8},
@@ -85,13 +87,49 @@ def test_early_velocities_are_those_of_the_growing_mode(tmp_path):
     """At z = 9, v/√a = √a H a f D ψ for a displacement D ψ from the lattice."""
     made = run(tmp_path, "simulate.n_simulations=1", "cosmology.sigma_8=0.1", "simulate.redshift_initial=9.2")
     _, positions, velocities, _ = read(made.simulations_folder / "box-000" / "snapshot_000")
-    axis = (np.arange(N) + 0.5) * (BOX / N)
+    axis = np.arange(N) * (BOX / N)
     lattice = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
     moved = (positions - lattice + BOX / 2) % BOX - BOX / 2
     a = 0.1
     rate = np.sqrt(a) * 100 * cosmology.expansion(a, 0.29) * cosmology.growth_rate(a, 0.29)
     assert (moved * velocities).sum() / (moved**2).sum() == pytest.approx(rate, rel=0.01)
     assert np.corrcoef(moved.ravel(), velocities.ravel())[0, 1] > 0.999
+
+
+def linear_modes(folder, *overrides):
+    """Return the modes δ_k of two boxes' particles at z = 9, |component| < 4, (7, 7, 4): linear, for so small a σ8."""
+    made, found = run(folder, "simulate.redshifts=[9]", "cosmology.sigma_8=0.02", *overrides), []
+    for path in made.simulated:
+        x, y, z = (2 * np.pi / BOX * read(path)[1].astype(float)).T
+        low = np.array([*range(4), *range(-3, 0)])
+        waves = (np.exp(-1j * low[:m, None] * u) for u, m in ((x, 7), (y, 7), (z, 4)))
+        found.append(np.einsum("ap,bp,cp->abc", *waves, optimize=True) / len(x))
+        found[-1][0, 0, 0] = 0
+    return found
+
+
+def likeness(a, b):
+    return (a * b.conj()).sum().real / np.sqrt((abs(a) ** 2).sum() * (abs(b) ** 2).sum())
+
+
+def test_finer_particles_have_the_same_large_scales(tmp_path):
+    (tmp_path / "fine").mkdir()
+    coarse, fine = linear_modes(tmp_path), linear_modes(tmp_path / "fine", "simulate.n_particles=64")
+    for a, b in zip(coarse, fine, strict=True):
+        assert likeness(a, b) > 0.998
+        np.testing.assert_allclose(abs(a).sum(), abs(b).sum(), rtol=0.1)  # the coarse mesh takes some
+    assert abs(likeness(*coarse)) < 0.3
+
+
+def test_a_pair_of_fixed_boxes_has_its_overdensities_turned_round(tmp_path):
+    overrides = ["simulate.n_particles=32", "simulate.fixed_amplitudes=true", "simulate.paired=true"]
+    first, second = linear_modes(tmp_path, *overrides)
+    assert likeness(first, second) < -0.99
+    k = 2 * np.pi / BOX * np.sqrt(np.array([1, 2, 4, 9]))
+    fit = partial(cosmology.transfer, omega_m=0.29, omega_b=0.047, h=0.695)
+    expected = cosmology.linear_power(k, fit, 0.96, 0.02) * cosmology.growth(0.1, 0.29) ** 2
+    found = np.array([abs(first[index]) ** 2 for index in ((1, 0, 0), (1, 1, 0), (0, 2, 0), (0, 0, 3))])
+    np.testing.assert_allclose(found * BOX**3, expected, rtol=0.02)
 
 
 def test_the_length_unit_changes_lengths_and_nothing_else(tmp_path):

@@ -3,6 +3,8 @@
 Radiation is left out, as GADGET-2 leaves it out. a is the scale factor.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.integrate import trapezoid
 from scipy.special import hyp2f1
@@ -116,11 +118,18 @@ def _baryon_transfer(ks: np.ndarray, q: np.ndarray, damping: np.ndarray, omh2: f
     return (_pressureless(q, 1, 1) / (1 + (ks / 5.2) ** 2) + damping / (1 + (beta / ks) ** 3)) * oscillation
 
 
-def linear_power(k: np.ndarray, omega_m: float, omega_b: float, h: float, n_s: float, sigma_8: float) -> np.ndarray:
-    """Return today's linear matter power spectrum [(Mpc/h)³] at wavenumbers (n,) [h/Mpc], positive."""
+def linear_power(
+    k: np.ndarray, transfer: Callable[[np.ndarray], np.ndarray], n_s: float, sigma_8: float
+) -> np.ndarray:
+    """Return today's linear matter power spectrum [(Mpc/h)³] at wavenumbers (n,) [h/Mpc], positive.
+
+    Parameters
+    ----------
+    transfer : T(k), of any norm
+    """
 
     def shape(k: np.ndarray) -> np.ndarray:
-        return k**n_s * transfer(k, omega_m, omega_b, h) ** 2
+        return k**n_s * transfer(k) ** 2
 
     fine = np.geomspace(1e-5, 1e2, 8192)
     return shape(k) * (sigma_8 / tophat_sigma(fine, shape(fine), 8.0)) ** 2

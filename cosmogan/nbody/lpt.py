@@ -9,32 +9,64 @@ from cosmogan.nbody import cosmology
 from cosmogan.nbody.gravity import inverse_laplacian, wavenumbers
 
 
-def white_noise(n: int, seed: int, number: int) -> torch.Tensor:
-    """Return the unit normal field (n, n, n) of one simulation: the same for every device."""
-    generator = np.random.default_rng([seed, number])
-    return torch.from_numpy(generator.standard_normal((n, n, n), np.float32))
+def unit_modes(n: int, seed: int, number: int) -> torch.Tensor:
+    """Return the modes of one simulation's unit normal field: the same for every device, and for every n.
 
-
-def linear_modes(noise: torch.Tensor, box_size: float, power: Callable[[np.ndarray], np.ndarray]) -> torch.Tensor:
-    """Return the modes of a Gaussian overdensity with a given power spectrum.
+    They are drawn cube by cube, outwards: all modes whose largest |component| is 1, then 2, and so on. So a finer
+    lattice has the modes of a coarser one, and more. Those at the Nyquist frequency, whose phase a lattice cannot hold,
+    are zero.
 
     Parameters
     ----------
-    noise : (n, n, n) unit normal field
+    n : nodes a side
+    seed, number : name the simulation
+
+    Returns
+    -------
+    (n, n, n//2 + 1) complex64 as ``rfftn`` orders them, with mean square 1 and a mean of zero
+    """
+    random = np.random.default_rng([seed, number])
+    modes = np.zeros((n, n, n // 2 + 1), np.complex64)
+
+    def draw(*shape: int) -> np.ndarray:
+        return random.standard_normal((*shape, 2), np.float32).view(np.complex64)[..., 0]
+
+    for s in range(1, (n + 1) // 2):
+        wide, inner = np.arange(-s, s + 1), np.arange(1 - s, s)
+        modes[np.ix_(wide, wide, [s])] = draw(2 * s + 1, 2 * s + 1, 1)
+        modes[np.ix_([-s, s], wide, np.arange(s))] = draw(2, 2 * s + 1, s)
+        modes[np.ix_(inner, [-s, s], np.arange(s))] = draw(2 * s - 1, 2, s)
+    plane = modes[:, :, 0]  # of a real field: each mode is the conjugate of the one opposite
+    plane[:, n // 2 + 1 :] = plane[-np.arange(n), 1 : (n + 1) // 2][:, ::-1].conj()
+    plane[n // 2 + 1 :, 0] = plane[1 : (n + 1) // 2, 0][::-1].conj()
+    return torch.from_numpy(modes).mul_(0.5**0.5)
+
+
+def fix_amplitudes(modes: torch.Tensor) -> torch.Tensor:
+    """Give every mode the amplitude 1, in place: power without cosmic variance (Angulo & Pontzen 2016)."""
+    return modes.div_(modes.abs().clamp_(min=torch.finfo(torch.float32).tiny))
+
+
+def linear_modes(unit_modes: torch.Tensor, box_size: float, power: Callable[[np.ndarray], np.ndarray]) -> torch.Tensor:
+    """Return the modes of a Gaussian overdensity with a given power spectrum, in place of unit modes.
+
+    Parameters
+    ----------
+    unit_modes : (n, n, n//2 + 1) complex, of mean square 1; overwritten
     box_size : [Mpc/h]
     power : takes wavenumbers [h/Mpc] and returns P(k) [(Mpc/h)³]
 
     Returns
     -------
-    (n, n, n//2 + 1) complex: δ_k = rfftn(noise) √(P(k) n³/L³), with δ(x) = irfftn(δ_k); its mean is zero
+    (n, n, n//2 + 1) complex: δ_k = unit_modes √P(k) n³/L^(3/2), with δ(x) = irfftn(δ_k); its mean is zero
     """
-    n = noise.shape[0]
-    kx, ky, kz = wavenumbers(n, noise.device)
+    n = unit_modes.shape[0]
+    kx, ky, kz = wavenumbers(n, unit_modes.device)
     k_squared = kx**2 + ky**2 + kz**2
     # the integers k_squared take few values: the power spectrum is evaluated once for each
     table = 2 * np.pi / box_size * np.sqrt(np.arange(1, 3 * (n // 2) ** 2 + 1))
-    amplitude = np.append(0.0, np.sqrt(power(table) * n**3 / box_size**3))
-    return torch.fft.rfftn(noise).mul_(torch.from_numpy(amplitude).to(noise)[k_squared.long()])
+    amplitude = np.append(0.0, np.sqrt(power(table) / box_size**3) * n**3)
+    return unit_modes.mul_(torch.from_numpy(amplitude).to(k_squared)[k_squared.long()])
 
 
 def _derivative(phi_k: torch.Tensor, box_size: float, *axes: int) -> torch.Tensor:

@@ -57,26 +57,36 @@ def test_second_order_source_of_waves_along_all_axes_and_across():
 
 
 def test_modes_have_the_power_asked_for():
-    """An impulse has all modes alike: P(k) comes back without cosmic variance."""
-    noise = torch.zeros(N, N, N)
-    noise[0, 0, 0] = N**1.5  # |noise_k|² = N³, the mean of a unit normal field's
-    modes = lpt.linear_modes(noise, BOX, lambda k: 100 * k**-1.5)
+    """Fixed amplitudes: P(k) comes back without cosmic variance."""
+    modes = lpt.linear_modes(lpt.fix_amplitudes(lpt.unit_modes(N, 1, 0)), BOX, lambda k: 100 * k**-1.5)
     power = abs(modes) ** 2 * BOX**3 / N**6
-    for index in [(1, 0, 0), (0, 3, 0), (2, -3, 5), (N // 2, N // 2, N // 2)]:
+    for index in [(1, 0, 0), (0, 3, 0), (2, -3, 5), (N // 2 - 1, N // 2 - 1, N // 2 - 1)]:
         k = K * np.sqrt(sum(i**2 for i in index))
         assert power[index].item() == pytest.approx(100 * k**-1.5, rel=1e-5)
     assert modes[0, 0, 0] == 0
 
 
-def test_field_has_the_variance_that_its_power_sums_to():
-    modes = lpt.linear_modes(lpt.white_noise(N, 1, 0), BOX, lambda k: np.full_like(k, 2.0))
-    delta = torch.fft.irfftn(modes, s=(N, N, N))
-    assert delta.var().item() == pytest.approx(2.0 * (N / BOX) ** 3, rel=0.03)
+@pytest.mark.parametrize("n", [8, 9, 32])
+def test_unit_modes_are_of_a_real_field_with_unit_variance(n):
+    modes = lpt.unit_modes(n, 1, 0)
+    field = torch.fft.irfftn(modes, s=(n, n, n))
+    torch.testing.assert_close(torch.fft.rfftn(field), modes, atol=5e-6, rtol=0)
+    inner = abs(modes[1 : n // 2 - 1, 1 : n // 2 - 1, 1 : n // 2 - 1]) ** 2
+    assert inner.mean().item() == pytest.approx(1, abs=4 / inner.numel() ** 0.5)
 
 
-def test_noise_belongs_to_the_seed_and_the_number():
-    noise = lpt.white_noise(16, 3, 5)
-    assert torch.equal(noise, lpt.white_noise(16, 3, 5))
-    for other in (lpt.white_noise(16, 3, 6), lpt.white_noise(16, 4, 5)):
-        assert abs(torch.corrcoef(torch.stack([noise.flatten(), other.flatten()]))[0, 1]) < 0.1
-    assert noise.std().item() == pytest.approx(1, rel=0.05)
+@pytest.mark.parametrize("n", [16, 17])
+def test_a_finer_lattice_has_the_modes_of_a_coarser_one(n):
+    coarse, fine = lpt.unit_modes(n, 3, 5), lpt.unit_modes(4 * n, 3, 5)
+    shared = [*range((n + 1) // 2), *range(-((n - 1) // 2), 0)]
+    block = np.ix_(shared, shared, range((n + 1) // 2))
+    assert torch.equal(coarse[block], fine[block]) and abs(coarse[block]).min() == abs(coarse[0, 0, 0]) == 0
+    assert np.count_nonzero(coarse[block]) == coarse[block].numel() - 1
+
+
+def test_modes_belong_to_the_seed_and_the_number():
+    modes = lpt.unit_modes(16, 3, 5)
+    assert torch.equal(modes, lpt.unit_modes(16, 3, 5))
+    for other in (lpt.unit_modes(16, 3, 6), lpt.unit_modes(16, 4, 5)):
+        fields = torch.stack([torch.fft.irfftn(m, s=(16, 16, 16)).flatten() for m in (modes, other)])
+        assert abs(torch.corrcoef(fields)[0, 1]) < 0.1
