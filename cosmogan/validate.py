@@ -1,8 +1,9 @@
 """Measure generated subvolumes against held-out ones, and held-out ones against themselves."""
 
+import argparse
 import json
 
-from cosmogan import command, comparison, results, shards
+from cosmogan import command, comparison, foreign, report, results, shards
 from cosmogan.comparison import Comparison
 from cosmogan.config import Experiment
 from hpc import mpi
@@ -12,8 +13,11 @@ from hpc.rundir import Receipt
 TEXT = """\
 Measure power spectra, their covariance, cross power, bispectra, voxel PDFs, mean densities and peaks of generated and
 of held-out subvolumes, with errors and the noise floor that held-out boxes set against one another; and look for copies
-of training volumes. Any number of ranks gives the same file; stopped, the same command goes on."""
-EXAMPLE = "mpirun -n 64 python -m cosmogan.validate configs/feder2020.yaml"
+of training volumes. Any number of ranks gives the same file; stopped, the same command goes on. With --samples it
+judges anyone's volumes, with no config at all, and writes the report."""
+EXAMPLE = """\
+mpirun -n 64 python -m cosmogan.validate configs/feder2020.yaml
+  python -m cosmogan.validate --samples theirs.npy --reference runs/demo --box-size 64"""
 
 
 def done(experiment: Experiment) -> bool:
@@ -65,5 +69,29 @@ def _receipt(experiment: Experiment, compared: Comparison) -> Receipt:
     return Receipt(experiment.folder, "validate", compared.recipe)
 
 
+def main() -> None:
+    """Run the command line."""
+    parser = command.parser("cosmogan.validate", TEXT, EXAMPLE)
+    foreign.add_options(parser)
+    arguments = parser.parse_intermixed_args()
+    with mpi.abort_on_error(mpi.SerialComm()):
+        comm = mpi.world()
+    with mpi.abort_on_error(comm):
+        if arguments.samples is None:
+            validate(command.read_experiment(arguments, comm.rank), comm)
+        else:
+            judge(arguments, comm)
+
+
+def judge(arguments: argparse.Namespace, comm: mpi.Comm) -> None:
+    """Measure anyone's samples, and write the report."""
+    experiment = foreign.experiment_of(arguments)
+    compared = foreign.compare(arguments, experiment)
+    complete = experiment.statistics_path.exists() and _receipt(experiment, compared).done()
+    if not comm.bcast(complete if comm.rank == 0 else None):
+        measured(experiment, compared, comm)
+    report.report(experiment, comm)
+
+
 if __name__ == "__main__":
-    command.main("cosmogan.validate", TEXT, EXAMPLE, validate)
+    main()

@@ -55,6 +55,16 @@ def write_generated(folder, amplitude=1.0, n_boxes=2, geometry=GEOMETRY):
     shards.write_manifest(Path(folder), geometry, "generated", listed, {})
 
 
+def write_few(folder, n, geometry=GEOMETRY):
+    """Write ``n`` "generated" subvolumes over those that are there."""
+    for path in Path(folder).glob("*.h5"):
+        path.unlink()
+    path = Path(folder) / "few.h5"
+    with shards.create(path, n, geometry, "generated", {}) as file:
+        file["density"][:] = cut(lognormal_box(100))[:n]
+    shards.write_manifest(Path(folder), geometry, "generated", [shards.describe(path)], {})
+
+
 def write_config(folder, **settings):
     """Write the config of a run in ``folder``/run whose last simulation is held out; return its path."""
     tree = {

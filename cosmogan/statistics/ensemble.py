@@ -95,12 +95,27 @@ def moments_of(samples: np.ndarray, labels: np.ndarray) -> list[Moments]:
     return [Moments.of(samples[labels == label]) for label in np.unique(labels)]
 
 
+def combined(parts: list[Moments], chosen: np.ndarray) -> list[Moments]:
+    """Return the moments of many choices of the same parts: what `merged` gives, for all choices at once.
+
+    Parameters
+    ----------
+    parts : of samples that have nothing in common
+    chosen : (n_choices, n_parts) bool
+    """
+    weight = chosen * np.array([part.n for part in parts], np.float64)
+    n, centre = weight.sum(axis=1), merged(parts).mean
+    means = np.stack([part.mean for part in parts]) - centre  # small numbers: no digits are lost
+    mean = weight @ means / n[:, None]
+    within = np.stack([part.products for part in parts])
+    between = np.stack([part.n * np.outer(one, one) for part, one in zip(parts, means, strict=True)])
+    products = np.tensordot(chosen.astype(np.float64), within + between, 1) - np.einsum("s,si,sj->sij", n, mean, mean)
+    return [Moments(int(n[i]), mean[i] + centre, products[i]) for i in range(len(chosen))]
+
+
 def left_out(parts: list[Moments]) -> list[Moments]:
     """Return the moments of all parts but one, for each of two or more."""
-    before = itertools.accumulate(parts[:-1], Moments.merge)
-    after = list(itertools.accumulate(parts[:0:-1], Moments.merge))[::-1]
-    inner = [first.merge(last) for first, last in zip(before, after[1:], strict=False)]
-    return [after[0], *inner, merged(parts[:-1])]
+    return combined(parts, ~np.eye(len(parts), dtype=bool))
 
 
 def jackknife_error(values: np.ndarray) -> np.ndarray:
@@ -185,11 +200,8 @@ def splits(labels: np.ndarray, n_splits: int, seed: int) -> np.ndarray:
 
 def split_ratios(parts: list[Moments], halves: np.ndarray) -> list[dict[str, np.ndarray]]:
     """Return `ratios` of one half to the other for each way to halve the parts, (n_splits, n_parts) bool."""
-
-    def half(chosen: np.ndarray) -> Moments:
-        return merged(part for part, take in zip(parts, chosen, strict=True) if take)
-
-    return [ratios(half(first), half(~first)) for first in halves]
+    pairs = zip(combined(parts, halves), combined(parts, ~halves), strict=True)
+    return [ratios(one, other) for one, other in pairs]
 
 
 def mean(samples: np.ndarray) -> np.ndarray:

@@ -1,0 +1,127 @@
+"""Anyone's samples against a reference, with no config: what ``validate --samples`` compares."""
+
+import argparse
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+
+from cosmogan import config, shards
+from cosmogan.array_file import UNITS, ArrayFile
+from cosmogan.comparison import Comparison, Source, Volumes, check_same_geometry, independent
+from cosmogan.config import Experiment
+from hpc import settings
+from hpc.settings import SettingsError
+
+N_LOOKED_AT = 32  # volumes of each set, to tell their unit
+UNIT_FACTOR = 3.0  # between the two sets' mean densities; beyond it they are of different units
+HINT = "; if that is what they are, say --units delta or --units log10"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what describes someone's samples to the command line."""
+    group = parser.add_argument_group(
+        "anyone's samples, with no CONFIG; a FILE is .npy, .h5 or .h5:dataset, (n, m, m, m)"
+    )
+    group.add_argument("--samples", metavar="FILE", help="generated volumes, or a folder of shards")
+    what = "real volumes, a folder of shards, or the folder of a run: the simulations that it holds out"
+    group.add_argument("--reference", metavar="FILE", help=what)
+    group.add_argument("--training", metavar="FILE", help="what the generator has seen, to look for copies of it")
+    group.add_argument("--box-size", type=float, metavar="L", help="side of a volume in a FILE [Mpc/h]")
+    what = "of the numbers in a FILE: ρ/ρ̄, ρ/ρ̄ - 1, log10 ρ/ρ̄, or the mass of a cell [1e10 Msun/h]; default density"
+    group.add_argument("--units", choices=list(UNITS), default="density", help=what)
+    group.add_argument(
+        "--output", metavar="DIR", help="folder of the report; default: validation/<name of the samples>"
+    )
+
+
+def experiment_of(arguments: argparse.Namespace) -> Experiment:
+    """Return an experiment that has but a name, a folder, and the settings on the command line.
+
+    Raises
+    ------
+    SettingsError
+        when a CONFIG or no reference is given, or a setting is wrong.
+    """
+    overrides = [word for word in (arguments.config, *arguments.overrides) if word is not None]
+    for word in overrides:
+        if "=" not in word:
+            raise SettingsError(f"{word}: --samples takes no CONFIG, only section.key=value")
+    if arguments.reference is None:
+        raise SettingsError("--samples: expected --reference FILE with it: real volumes to compare with")
+    name = Path(arguments.samples.partition(":")[0]).stem
+    tree = {"name": name, "output": arguments.output or f"validation/{name}"}
+    run = Path(arguments.reference) / "config.yaml"
+    if run.exists():
+        theirs = settings.read_tree(run)
+        tree |= {section: theirs[section] for section in ("cosmology", "model") if section in theirs}
+    for override in overrides:
+        settings.apply(tree, override)
+    return settings.build(Experiment, tree, source="--samples")
+
+
+def compare(arguments: argparse.Namespace, experiment: Experiment) -> Comparison:
+    """Compare samples with a reference.
+
+    Raises
+    ------
+    ValueError
+        when one cannot be read, or they are of different shape, cell size or unit: names both.
+    """
+    reference, training = _reference(arguments)
+    mass = reference.source.geometry.mean_cell_mass
+    generated = independent(_open(arguments.samples, arguments, mass), HINT)
+    if arguments.training is not None:
+        training = independent(_open(arguments.training, arguments, mass), HINT)
+    for other in (generated, training):
+        if other is not None:
+            check_same_geometry(reference.source, other.source)
+            _check_same_unit(reference, other)
+    kappa, h = experiment.model.kappa, experiment.cosmology.h
+    return Comparison(experiment.name, reference, generated, training, experiment.validate, kappa, h)
+
+
+def _reference(arguments: argparse.Namespace) -> tuple[Volumes, Volumes | None]:
+    """Open the reference; where it is a run, its held-out simulations and those that it trained on."""
+    folder = Path(arguments.reference)
+    if not (folder / "config.yaml").exists():
+        source = _open(arguments.reference, arguments, math.nan)
+        volumes = independent(source, HINT)
+        boxes = (
+            source.simulations if isinstance(source, shards.Folder) and source.kind == "simulated" else volumes.boxes
+        )
+        return dataclasses.replace(volumes, boxes=boxes), None
+    run = config.load(folder / "config.yaml")
+    moved = folder / "shards"
+    simulated = shards.open_one(moved if moved.exists() else run.shards_folder, run.redshift)
+    trained_on = run.trained_on(simulated.simulations.tolist())
+    return tuple(
+        Volumes(simulated, rows, simulated.simulations[rows])
+        for rows in (simulated.rows_of(list(run.held_out)), simulated.rows_of(trained_on))
+    )
+
+
+def _open(name: str, arguments: argparse.Namespace, mean_cell_mass: float) -> Source:
+    """Open a folder of shards, or a file."""
+    if Path(name).is_dir():
+        return shards.open_one(name)
+    if arguments.box_size is None or not 0 < arguments.box_size < math.inf:
+        raise SettingsError(
+            f"--box-size: expected the side of the volumes of {name} in Mpc/h, found {arguments.box_size}"
+        )
+    return ArrayFile(name, arguments.box_size, arguments.units, mean_cell_mass)
+
+
+def _check_same_unit(reference: Volumes, other: Volumes) -> None:
+    """Raise a ValueError when the mean densities are so different that they must be of different units."""
+    means = []
+    for volumes in (reference, other):
+        if len(volumes) == 0:
+            raise ValueError(f"{volumes.source.path}: holds no volumes to compare")
+        means.append(volumes.read(np.unique(np.linspace(0, len(volumes) - 1, N_LOOKED_AT).astype(int))).mean())
+    if not 1 / UNIT_FACTOR < means[1] / max(means[0], 1e-30) < UNIT_FACTOR:
+        raise ValueError(
+            f"{other.source.path}: found a mean density of {means[1]:.4g}, expected about that of "
+            f"{reference.source.path}, {means[0]:.4g}: these are of different units; say which with --units"
+        )
