@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from cosmogan import shards
+from cosmogan import conditions, shards
 from cosmogan.config import Experiment, Validate
 from hpc.rundir import read_json
 
@@ -114,8 +114,7 @@ def of_experiment(experiment: Experiment) -> Comparison:
     ValueError
         when a set is missing, or the two are of different geometry.
     """
-    simulated = shards.open_one(experiment.shards_folder, experiment.redshift)
-    generated = shards.open_one(experiment.samples_folder)
+    simulated, generated = conditions.open_compared(experiment)
     check_same_geometry(simulated, generated)
     held_out = list(experiment.held_out)
     if not np.isin(held_out, simulated.simulations).all() or not held_out:
@@ -130,7 +129,7 @@ def of_experiment(experiment: Experiment) -> Comparison:
         independent(generated),
         _of_simulations(simulated, trained_on) if trained_on else None,
         experiment.validate,
-        experiment.model.kappa,
+        conditions.kappa_at(experiment, simulated.geometry.redshift),
         experiment.cosmology.h,
         tuple(_seen_in_training(experiment)),
     )

@@ -9,6 +9,7 @@ from cosmogan import shards
 from cosmogan.config import Experiment
 from cosmogan.nbody.gadget import CRITICAL_DENSITY
 from cosmogan.shards.schema import in_words, same_redshift
+from hpc.rundir import checksum
 
 if TYPE_CHECKING:  # which imports torch
     from cosmogan.gan.conditions import TrainingConditions
@@ -112,3 +113,29 @@ def geometry_of(geometry: dict[str, Any], condition: dict[str, float]) -> shards
         mass = CRITICAL_DENSITY * condition["omega_m"] * made.cell_size**3
         made = dataclasses.replace(made, mean_cell_mass=mass)
     return made
+
+
+def open_compared(experiment: Experiment) -> tuple[shards.Folder, shards.Folder]:
+    """Open simulated and generated subvolumes at the one redshift at which all statistics are compared.
+
+    For a generator of all redshifts it is the setting ``redshift``, or else the latest that was drawn.
+    """
+    folders = experiment.shards_folder, experiment.samples_folder
+    if "redshift" not in experiment.model.condition:
+        return shards.open_one(folders[0], experiment.redshift), shards.open_one(folders[1])
+    drawn = shards.open(experiment.samples_folder)
+    redshift = drawn.redshift_values[0] if experiment.redshift is None else experiment.redshift
+    return shards.open(folders[0], redshift), shards.open(folders[1], redshift)
+
+
+def kappa_at(experiment: Experiment, redshift: float) -> float:
+    """Return the scaling's kappa at a redshift."""
+    model = experiment.model
+    return model.kappa * (1 + redshift) ** -model.kappa_redshift if model.kappa_redshift else model.kappa
+
+
+def record(experiment: Experiment) -> dict[str, Any]:
+    """Return what the statistics of a conditional run depend on beside the shards."""
+    path, names = experiment.generator_path, list(experiment.model.condition)
+    kept = experiment.section("redshifts", "separate_boxes", "n_training")
+    return {**kept, "condition": names, "generator": checksum(path) if path.exists() else None}

@@ -9,7 +9,7 @@ import yaml
 
 from cosmogan import archive, command, results
 from cosmogan.config import Experiment
-from cosmogan.reporting import page, verdict
+from cosmogan.reporting import conditions, page, verdict
 from hpc import mpi, settings
 from hpc.log import clock, say
 from hpc.rundir import Receipt, checksum, read_json, whole_file
@@ -61,8 +61,9 @@ def report(experiment: Experiment, comm: mpi.Comm) -> None:
     tree = results.read(experiment.statistics_path)
     receipt = _receipt(experiment)
     receipt.begin(keep=False)
-    judged = verdict.rows(tree)
-    parts = [*_verdict(experiment, tree, judged), *_figures(experiment, tree, judged), *_facts(experiment, tree)]
+    judged = [*verdict.rows(tree), *conditions.rows(tree)]
+    parts = [*_verdict(experiment, tree, judged), *_figures(experiment, tree, judged)]
+    parts += [*conditions.section(tree, experiment.report_folder), *_facts(experiment, tree)]
     with whole_file(path) as temporary:
         temporary.write_text(page.page(f"{tree['name']}: a cosmic web GAN", parts), encoding="utf-8")
     receipt.finish(**{row.name: row.passed for row in judged})

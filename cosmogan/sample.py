@@ -66,7 +66,9 @@ def sample(experiment: Experiment, comm: mpi.Comm) -> None:
     if comm.rank == 0:
         receipt.finish(samples=len(latents.index))
         what = "latents" if settings.latents_only else f"volumes of {generator.geometry['subvolume']}³ cells"
-        say(f"sample: drew {len(latents.index)} {what}: {target}")
+        told = len(conditions.to_sample(experiment)) if not settings.latents_only else 1
+        each = f" under each of {told} conditions" if told > 1 else ""
+        say(f"sample: drew {len(latents.index)} {what}{each}: {target}")
     comm.barrier()
 
 

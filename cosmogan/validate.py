@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from cosmogan import command, comparison, foreign, report, results, shards
+from cosmogan import command, comparison, conditions, foreign, report, results, shards
 from cosmogan.comparison import Comparison
 from cosmogan.config import Experiment
 from hpc import mpi
@@ -44,7 +44,7 @@ def validate(experiment: Experiment, comm: mpi.Comm) -> None:
 
 def measured(experiment: Experiment, compared: Comparison, comm: mpi.Comm) -> None:
     """Measure what is compared and write the experiment's file of statistics."""
-    from cosmogan import measure  # imports torch
+    from cosmogan import along, measure  # import torch
 
     for line in compared.warnings:
         say(f"WARNING: {line}", comm.rank)
@@ -52,7 +52,7 @@ def measured(experiment: Experiment, compared: Comparison, comm: mpi.Comm) -> No
     if comm.rank == 0:
         receipt.begin(keep=False)
     folder = experiment.folder / "validate"
-    tree = measure.everything(compared, folder, comm)
+    tree = measure.everything(compared, folder, comm) | along.everything(experiment, comm)
     if comm.rank == 0:
         for line in json.loads(tree["warnings"])[len(compared.warnings) :]:
             say(f"WARNING: {line}")
@@ -66,7 +66,10 @@ def measured(experiment: Experiment, compared: Comparison, comm: mpi.Comm) -> No
 
 def _receipt(experiment: Experiment, compared: Comparison) -> Receipt:
     """Return the record of what the statistics depend on."""
-    return Receipt(experiment.folder, "validate", compared.recipe)
+    recipe = compared.recipe
+    if experiment.model.condition:
+        recipe["told"] = conditions.record(experiment)
+    return Receipt(experiment.folder, "validate", recipe)
 
 
 def main() -> None:
