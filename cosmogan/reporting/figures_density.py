@@ -1,92 +1,156 @@
-"""The figures of densities themselves: slabs to look at, voxel PDFs, mean densities."""
+"""Figures of one-point statistics: voxel PDFs, mean densities, peaks."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.colors import LogNorm
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cosmogan.reporting.style import BLACK, BLUE, LABELS, new, plain_log, styled
+from cosmogan.reporting.exhibit import FLOOR, Drawn, Table, listed, mean_ratio, ratios, sets
+from cosmogan.reporting.runs import Run
+from cosmogan.reporting.style import BLACK, DARK_GREY, GREY, LABELS, NARROW, WIDE, name_ends, new
+from cosmogan.results import Tree
 
-Tree = dict[str, Any]
-
-
-@styled
-def slices(nbody: np.ndarray, generated: np.ndarray, size: float) -> Figure:
-    """Draw slabs of both sets, N-body above, on one logarithmic scale.
-
-    Parameters
-    ----------
-    nbody, generated : (m, n, n) densities in units of the mean
-    size : side of a subvolume [Mpc/h]
-    """
-    fig = new(9, 4.2)
-    axes = fig.subplots(2, len(nbody), squeeze=False, sharex=True, sharey=True)
-    norm = LogNorm(*np.percentile(nbody[nbody > 0], (1, 99.8)), clip=True)
-    for row, (name, slabs) in zip(axes, (("nbody", nbody), ("generated", generated)), strict=True):
-        for ax, slab in zip(row, slabs, strict=True):
-            shown = np.maximum(slab, norm.vmin).T
-            image = ax.imshow(shown, norm=norm, cmap="magma", origin="lower", extent=(0, size, 0, size))
-            ax.spines[:].set_visible(False)
-        row[0].set_ylabel(f"{LABELS[name][0]}  [Mpc/h]", color=LABELS[name][1])
-    bar = fig.colorbar(image, ax=axes, label="density in a slab, ρ/ρ̄", fraction=0.03, pad=0.01)
-    plain_log(bar.ax.yaxis)
-    return fig
+TITLES = {"pdf_scaled": "scaled density, per unit of c", "pdf_unscaled": "density, per decade"}
+X_LABELS = {"pdf_scaled": "scaled density c, eq. (5)", "pdf_unscaled": "density ρ/ρ̄", "peaks": "height of a peak, ρ/ρ̄"}
+SCATTER = (
+    "Lines and points are means over subvolumes; band and bars are the standard deviation of single subvolumes. Below: "
+    f"ratios of the means with their errors. {FLOOR}"
+)
 
 
-@styled
-def voxel_pdf(scaled: Tree, unscaled: Tree) -> Figure:
-    """Draw the voxel PDFs of scaled (left) and physical densities (right), and generated over N-body below."""
-    fig = new(9, 5.4)
-    axes = fig.subplots(2, 2, sharex="col", height_ratios=(3, 1.3))
-    edges = scaled["edges"]
-    _pdf_panels(axes[:, 0], scaled, (edges[1:] + edges[:-1]) / 2, np.diff(edges))
-    edges = unscaled["edges"]
-    _pdf_panels(axes[:, 1], unscaled, np.sqrt(edges[1:] * edges[:-1]), np.diff(np.log10(edges)))
-    axes[0, 0].set(title="scaled density, per unit of c", ylabel="voxel PDF")
-    axes[0, 0].legend()
-    axes[1, 0].set(ylabel="generated\nover N-body", xlabel="scaled density c, eq. (5)")
-    filled = np.flatnonzero((unscaled["nbody"]["mean"] > 0) | (unscaled["generated"]["mean"] > 0))
-    axes[0, 1].set(title="density, per decade", xlim=(edges[filled[0]], edges[filled[-1] + 1]))
-    axes[1, 1].set(xscale="log", xlabel="density ρ/ρ̄")
-    return fig
+def voxel_pdf(runs: Sequence[Run]) -> Drawn:
+    """Draw the voxel PDFs of scaled and of physical densities, and their ratios to N-body's below."""
+    kappas = {run.need("pdf_scaled") and run.tree["kappa"] for run in runs}
+    names = ("pdf_scaled", "pdf_unscaled") if len(kappas) == 1 else ("pdf_unscaled",)
+    table: Table = {}
+    for name in names:
+        found = {**sets(runs, name), **ratios(runs, name)}
+        table |= {f"{name} {column}": values for column, values in {**_edges(runs[0].tree[name]), **found}.items()}
+    shown = f"scaled by eq. (5) with κ = {kappas.pop():g}, and unscaled" if len(names) == 2 else "unscaled"
+    empty = [("N-body", runs[0].tree["pdf_unscaled"]["nbody"])]
+    empty += [(run.name, run.tree["pdf_unscaled"]["generated"]) for run in runs]
+    outside = ", ".join(f"{100 * max(round(1 - found['mean'].sum(), 9), 0):.2g} % of {label}" for label, found in empty)
+    caption = f"The fraction of voxels, {shown}. {SCATTER} Voxels below 10⁻⁴: {outside}."
+    narrow = _distributions(runs, names, 1)
+    return Drawn(_distributions(runs, names, 2) if len(names) == 2 else narrow, caption, table, narrow=narrow)
 
 
-def _pdf_panels(axes: np.ndarray, group: Tree, middle: np.ndarray, width: np.ndarray) -> None:
-    """Draw both sets' mean PDF with the scatter of single samples, and the ratio of the means."""
-    upper, lower = axes
-    for name in ("nbody", "generated"):
-        label, color = LABELS[name]
-        used = group[name]["mean"] > 0
-        x, mean = middle[used], (group[name]["mean"] / width)[used]
-        scatter = (np.sqrt(np.diag(group[name]["covariance"])) / width)[used]
-        below = np.minimum(scatter, 0.9 * mean)  # so that a bar does not leave a logarithmic axis
-        if name == "nbody":
-            upper.fill_between(x, mean - below, mean + scatter, color=color, alpha=0.18, lw=0)
-            upper.plot(x, mean, color=color, label=label)
+def peaks(runs: Sequence[Run]) -> Drawn:
+    """Draw how many local maxima a subvolume has, against their height."""
+    for run in runs:
+        run.need("peaks")
+    table = {**_edges(runs[0].tree["peaks"]), **sets(runs, "peaks"), **ratios(runs, "peaks")}
+    counts = [("N-body", runs[0].tree["peaks"]["nbody"])]
+    counts += [(run.name, run.tree["peaks"]["generated"]) for run in runs]
+    found = ", ".join(f"{tree['mean'].sum():.4g} in {label}" for label, tree in counts)
+    caption = f"Cells denser than all their 26 neighbours. {SCATTER} Peaks of a subvolume on average: {found}."
+    return Drawn(_distributions(runs, ("peaks",), 1), caption, table)
+
+
+def _edges(group: Tree) -> Table:
+    return {"lower edge": group["edges"][:-1], "upper edge": group["edges"][1:]}
+
+
+def _distributions(runs: Sequence[Run], names: Sequence[str], columns: int) -> Figure:
+    """Draw statistics in bins, each with a panel of ratios below."""
+    rows = len(names) // columns
+    fig = new(WIDE if columns > 1 else NARROW, 4.9 * rows)
+    parts = np.ravel(fig.subfigures(rows, columns))
+    for part, name in zip(parts, names, strict=True):
+        upper, lower = part.subplots(2, 1, sharex=True, height_ratios=(3, 1.8))
+        edges = runs[0].tree[name]["edges"]
+        if name == "pdf_scaled":
+            middle, width = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
         else:
-            upper.errorbar(x, mean, (below, scatter), color=color, fmt="o", lw=0.9, label=label)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = group["generated"]["mean"] / group["nbody"]["mean"]
-    lower.axhline(1, color=BLACK, lw=0.8)
-    lower.plot(middle, ratio, "o-", color=BLUE, lw=1)
-    upper.set_yscale("log")
-    lower.set(yscale="log", ylim=(0.2, 5), yticks=(0.25, 0.5, 1, 2, 4), yticklabels=("¼", "½", "1", "2", "4"))
-    lower.minorticks_off()
-
-
-@styled
-def mean_density(nbody: np.ndarray, generated: np.ndarray) -> Figure:
-    """Draw the distributions of the mean density of a subvolume, (n,) each, with their medians."""
-    fig = new(7, 3.4)
-    ax = fig.subplots()
-    bins = np.linspace(*np.percentile(np.concatenate([nbody, generated]), (0.2, 99.8)), 26)
-    for name, values in (("nbody", nbody), ("generated", generated)):
-        label, color = LABELS[name]
-        median, dash = np.median(values), "-" if name == "nbody" else "--"
-        ax.hist(values, bins, density=True, color=color, alpha=0.18, histtype="stepfilled")
-        ax.hist(values, bins, density=True, color=color, histtype="step", ls=dash, lw=1.3)
-        ax.axvline(median, color=color, lw=1.6, ls=dash, label=f"{label}, median {median:.3f}")
-    ax.set(xlabel="mean density of a subvolume, ρ/ρ̄", ylabel="probability density")
-    ax.legend()
+            width = np.diff(np.log10(edges)) if name == "pdf_unscaled" else np.ones(len(edges) - 1)
+            middle = np.sqrt(edges[1:] * edges[:-1])
+            lower.set_xscale("log")
+        _densities(upper, runs, name, middle, width)
+        _ratios(lower, runs, name, middle)
+        filled = np.flatnonzero(np.sum([_mean(runs[0], name, "nbody"), *(_mean(r, name) for r in runs)], axis=0))
+        lower.set_xlim(edges[filled[0]], edges[filled[-1] + 1])
+        upper.set(title=TITLES.get(name, ""), ylabel="voxel PDF" if name in TITLES else "peaks of a subvolume")
+        lower.set(xlabel=X_LABELS[name], ylabel="over N-body's")
     return fig
+
+
+def _mean(run: Run, name: str, label: str = "generated") -> np.ndarray:
+    return run.tree[name][label]["mean"]
+
+
+def _densities(ax: Axes, runs: Sequence[Run], name: str, middle: np.ndarray, width: np.ndarray) -> None:
+    """Draw every set's mean with the scatter of single samples."""
+    ends = []
+    shown = [(runs[0], "nbody", LABELS["nbody"][0], BLACK), *((run, "generated", run.name, run.color) for run in runs)]
+    for run, label, word, color in shown:
+        found = run.tree[name][label]
+        used = found["mean"] > 0
+        x, mean = middle[used], (found["mean"] / width)[used]
+        scatter = (np.sqrt(np.diag(found["covariance"])) / width)[used]
+        below = np.minimum(scatter, 0.9 * mean)  # so that a bar does not leave a logarithmic axis
+        if label == "nbody":
+            ax.fill_between(x, mean - below, mean + scatter, color=color, alpha=0.18, lw=0)
+            ax.plot(x, mean, color=color)
+        else:
+            ax.errorbar(x, mean, (below, scatter), color=color, fmt=run.marker, lw=0.9)
+        ends.append((word, color, mean))
+    ax.set_yscale("log")
+    name_ends(ax, ends)
+
+
+def _ratios(ax: Axes, runs: Sequence[Run], name: str, middle: np.ndarray) -> None:
+    """Draw the ratios of the means on a logarithmic axis, with the noise floor."""
+    floor = runs[0].floor(name)
+    known = np.isfinite(floor)
+    ax.fill_between(middle[known], np.maximum(1 - floor, 0.01)[known], 1 + floor[known], color=GREY, alpha=0.35, lw=0)
+    ax.axhline(1, color=BLACK, lw=0.8)
+    ends = [("noise floor", DARK_GREY, 1)]
+    for run in runs:
+        value, error = mean_ratio(run.tree[name])
+        below = np.minimum(error, 0.9 * (1 + value))
+        options = {"color": run.color, "marker": run.marker, "ls": run.dash, "lw": 1}
+        used = np.isfinite(value) & (value > -1)
+        bars = np.nan_to_num([below, error])[:, used]
+        ax.errorbar(middle[used], 1 + value[used], bars, **options)
+        ends.append((run.name, run.color, np.clip(1 + value[used], 0.2, 5)))
+    ax.set(yscale="log", ylim=(0.2, 5), yticks=(0.25, 0.5, 1, 2, 4), yticklabels=("¼", "½", "1", "2", "4"))
+    ax.minorticks_off()
+    name_ends(ax, ends)
+
+
+def mean_density(runs: Sequence[Run]) -> Drawn:
+    """Draw the distributions of the mean density of a subvolume, with their medians."""
+    shown = [("N-body", BLACK, "-", runs[0].need("mean_density")["nbody"]["samples"][:, 0])]
+    shown += [(run.name, run.color, run.dash, run.tree["mean_density"]["generated"]["samples"][:, 0]) for run in runs]
+    bins = np.linspace(*np.percentile(np.concatenate([values for *_, values in shown]), (0.2, 99.8)), 26)
+    fig = new(NARROW, 3.8)
+    ax = fig.subplots()
+    table: Table = {"lower edge": bins[:-1], "upper edge": bins[1:]}
+    seen = []
+    real = np.median(shown[0][3])
+    noise = runs[0].floor("mean_density")[0]
+    ax.axvspan(real * (1 - noise), real * (1 + noise), color=GREY, alpha=0.35, lw=0)
+    for i, (name, color, dash, values) in enumerate(shown):
+        table[f"{name} probability density"] = np.histogram(values, bins, density=True)[0]
+        ax.hist(values, bins, density=True, color=color, alpha=0.12, histtype="stepfilled")
+        ax.hist(values, bins, density=True, color=color, histtype="step", ls=dash, lw=1.3)
+        median, error = np.median(values), median_error(values)
+        ax.axvline(median, color=color, lw=1.6, ls=dash)
+        place = {"xycoords": "axes fraction", "ha": "right", "va": "top", "fontsize": 9}
+        ax.annotate(f"{name}, median {median:.3f} ± {error:.3f}", (1, 0.98 - 0.075 * i), color=color, **place)
+        against = "" if i == 0 else f" ({100 * (median / real - 1):+.1f} %)"
+        seen.append(f"{name}: median {median:.3f} ± {error:.3f}{against}, standard deviation {values.std(ddof=1):.3f}")
+    ax.set(xlabel="mean density of a subvolume, ρ/ρ̄", ylabel="probability density")
+    caption = (
+        f"Vertical lines are medians. Grey: the noise floor of N-body's mean, ± {100 * noise:.1f} %. {listed(seen)} "
+        "The paper found medians +5 % (Student-t) and +12 % (Gaussian)."
+    )
+    return Drawn(fig, caption, table)
+
+
+def median_error(values: np.ndarray) -> float:
+    """Return the standard error of a median: half of what lies between the order statistics n/2 ± √n/2."""
+    reach = 0.5 / np.sqrt(len(values))
+    low, high = np.quantile(values, (0.5 - reach, 0.5 + reach))
+    return float(high - low) / 2

@@ -1,14 +1,36 @@
-"""Figures of the choice among epochs, and of what the discriminator accepts."""
+"""The figure of the choice among epochs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cosmogan.reporting.style import BLACK, BLUE, GREY, ORANGE, legend_above, new, plain_log, styled
+from cosmogan.reporting.exhibit import Drawn, Table
+from cosmogan.reporting.runs import Missing, Run
+from cosmogan.reporting.style import BLACK, BLUE, GREY, NARROW, ORANGE, new, plain_log, styled
 
 Tree = dict[str, Any]
+
+
+def released(runs: Sequence[Run]) -> Drawn:
+    """Draw the scores of all epochs' generators, and say which one was released."""
+    scores = runs[0].scores
+    if not scores.get("candidates"):
+        raise Missing("there is no record of a selection (select/scores.json)")
+    candidates, chosen = scores["candidates"], scores["chosen"]
+    parts = "mean, median and scatter of P(k), voxel PDF, mean density"
+    kind = "averaged weights" if chosen["ema"] else "the generator itself"
+    error = chosen["latent_scale_error"]
+    tuned = "" if error is None else f" ± {error:.4f}, so that the mean power has the training boxes' amplitude"
+    caption = (
+        f"Every epoch's generator, scored on {parts}{', bispectrum' if 'bispectrum' in chosen else ''} against the "
+        "training boxes; bars are standard deviations when the samples are drawn again with replacement. "
+        f"Released: {kind} of epoch {chosen['epoch']}, its latents scaled by {chosen['latent_scale']:.4f}{tuned}."
+    )
+    table: Table = {name: np.array([line[name] for line in candidates]) for name in ("epoch", "ema", "score", "error")}
+    return Drawn(selection(candidates, chosen), caption, table)
 
 
 @styled
@@ -22,8 +44,8 @@ def selection(candidates: list[Tree], chosen: Tree) -> Figure:
         power's amplitude, and the error of that; empty: it was not tuned
     """
     trials = chosen["trials"]
-    fig = new(9 if trials else 6, 3.4)
-    axes = fig.subplots(1, 2 if trials else 1, width_ratios=(2, 1) if trials else (1,), squeeze=False)[0]
+    fig = new(NARROW, 5.6 if trials else 3.6)
+    axes = np.atleast_1d(fig.subplots(2 if trials else 1, 1))
     for average, label, color in ((False, "generator", GREY), (True, "averaged weights", BLUE)):
         picked = sorted((c for c in candidates if bool(c["ema"]) is average), key=lambda c: c["epoch"])
         if picked:
@@ -34,7 +56,7 @@ def selection(candidates: list[Tree], chosen: Tree) -> Figure:
     axes[0].plot(best["epoch"], best["score"], "*", color=ORANGE, ms=14, label="released", zorder=3)
     axes[0].set(yscale="log", xlabel="epoch", ylabel="score (lower is better)")
     plain_log(axes[0].yaxis)
-    legend_above(axes[0])
+    axes[0].legend()
     if trials:
         _tuning(axes[1], np.array(sorted(trials)), chosen)
     return fig
@@ -52,25 +74,3 @@ def _tuning(ax: Axes, trials: np.ndarray, chosen: Tree) -> None:
         ax.axvspan(taken - spread, taken + spread, color=ORANGE, alpha=0.25, lw=0)
     ax.set(yscale="log", xlabel="latent scale", ylabel="mean power over the training set's")
     plain_log(ax.yaxis)
-
-
-@styled
-def rejection(norm: np.ndarray, accepted: np.ndarray) -> Figure:
-    """Draw the distributions of the latents' norms, of all samples that were judged and of those accepted.
-
-    Parameters
-    ----------
-    norm : (n,) Euclidean norms
-    accepted : (n,) bool
-    """
-    fig = new(7, 3.4)
-    ax = fig.subplots()
-    bins = np.linspace(*np.percentile(norm, (0.1, 99.5)), 31)
-    for values, name, color, dash in ((norm, "drawn", BLUE, "-"), (norm[accepted], "accepted", ORANGE, "--")):
-        median = np.median(values)
-        ax.hist(values, bins, density=True, color=color, alpha=0.18, histtype="stepfilled")
-        ax.hist(values, bins, density=True, color=color, histtype="step", ls=dash, lw=1.3)
-        ax.axvline(median, color=color, lw=1.6, ls=dash, label=f"{name}, median {median:.2f}")
-    ax.set(xlabel="norm of the latent vector, ‖z‖", ylabel="probability density")
-    ax.legend()
-    return fig

@@ -1,45 +1,74 @@
 """Figures of training: its curves, and previews of what the generator draws."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cosmogan.reporting.style import BLACK, BLUE, GREEN, K_LABEL, LABELS, ORANGE, k_axis, new, show_band, styled
+from cosmogan.reporting.exhibit import Drawn
+from cosmogan.reporting.runs import Missing, Run
+from cosmogan.reporting.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    K_LABEL,
+    LABELS,
+    NARROW,
+    ORANGE,
+    k_axis,
+    name_ends,
+    new,
+    show_band,
+    styled,
+)
 
 Tree = dict[str, Any]
+LOSSES = (("loss_generator", "generator", BLUE), ("loss_discriminator", "discriminator", ORANGE))
+SCORES = (("score_real", "N-body", BLACK), ("score_fake", "generated", BLUE))
 
 
-@styled
-def training(records: list[Tree]) -> Figure:
+def losses(runs: Sequence[Run]) -> Drawn:
     """Draw the losses, the discriminator's scores, and how often it took a step, against samples seen."""
-    fig = new(7, 5.4)
-    axes = fig.subplots(3, 1, sharex=True, height_ratios=(2, 1.4, 1))
-    seen = np.array([record["n_seen"] for record in records]) / 1e3
-    curves = (
-        (axes[0], (("loss_generator", "generator", BLUE), ("loss_discriminator", "discriminator", ORANGE)), "loss"),
-        (axes[1], (("score_real", "of N-body", BLACK), ("score_fake", "of fakes", BLUE)), "score"),
-        (axes[2], (("gate_rate", "", GREEN),), "discriminator\nsteps taken"),
+    records = runs[0].records
+    if not records:
+        raise Missing("there is no record of a training (train/metrics.jsonl)")
+    names = ("loss_generator", "loss_discriminator", "score_real", "score_fake", "gate_rate")
+    table = {name: np.array([record.get(name, np.nan) for record in records], float) for name in names}
+    seen = np.array([record["n_seen"] for record in records])
+    fig = new(NARROW, 5.6)
+    axes = fig.subplots(3, 1, sharex=True, height_ratios=(2.2, 1.4, 1))
+    panels = (
+        (LOSSES, "loss"),
+        (SCORES, "discriminator's\nscore"),
+        ((("gate_rate", "", GREEN),), "discriminator\nsteps taken"),
     )
-    for ax, lines, ylabel in curves:
-        for name, label, color in lines:
-            _curve(ax, seen, np.array([record.get(name, np.nan) for record in records], float), label, color)
-        ax.set(ylabel=ylabel)
-    for ax in axes[1:]:
-        ax.set_ylim(-0.03, 1.03)
+    for ax, (curves, label) in zip(axes, panels, strict=True):
+        ends = [(name, color, _curve(ax, seen / 1e3, table[key], color)) for key, name, color in curves]
+        if ax is not axes[0]:
+            ax.set_ylim(-0.03, 1.03)
+        name_ends(ax, ends)
+        ax.set_ylabel(label)
     axes[2].set_xlabel("samples seen  [thousands]")
-    return fig
+    late = {name: np.nanmean(values[-max(len(values) // 10, 1) :]) for name, values in table.items()}
+    caption = (
+        "Faint: means over some steps; clear: a running mean of those. Losses say that training is in balance, not "
+        f"that it has converged. Over the last tenth: loss of the generator {late['loss_generator']:.2f}, of the "
+        f"discriminator {late['loss_discriminator']:.2f}; the discriminator gives N-body {late['score_real']:.2f} and "
+        f"generated samples {late['score_fake']:.2f}. It took {100 * np.nanmean(table['gate_rate']):.0f} % of its "
+        "steps; the others were skipped because it knew fakes too well."
+    )
+    return Drawn(fig, caption, {"samples seen": seen, **table})
 
 
-def _curve(ax: Axes, x: np.ndarray, values: np.ndarray, label: str, color: str) -> None:
-    """Draw a noisy curve faintly, its running mean clearly, and its name at its end."""
+def _curve(ax: Axes, x: np.ndarray, values: np.ndarray, color: str) -> np.ndarray:
+    """Draw a noisy curve faintly and its running mean, which is returned, clearly."""
     width = max(len(values) // 50, 1)
     smooth = np.convolve(values, np.ones(width) / width, "valid")
-    middle = np.convolve(x, np.ones(width) / width, "valid")
     ax.plot(x, values, color=color, lw=0.6, alpha=0.35)
-    ax.plot(middle, smooth, color=color, lw=1.4)
-    ax.annotate(label, (middle[-1], smooth[-1]), (6, 0), textcoords="offset points", color=color, va="center")
+    ax.plot(np.convolve(x, np.ones(width) / width, "valid"), smooth, color=color, lw=1.4)
+    return smooth
 
 
 @styled
@@ -56,8 +85,8 @@ def preview(training: Tree, generated: Tree, k_nyquist: float) -> Figure:
     upper, lower = fig.subfigures(2, 1)
     curves, images = upper.subplots(1, 2), lower.subplots(1, 4)
     for tree, name in ((training, "training"), (generated, "generated")):
-        show_band(curves[0], tree["k"], tree["power"], name)
         label, color = LABELS[name]
+        show_band(curves[0], tree["k"], tree["power"], color)
         curves[1].plot(tree["c"], np.where(tree["pdf"] > 0, tree["pdf"], np.nan), label=label, color=color)
     curves[0].set(yscale="log", ylabel="P(k)  [(Mpc/h)³]", xlabel=K_LABEL)
     k_axis(curves[0], k_nyquist)

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
 from string import Template
 
@@ -12,44 +13,52 @@ PAGE = Template("""<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>$title</title>
 <style>
-:root { --ink: #1b1b1b; --faint: #5c5c5c; --line: #d5d5d5; --pass: #00608f; --fail: #b34700; }
+:root { --ink: #1b1b1b; --faint: #565656; --line: #d5d5d5; --pass: #00608f; --fail: #b34700; }
 * { box-sizing: border-box; }
 body { font: 16px/1.5 system-ui, "DejaVu Sans", sans-serif; color: var(--ink); background: #fff;
-       max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
+       max-width: 72rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .6rem; border-bottom: 1px solid var(--line); padding-bottom: .2rem; }
 .lead { font-size: 1.1rem; margin: .5rem 0 1rem; }
 .faint, figcaption { color: var(--faint); font-size: .92rem; }
+.warning { border-left: .3rem solid var(--fail); background: #fdf1e8; padding: .6rem .9rem; font-weight: 600; }
+a { color: var(--pass); }
 table { border-collapse: collapse; width: 100%; margin: .6rem 0 1.2rem; font-size: .93rem; }
 caption { text-align: left; font-weight: 600; padding: .3rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .4rem .6rem .4rem 0; border-bottom: 1px solid var(--line); }
 th { font-weight: 600; color: var(--faint); }
-td { overflow-wrap: anywhere; }
-.pass { color: var(--pass); font-weight: 700; white-space: nowrap; }
-.fail { color: var(--fail); font-weight: 700; white-space: nowrap; }
-.value { white-space: nowrap; }
-figure { margin: 1.5rem 0 2rem; }
+td:last-child { overflow-wrap: anywhere; }
+td:first-child { min-width: 9rem; }
+.pass { color: var(--pass); font-weight: 700; }
+.fail { color: var(--fail); font-weight: 700; }
+.figures { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem 2rem; align-items: start; }
+figure { margin: .8rem 0; min-width: 0; }
+figure.wide, figure.alone { grid-column: 1 / -1; }
+figure.alone { display: grid; grid-template-columns: 1fr 1fr; gap: 0 2rem; align-items: center; }
+figure.alone h3 { grid-column: 1 / -1; }
 figure h3 { font-size: 1rem; margin: 0 0 .4rem; }
 figure img { display: block; width: 100%; height: auto; }
-figure.small img { max-width: 44rem; }
-figcaption { margin-top: .4rem; }
+figcaption { margin-top: .4rem; max-width: 52rem; }
+.files { white-space: nowrap; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .82rem; background: #f6f6f6; padding: .8rem; }
 @media screen and (max-width: 44rem) {
   body { padding: 1rem .8rem 3rem; }
-  .wide thead { display: none; }
-  .wide tr { display: block; border-bottom: 1px solid var(--line); padding: .5rem 0; }
-  .wide td { display: block; border: 0; padding: .1rem 0; }
-  .wide td:not(:first-child)::before { content: attr(data-name) ": "; color: var(--faint); font-weight: 400; }
-  .wide td:first-child { font-weight: 600; }
-  .scroll { overflow-x: auto; }
-  figure:not(.small) img { min-width: 40rem; }
+  .figures, figure.alone { display: block; }
+  .entries thead { display: none; }
+  .entries tr { display: block; border-bottom: 1px solid var(--line); padding: .5rem 0; }
+  .entries td { display: block; border: 0; padding: .1rem 0; }
+  .entries td:not(:first-child)::before { content: attr(data-name) ": "; color: var(--faint); font-weight: 400; }
+  .entries td:first-child { font-weight: 600; }
 }
 @media print {
-  body { max-width: none; font-size: 11pt; padding: 0; }
+  @page { margin: 14mm; }
+  body { max-width: none; font-size: 10pt; padding: 0; }
   figure, tr { break-inside: avoid; }
-  figure { margin: .8rem 0; }
-  figure img, figure.small img { width: auto; max-width: 100%; max-height: 10.5cm; }
+  .figures { gap: .5rem 1.2rem; }
   h2 { break-after: avoid; }
+  table { font-size: 9pt; }
+  pre { font-size: 7.5pt; }
+  a { color: inherit; text-decoration: none; }
 }
 </style>
 </head>
@@ -85,31 +94,67 @@ def table(
     caption : plain text
     names : of the columns
     rows : plain text for each column
-    kinds : a cell's text → its CSS class
+    kinds : how a cell's text begins → its CSS class
     """
-    kinds = kinds or {}
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
     lines = []
     for row in rows:
         cells = zip(names, row, strict=True)
-        lines.append("".join(_cell(name, text, kinds.get(text, "")) for name, text in cells))
+        lines.append("".join(_cell(name, text, kinds or {}) for name, text in cells))
     body = "".join(f"<tr>{line}</tr>\n" for line in lines)
-    kind = "wide" if len(names) > 2 else ""
+    kind = "entries" if len(names) > 2 else ""
     top = f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
     return f'<table class="{kind}">{top}\n<tbody>{body}</tbody></table>'
 
 
-def _cell(name: str, text: str, kind: str) -> str:
+def _cell(name: str, text: str, kinds: dict[str, str]) -> str:
+    kind = next((kind for start, kind in kinds.items() if text.startswith(start)), "")
     return f'<td data-name="{escape(name)}" class="{kind}">{escape(text)}</td>'
 
 
-def figure(title: str, caption: str, png: bytes, small: bool = False) -> str:
-    """Return an embedded image with its title and what is seen in it."""
-    data = base64.b64encode(png).decode()
-    image = f'<div class="scroll"><img alt="{escape(title)}" src="data:image/png;base64,{data}"></div>'
-    kind = "small" if small else ""
-    heading = f"<h3>{escape(title)}</h3>"
-    return f'<figure class="{kind}">{heading}{image}<figcaption>{escape(caption)}</figcaption></figure>'
+@dataclass(frozen=True)
+class Exhibit:
+    """A figure as the page shows it: texts are plain."""
+
+    title: str
+    caption: str
+    images: Sequence[bytes]  # PNG files: one; or one as wide as the page, and one for narrow windows
+    files: dict[str, str]  # a link's text → a path beside the page
+
+    @property
+    def wide(self) -> bool:
+        """Whether it takes the page's whole width."""
+        return len(self.images) > 1
+
+
+def figures(exhibits: Iterable[Exhibit]) -> str:
+    """Return figures in their order, two beside one another, or a wide one; one below another in a narrow window.
+
+    One that would stand alone in its row has its caption beside it.
+    """
+    rows: list[list[Exhibit]] = []
+    for exhibit in exhibits:
+        if not exhibit.wide and rows and len(rows[-1]) == 1 and not rows[-1][0].wide:
+            rows[-1].append(exhibit)
+        else:
+            rows.append([exhibit])
+    kinds = {True: "wide", False: "alone"}
+    shown = [_figure(one, kinds[one.wide] if len(row) == 1 else "") for row in rows for one in row]
+    return '<div class="figures">\n' + "\n".join(shown) + "\n</div>"
+
+
+def _figure(exhibit: Exhibit, kind: str) -> str:
+    first, *narrow = exhibit.images
+    title = escape(exhibit.title)
+    other = "".join(f'<source media="screen and (max-width: 44rem)" srcset="{_data(png)}">' for png in narrow)
+    image = f'<picture>{other}<img alt="{title}" src="{_data(first)}"></picture>'
+    links = " · ".join(f'<a href="{escape(path)}">{escape(text)}</a>' for text, path in exhibit.files.items())
+    below = f'{escape(exhibit.caption)} <span class="files">{links}</span>'
+    return f'<figure class="{kind}"><h3>{title}</h3>{image}<figcaption>{below}</figcaption></figure>'
+
+
+def _data(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def preformatted(text: str) -> str:

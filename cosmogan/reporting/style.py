@@ -1,11 +1,11 @@
 """What the figures have in common: style, colours, and the marks that stand for the same thing everywhere.
 
-Colours are those of Okabe & Ito, told apart by all. N-body is black, generated blue, the training boxes orange and the
-noise floor grey. Bands hold 16 to 84 % of the samples.
+Colours are those of Okabe & Ito, told apart by all. N-body is black, generated samples blue (several runs: one colour,
+dash and marker each), the training boxes amber and the noise floor a grey band. Curves are named at their ends.
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 
@@ -13,11 +13,22 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 BLACK, BLUE, ORANGE, GREEN, GREY = "#000000", "#0072B2", "#D55E00", "#009E73", "#8a8a8a"
-LABELS = {"nbody": ("N-body", BLACK), "generated": ("generated", BLUE), "training": ("training boxes", ORANGE)}
+AMBER, PURPLE, SKY, DARK_GREY = "#E69F00", "#CC79A7", "#56B4E9", "#5c5c5c"
+RUNS = (  # of several runs: colour, dash, marker
+    (BLUE, "-", "o"),
+    (ORANGE, "--", "s"),
+    (GREEN, "-.", "^"),
+    (PURPLE, ":", "D"),
+    (SKY, (0, (5, 1, 1, 1, 1, 1)), "v"),
+    (AMBER, (0, (3, 1)), "P"),
+)
+LABELS = {"nbody": ("N-body", BLACK), "generated": ("generated", BLUE), "training": ("training boxes", AMBER)}
 STYLE = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -29,16 +40,19 @@ STYLE = {
     "lines.linewidth": 1.6,
     "lines.markersize": 3,
     "savefig.facecolor": "white",
+    "pdf.fonttype": 42,  # letters stay letters
 }
 K_LABEL = "k  [h/Mpc]"
-NOISE_LABEL = "half of N-body over the other half"
+NARROW, WIDE = 5.6, 11.0  # widths of figures [inches]: a column of the page, the page
+LINEAR = 80  # [%]: larger ratios are drawn on a logarithmic axis
+NAMES = 8.5  # size of the names at curves' ends
 
 
-def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+def styled(draw: Callable[..., Any]) -> Callable[..., Any]:
     """Draw with this project's style, whatever matplotlib's settings are."""
 
     @wraps(draw)
-    def drawn(*arguments: Any) -> Figure:
+    def drawn(*arguments: Any) -> Any:
         with matplotlib.rc_context(STYLE):
             return draw(*arguments)
 
@@ -50,6 +64,23 @@ def new(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=144, layout="constrained")
 
 
+@styled
+def png(figure: Figure) -> bytes:
+    """Return a figure as a PNG file's bytes; ticks are made only now, so the style must hold here too."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)  # Figure.savefig would draw it twice
+    return buffer.getvalue()
+
+
+@styled
+def pdf(figure: Figure) -> bytes:
+    """Return a figure that was drawn before as a PDF file's bytes, the same ones for the same figure."""
+    buffer = io.BytesIO()
+    figure.set_layout_engine("none")  # it is laid out, which takes as long as drawing it
+    FigureCanvasPdf(figure).print_pdf(buffer, metadata={"CreationDate": None})
+    return buffer.getvalue()
+
+
 def plain_log(axis: Axis) -> None:
     """Label a logarithmic axis, whose data are drawn, 0.1, 0.2, 0.5, 1 … instead of with powers of ten."""
     low, high = axis.get_view_interval()
@@ -58,67 +89,94 @@ def plain_log(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def png(figure: Figure) -> bytes:
-    """Return a figure as a PNG file's bytes; ticks are made only now, so the style must hold here too."""
-    buffer = io.BytesIO()
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(buffer, format="png")
-    return buffer.getvalue()
-
-
 def k_axis(ax: Axes, k_nyquist: float, label: bool = True) -> None:
     """Make x a logarithmic wavenumber, and mark Nyquist: beyond it only corners of Fourier space are left."""
     ax.set_xscale("log")
     plain_log(ax.xaxis)
     ax.axvline(k_nyquist, color=GREY, lw=1, ls="--")
     if label:
-        options = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "color": "#606060"}
+        options = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "color": DARK_GREY}
         ax.annotate("Nyquist", (k_nyquist, 0.98), (-4, 0), rotation=90, ha="right", va="top", fontsize=8, **options)
 
 
-def level_line(ax: Axes, y: float, label: str) -> None:
-    """Draw a dotted line at a level that is aimed at, named at its right end."""
+def mpc_axis(ax: Axes, h: float) -> None:
+    """Show the paper's unit of k above a panel."""
+    above = ax.secondary_xaxis("top", functions=(lambda k: k * h, lambda k: k / h))
+    above.set_xlabel("k  [1/Mpc]")
+    plain_log(above.xaxis)
+
+
+def level_line(ax: Axes, y: float, label: str = "") -> None:
+    """Draw a dotted line at a level that is aimed at, named at its left end."""
     ax.axhline(y, color=GREY, lw=0.8, ls=":")
-    ax.annotate(label, (1.005, y), xycoords=("axes fraction", "data"), fontsize=7, va="center", color="#606060")
+    options = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "color": DARK_GREY}
+    ax.annotate(label, (0, y), (2, 1), fontsize=7, va="bottom", **options)
 
 
-def show_ratio(
-    ax: Axes, k: np.ndarray, ratio: tuple[np.ndarray, np.ndarray], levels: tuple[float, ...], until: float
-) -> None:
-    """Draw generated over N-body, less 1, in per cent, with lines at the levels that are aimed at.
+def ratio_panel(ax: Axes, levels: tuple[float, ...], seen: Iterable[np.ndarray]) -> None:
+    """Make y a ratio less 1 in per cent, with lines at the levels that are aimed at.
 
     Parameters
     ----------
-    k : (nk,)
-    ratio : (nk,) less 1, and its standard error
-    levels : [%]; drawn on both sides of zero
-    until : the panel is as high as the values up to here want; what leaves it beyond is cut off
+    levels : [%], rising; drawn on both sides of zero
+    seen : sizes [%] that the panel is to show: where they are large, it is logarithmic beyond 20 %
     """
-    value, error = ratio
-    for level in levels:
-        level_line(ax, level, "")
-        level_line(ax, -level, f"±{level:g} %")
     ax.axhline(0, color=BLACK, lw=0.8)
-    ax.errorbar(k, 100 * value, 100 * error, color=BLUE, fmt="o-", lw=1.3, label="generated")
-    reach = 1.1 * np.nanmax(100 * (abs(value) + np.nan_to_num(error))[k <= until])
-    reach = min(max(reach, 4 * max(levels)), 300)
-    ax.set_ylim(-min(reach, 100), reach)
+    for level in levels:
+        level_line(ax, -level)
+        level_line(ax, level, "±" + ", ".join(f"{each:g}" for each in levels) + " %" if level == levels[-1] else "")
+    reach = 1.1 * max((np.nanmax(values, initial=0) for values in seen), default=0)
+    if reach > LINEAR:
+        ax.set_yscale("symlog", linthresh=20, linscale=1, subs=(2, 5))
+        ticks = [10.0**power for power in range(1, 1 + int(np.log10(reach)))]
+        ax.set_yticks([-100, *(-tick for tick in ticks if tick < 100), 0, *ticks])
+        ax.yaxis.set_major_formatter("{x:g}")
+    reach = max(reach, 2.5 * levels[-1])
+    ax.set_ylim(-min(reach, 110), reach)
 
 
-def legend_above(ax: Axes) -> None:
-    """Put the legend in one row between this panel and the one above, where no data are."""
-    ax.legend(ncols=3, fontsize=8, loc="lower left", bbox_to_anchor=(0, 0.98), borderaxespad=0)
+def noise_band(ax: Axes, x: np.ndarray, floor: np.ndarray, zero: float = 0) -> None:
+    """Fill the noise floor (nx,) on both sides of what agreement is."""
+    known = np.isfinite(floor)
+    ax.fill_between(x[known], zero - floor[known], zero + floor[known], color=GREY, alpha=0.35, lw=0)
 
 
-def noise_band(ax: Axes, x: np.ndarray, noise_floor: np.ndarray) -> None:
-    """Fill what lies between the 16th and 84th percentiles of N-body against N-body (n_splits, nx), in per cent."""
-    low, high = np.nanpercentile(100 * noise_floor, (16, 84), axis=0)
-    ax.fill_between(x, low, high, color=GREY, alpha=0.35, lw=0, label=NOISE_LABEL)
-
-
-def show_band(ax: Axes, x: np.ndarray, percentiles: np.ndarray, name: str) -> None:
-    """Draw one set's median and fill what lies between its 16th and 84th percentiles (3, nx)."""
-    label, color = LABELS[name]
+def show_band(ax: Axes, x: np.ndarray, percentiles: np.ndarray, color: str, dash: Any = "-") -> None:
+    """Draw a set's median and fill what lies between its 16th and 84th percentiles (3, nx)."""
     low, median, high = percentiles
     ax.fill_between(x, low, high, color=color, alpha=0.18, lw=0)
-    ax.plot(x, median, color=color, label=label, ls="-" if name == "nbody" else "--")
+    ax.plot(x, median, color=color, ls=dash)
+
+
+def name_ends(ax: Axes, ends: Iterable[tuple[str, str, Any]]) -> None:
+    """Name curves at the panel's right side, each at its last value and apart from the others.
+
+    Parameters
+    ----------
+    ax : its limits are set already
+    ends : for each curve its name, its colour, and its values (nx,) or the last of them
+    """
+    ax.get_xlim(), ax.get_ylim()  # settles limits that follow the data
+    lines = []
+    for name, color, values in ends:
+        known = np.ravel(values)[np.isfinite(np.ravel(values))]
+        if len(known):
+            height = ax.transAxes.inverted().transform(ax.transData.transform((1, known[-1])))[1]
+            lines.append((float(np.clip(height, 0, 1)), name, color))
+    points = 72 * ax.get_window_extent().height / ax.figure.dpi
+    lines.sort(key=lambda line: line[0])
+    for y, (_, name, color) in zip(spread([line[0] for line in lines], 1.25 * NAMES / points), lines, strict=True):
+        options = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
+        ax.annotate(name, (1, y), (5, 0), color=color, fontsize=NAMES, va="center", **options)
+
+
+def spread(heights: list[float], gap: float) -> list[float]:
+    """Return rising heights moved as little as needed to lie a gap apart, and below 1 where there is room."""
+    moved: list[float] = []
+    for height in heights:
+        moved.append(max(height, moved[-1] + gap) if moved else height)
+    ceiling = 1.0
+    for i in reversed(range(len(moved))):
+        moved[i] = min(moved[i], ceiling)
+        ceiling = moved[i] - gap
+    return moved

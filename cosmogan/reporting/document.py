@@ -1,0 +1,127 @@
+"""The parts of the page: the verdict, the figures with their files, the facts."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cosmogan.reporting import facts, page, verdict
+from cosmogan.reporting.runs import Run
+from cosmogan.reporting.verdict import GROUPS, PAPER, Row
+from hpc.rundir import whole_file
+
+KINDS = {"✓": "pass", "✗": "fail"}
+MEANING = (
+    "The noise floor is what N-body reaches against itself: one half of the held-out boxes against the other, median "
+    "over all halvings. Halves are smaller than sets, so it lies a little high; a value at or below it cannot be told "
+    "from noise. ± is the standard deviation when boxes and samples are drawn again."
+)
+
+
+def one(run: Run, judged: list[Row], folder: Path) -> Iterator[str]:
+    """Yield verdict and figures of one run, whose figures' files go to a folder."""
+    tree = run.tree
+    yield page.heading(f"{tree['name']}: generated against N-body", 1)
+    for text in _warnings(run):
+        yield page.paragraph(text, "warning")
+    met = "; ".join(verdict.count(judged, group) for group in GROUPS)
+    yield page.paragraph(f"{met[0].upper()}{met[1:]}.", "lead")
+    yield page.paragraph(
+        f"{tree['n_generated']} generated subvolumes of {_size(run)} against {tree['n_held_out']} of N-body. {MEANING}",
+        "faint",
+    )
+    names = ("criterion", "the paper", "this run", "noise floor", "verdict")
+    for group in GROUPS:
+        lines = [line(row) for row in judged if row.group == group]
+        kept = [i for i in range(len(names)) if any(cells[i] != "—" for cells in lines)]
+        rows = [tuple(cells[i] for i in kept) for cells in lines]
+        yield page.table(f"{group[0].upper()}{group[1:]}", [names[i] for i in kept], rows, KINDS)
+    yield from _figures([run], folder)
+
+
+def several(runs: Sequence[Run], judged: Sequence[list[Row]], folder: Path) -> Iterator[str]:
+    """Yield verdicts and figures of several runs together."""
+    first = runs[0]
+    yield page.heading(f"{', '.join(run.name for run in runs)}: generated against N-body", 1)
+    for run in runs:
+        for text in _warnings(run):
+            yield page.paragraph(f"{run.name}: {text}", "warning")
+    met = [f"{run.name} meets {verdict.count(rows, PAPER)}" for run, rows in zip(runs, judged, strict=True)]
+    yield page.paragraph(f"{'; '.join(met)}.", "lead")
+    yield page.paragraph(f"Subvolumes of {_size(first)}. {MEANING}", "faint")
+    references = {(run.tree["shards_sha256"], run.tree["held_out"]) for run in runs}
+    if len(references) > 1:
+        yield page.paragraph(
+            "The runs were not measured against the same N-body subvolumes: every ratio is to the run's own, while "
+            f"N-body and the noise floor are drawn as {first.name} has them.",
+            "warning",
+        )
+    yield facts.differences(runs)
+    rows = [_together([one for found in judged for one in found if one.name == row.name]) for row in judged[0]]
+    yield page.table("Verdicts", ("criterion", "the paper", *(run.name for run in runs), "noise floor"), rows)
+    yield from _figures(runs, folder)
+
+
+def record(run: Run, folder: Path) -> Iterator[str]:
+    """Yield data, generator, cost, versions and settings of a run's folder, as far as they are known."""
+    yield page.heading("Data")
+    yield facts.data([run])
+    if run.generator:
+        yield facts.generator(run.generator)
+    yield page.heading("Cost and versions")
+    yield from facts.cost(run, folder)
+    yield facts.versions(run.tree)
+    yield page.heading("Settings")
+    yield facts.settings(run)
+
+
+def _size(run: Run) -> str:
+    redshift = run.tree["redshift"]
+    known = f" at redshift {redshift:.3g}" if redshift == redshift else ""  # NaN is not itself
+    return f"{run.tree['subvolume']}³ cells of {run.tree['cell_size']:.3g} Mpc/h{known}"
+
+
+def _warnings(run: Run) -> list[str]:
+    return json.loads(run.tree.get("warnings", "[]"))
+
+
+def line(row: Row) -> tuple[str, ...]:
+    """Return a criterion as cells of the table: goal, the paper's, value ± error, noise floor, verdict."""
+    mark = "✓ pass" if row.passed else "✗ fail, within noise" if row.within_noise else "✗ fail"
+    return row.goal, row.paper, _value(row), verdict.words(row.found.floor, row.unit), mark
+
+
+def _value(row: Row) -> str:
+    value, error = (verdict.words(getattr(row.found, name), row.unit) for name in ("value", "error"))
+    if error == "—":
+        return value
+    both = f"{value.removesuffix(' %')} ± {error.removeprefix('× ')}"
+    return both.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _together(rows: list[Row]) -> tuple[str, ...]:
+    """Return a criterion's cells with a verdict for each run."""
+    cells = [f"{'✓' if row.passed else '✗'} {_value(row)}" for row in rows]
+    return rows[0].goal, rows[0].paper, *cells, verdict.words(rows[0].found.floor, rows[0].unit)
+
+
+def _figures(runs: Sequence[Run], folder: Path) -> Iterator[str]:
+    """Yield the figures in the paper's order, written as files too, and the reasons of those that are left out."""
+    from cosmogan.reporting import catalogue, style  # draw with matplotlib
+
+    yield page.heading("Figures, in the paper's order")
+    exhibits, left_out = [], []
+    for entry in catalogue.CATALOGUE:
+        drawn = catalogue.drawn(entry, runs) if len(runs) == 1 or entry.several else None
+        if isinstance(drawn, str):
+            left_out.append(f"{entry.title}: {drawn}")
+        elif drawn is not None:
+            files = catalogue.files(drawn)
+            for suffix, content in files.items():
+                with whole_file(folder / f"{entry.name}{suffix}") as temporary:
+                    temporary.write_bytes(content)
+            narrow = [style.png(drawn.narrow)] if drawn.narrow else []
+            links = {suffix[1:].upper(): f"{folder.name}/{entry.name}{suffix}" for suffix in files}
+            exhibits.append(page.Exhibit(catalogue.heading(entry), drawn.caption, [files[".png"], *narrow], links))
+    yield page.figures(exhibits)
+    if left_out:
+        yield page.paragraph(f"Left out: {'; '.join(left_out)}.", "faint")

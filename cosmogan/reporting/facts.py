@@ -1,0 +1,138 @@
+"""The report's tables of facts: data, generator, cost, versions, and in what runs differ."""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cosmogan.reporting import page
+from cosmogan.reporting.runs import Run
+from cosmogan.results import Tree
+from hpc.log import clock
+from hpc.rundir import read_json
+
+DATA = {  # attributes of the file of statistics, in words
+    "samples_source": "generated subvolumes from",
+    "reference_source": "N-body subvolumes from",
+    "training_source": "training subvolumes from",
+    "redshift": "redshift",
+    "box_size": "side of a simulation [Mpc/h]",
+    "n_mesh": "cells a side of a simulation",
+    "subvolume": "cells a side of a subvolume",
+    "cell_size": "side of a cell [Mpc/h]",
+    "mean_cell_mass": "mass of a mean cell [10¹⁰ M☉/h]",
+    "window": "order of the mass assignment (CIC 2)",
+    "kappa": "κ of eq. (5)",
+    "held_out": "held-out simulations",
+    "n_boxes": "held-out boxes",
+    "n_held_out": "held-out subvolumes",
+    "n_training": "training subvolumes",
+    "n_generated": "generated subvolumes",
+    "floor_kind": "noise floor: N-body split by",
+    "engine": "engine of the spectra",
+    "k_bins": "wavenumber bins",
+    "correction_window": "order of the window taken out of spectra (0: none)",
+    "shot_noise": "shot noise taken off P(k)",
+    "seed": "seed of pairs and halves",
+    "shards_sha256": "SHA-256 of the N-body manifest",
+    "samples_sha256": "SHA-256 of the generated manifest",
+}
+GENERATOR = ("epoch", "ema", "latent_scale", "latent_scale_error", "sha256", "data")
+
+
+def data(runs: Sequence[Run]) -> str:
+    """Return what was measured as a table with a column for each run; what is not known is left out."""
+    rows = []
+    for name, words in DATA.items():
+        values = [_text(run.tree.get(name)) for run in runs]
+        if any(values):
+            rows.append((words, *(value or "—" for value in values)))
+    return page.table("Subvolumes and statistics", ("what", *_names(runs)), rows)
+
+
+def _names(runs: Sequence[Run]) -> tuple[str, ...]:
+    return tuple(run.name for run in runs) if len(runs) > 1 else ("value",)
+
+
+def _text(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else f"{value}"
+
+
+def differences(runs: Sequence[Run]) -> str:
+    """Return the settings that are not the same in all runs, as a table."""
+    flat = [dict(_flat("", run.settings)) for run in runs]
+    names = list(dict.fromkeys(name for one in flat for name in one))
+    rows = []
+    for name in names:
+        values = [json.dumps(one[name], ensure_ascii=False) if name in one else "—" for one in flat]
+        if len(set(values)) > 1 and name not in ("name", "output", "data"):
+            rows.append((name, *values))
+    if not rows:
+        return page.paragraph("Settings in which the runs differ: none that is recorded in their config.yaml.")
+    return page.table("Settings in which the runs differ", ("setting", *_names(runs)), rows)
+
+
+def _flat(prefix: str, tree: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(f"{prefix}{name}.", value)
+        else:
+            yield f"{prefix}{name}", value
+
+
+def generator(settings: dict[str, Any]) -> str:
+    """Return what the released generator is, as a table."""
+    rows = [(name, f"{settings[name]}") for name in GENERATOR if name in settings]
+    for section in ("scores", "model"):
+        rows += [(f"{section}.{name}", f"{value}") for name, value in settings.get(section, {}).items()]
+    return page.table("Released generator", ("what", "value"), rows)
+
+
+def cost(run: Run, folder: Path) -> Iterator[str]:
+    """Yield what the stages recorded, and how long training and measuring took."""
+    stages = list(_stages(folder / "receipts"))
+    if stages:
+        yield page.table("Stages", ("stage", "state", "results"), stages)
+    if run.records:
+        yield page.paragraph(f"Training: {_training(run.records)}.")
+    if "cost" in run.tree:
+        yield page.paragraph(f"Statistics: {_measuring(json.loads(run.tree['cost']))}.")
+
+
+def _stages(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield what every stage's receipt says, in the order in which they were written."""
+    for path in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime):
+        receipt = read_json(path)
+        found = ", ".join(f"{name} {value}" for name, value in receipt.get("results", {}).items())
+        if receipt.get("stage") != "report":
+            yield receipt.get("stage", path.stem), "done" if receipt.get("done") else "begun, not done", found
+
+
+def _training(records: list[dict[str, Any]]) -> str:
+    """Return how many samples were seen, and how long that took."""
+    seconds, before = 0.0, 0
+    for record in records:
+        if record.get("samples_per_second"):
+            seconds += (record["n_seen"] - before) / record["samples_per_second"]
+        before = record["n_seen"]
+    return f"{before} samples seen, {clock(seconds)} of training steps"
+
+
+def _measuring(found: Tree) -> str:
+    stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in found.get("stages", {}).items())
+    return f"{clock(found['seconds'])} on {found['ranks']} ranks, {found['device']}" + (f": {stages}" if stages else "")
+
+
+def versions(tree: Tree) -> str:
+    """Return what measured, as a table."""
+    return page.table("Versions that measured", ("package", "version"), sorted(json.loads(tree["versions"]).items()))
+
+
+def settings(run: Run) -> str:
+    """Return every setting of the experiment as YAML."""
+    return page.preformatted(yaml.safe_dump(run.settings, sort_keys=False, allow_unicode=True))

@@ -1,0 +1,115 @@
+"""Figures of the bispectrum and the reduced bispectrum against the angle between two sides."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cosmogan.reporting.exhibit import BAND, FLOOR, Drawn, Table, at, listed, mean_ratio, ratios, sets
+from cosmogan.reporting.runs import Missing, Run
+from cosmogan.reporting.style import (
+    BLACK,
+    NARROW,
+    WIDE,
+    name_ends,
+    new,
+    noise_band,
+    plain_log,
+    ratio_panel,
+    show_band,
+)
+
+SIDES = (
+    "k₁ and k₂ are the paper's in units of the subvolume's fundamental wavenumber, or the same fraction of Nyquist "
+    "where that passes it; angles whose third side passes Nyquist are left out."
+)
+
+
+def bispectrum(runs: Sequence[Run]) -> Drawn:
+    """Draw B, a pair of panels for each (k1, k2)."""
+    return _all_sides(runs, "bispectrum", "B  [{} (Mpc/h)⁶]", " [(Mpc/h)^6]")
+
+
+def reduced(runs: Sequence[Run]) -> Drawn:
+    """Draw Q = B / (P1 P2 + P2 P3 + P3 P1), which leaves the amplitude of the power out."""
+    return _all_sides(runs, "reduced", "Q  [{}]", "")
+
+
+def _all_sides(runs: Sequence[Run], name: str, label: str, unit: str) -> Drawn:
+    """Draw one of the two against the angle, for all sides."""
+    names = sorted(group for group in runs[0].tree if group.startswith(f"{name}_"))
+    if not names:
+        raise Missing("no triangle of the paper fits a subvolume of so few cells")
+    table: Table = {}
+    for group in names:
+        tree = runs[0].tree[group]
+        columns = {"theta [rad]": tree["theta"], "k3 [h/Mpc]": tree["k3"]}
+        columns |= {**sets(runs, group, unit), **ratios(runs, group)}
+        sides = {f"{side} [h/Mpc]": np.full(len(tree["theta"]), tree[side]) for side in ("k1", "k2")}
+        for column, values in (sides | columns).items():
+            table[column] = np.concatenate([table.get(column, np.empty(0)), values])
+    caption = (
+        f"{BAND} Small panels: the ratio of the means with its error. {FLOOR} {SIDES} "
+        f"{listed([_furthest(run, names) for run in runs])}"
+    )
+    return Drawn(_grid(runs, names, label, 3), caption, table, narrow=_grid(runs, names, label, 1))
+
+
+def _furthest(run: Run, names: Sequence[str]) -> str:
+    """Say for which sides and angle a run's mean is furthest from N-body's."""
+    found, words = [], []
+    for name in names:
+        group = run.tree[name]
+        found.append((*mean_ratio(group), run.floor(name)))
+        sides = f"k₁ = {group['k1']:.2f}, k₂ = {group['k2']:.2f} h/Mpc, θ = "
+        words += [f"{sides}{theta:.2f}" for theta in group["theta"]]
+    return f"{run.name}: furthest off {at(np.array(words), *map(np.concatenate, zip(*found, strict=True)), '{}')}"
+
+
+def _grid(runs: Sequence[Run], names: Sequence[str], label: str, columns: int) -> Figure:
+    """Draw a large and a small panel for each pair of sides, in so many columns."""
+    columns = min(columns, len(names))
+    rows = -(-len(names) // columns)
+    fig = new(WIDE if columns > 1 else NARROW, 3.3 * rows)
+    axes = fig.subplots(2 * rows, columns, squeeze=False, height_ratios=(3, 1.6) * rows)
+    for i in range(rows * columns):
+        upper, lower = axes[2 * (i // columns) : 2 * (i // columns) + 2, i % columns]
+        if i < len(names):
+            _values(upper, runs, names[i], label, i % columns == columns - 1 or i == len(names) - 1)
+            _ratio(lower, runs, names[i])
+            lower.set_ylabel("ratio − 1  [%]" if i % columns == 0 else "")
+        else:
+            upper.set_axis_off()
+            lower.set_axis_off()
+    return fig
+
+
+def _values(ax: Axes, runs: Sequence[Run], name: str, label: str, named: bool) -> None:
+    """Draw the medians and their bands in powers of ten."""
+    group = runs[0].tree[name]
+    shown = [(group["nbody"]["percentiles"], BLACK, "-", "N-body")]
+    shown += [(run.tree[name]["generated"]["percentiles"], run.color, run.dash, run.name) for run in runs]
+    power_of_ten = int(np.floor(np.log10(np.median(abs(shown[0][0])))))
+    scaled = [percentiles / 10.0**power_of_ten for percentiles, *_ in shown]
+    for percentiles, (_, color, dash, _) in zip(scaled, shown, strict=True):
+        show_band(ax, group["theta"], percentiles, color, dash)
+    if min(percentiles.min() for percentiles in scaled) > 0:
+        ax.set_yscale("log")
+        plain_log(ax.yaxis)
+    ax.set(title=f"k₁ = {group['k1']:.2f}, k₂ = {group['k2']:.2f} h/Mpc", xticklabels=[], xlim=(-0.1, 2.6))
+    ax.set_ylabel(label.format(f"$10^{{{power_of_ten}}}$"))
+    if named:
+        name_ends(ax, [(word, color, values[1]) for values, (_, color, _, word) in zip(scaled, shown, strict=True)])
+
+
+def _ratio(ax: Axes, runs: Sequence[Run], name: str) -> None:
+    """Draw the ratios of the means and the noise floor."""
+    theta, seen = runs[0].tree[name]["theta"], []
+    noise_band(ax, theta, 100 * runs[0].floor(name))
+    for run in runs:
+        value, error = (100 * part for part in mean_ratio(run.tree[name]))
+        ax.errorbar(theta, value, error, color=run.color, marker=run.marker, ls=run.dash, lw=1.2)
+        seen.append(abs(value) + np.nan_to_num(error))
+    ratio_panel(ax, (10,), seen)
+    ax.set(xlabel="θ  [rad]", xlim=(-0.1, 2.6))

@@ -1,0 +1,169 @@
+"""Figures of the covariance of P(k): its matrices, and its diagonal."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from cosmogan.reporting.exhibit import BELOW_NYQUIST, FLOOR, Drawn, Table, at, listed
+from cosmogan.reporting.runs import Run
+from cosmogan.reporting.style import (
+    BLACK,
+    DARK_GREY,
+    K_LABEL,
+    NARROW,
+    WIDE,
+    k_axis,
+    level_line,
+    name_ends,
+    new,
+    noise_band,
+    plain_log,
+)
+from cosmogan.results import Tree
+
+SIGNED = {"cmap": "PuOr_r", "vmin": -1, "vmax": 1}
+Panel = tuple[str, str, np.ndarray, dict[str, Any]]  # title, unit, values (nk, nk), options of the colours
+
+
+def covariance(runs: Sequence[Run]) -> Drawn:
+    """Draw covariance and correlation matrices of P(k): N-body, generated, and how they differ."""
+    for run in runs:
+        run.need("power")
+    n = runs[0].tree["n_held_out"]
+    counted = ", ".join(f"{run.tree['n_generated']} of {run.name}" for run in runs)
+    caption = (
+        f"Covariance, eq. (8), and correlation, eq. (9), of {n} N-body subvolumes and {counted}. Noise floor: by how "
+        "much halves of the N-body boxes differ, rms. Colours of differences end at the largest up to Nyquist. "
+        f"Up to {BELOW_NYQUIST:g} Nyquist, medians over the elements: {listed([_difference(run) for run in runs])}"
+    )
+    upper, lower = _panels(runs)
+    pairs = [panel for both in zip(upper, lower, strict=True) for panel in both]  # covariance beside correlation
+    wide, narrow = _matrices(runs, upper + lower, len(upper)), _matrices(runs, pairs, 2)
+    return Drawn(wide, caption, _table(runs), narrow=narrow)
+
+
+def _ratio(run: Run, name: str) -> np.ndarray:
+    """Return a run's covariance over N-body's, less 1, or how much its correlation is above N-body's."""
+    return run.tree["power"]["ratio"][name]
+
+
+def _panels(runs: Sequence[Run]) -> tuple[list[Panel], list[Panel]]:
+    """Return the matrices to draw, those of covariances and those of correlations."""
+    power, floor = runs[0].tree["power"], runs[0].need("noise_floor")
+    size = np.diag(power["nbody"]["covariance"])
+    log = {"cmap": "viridis", "norm": LogNorm(max(size.min(), 1e-8 * size.max()), size.max())}
+    inside = np.ix_(*2 * (power["k"] <= power["k_nyquist"],))
+    reach = max(0.25, *(np.nanmax(abs(_ratio(run, "covariance")[inside])) for run in runs))
+    part = {**SIGNED, "vmin": -reach, "vmax": reach}
+    shown = [("N-body", power["nbody"])]
+    if len(runs) == 1:
+        shown.append((runs[0].name, power["generated"]))
+    upper: list[Panel] = [(name, "|covariance|", abs(found["covariance"]), log) for name, found in shown]
+    lower: list[Panel] = [(name, "correlation", found["correlation"], SIGNED) for name, found in shown]
+    for run in runs:
+        upper.append((f"{run.name} / N-body − 1", "fraction of covariance", _ratio(run, "covariance"), part))
+        lower.append((f"{run.name} − N-body", "difference of correlation", _ratio(run, "correlation"), SIGNED))
+    upper.append(("noise floor", "fraction of covariance", floor["power_covariance"], part))
+    lower.append(("noise floor", "difference of correlation", floor["power_correlation"], SIGNED))
+    return upper, lower
+
+
+def _matrices(runs: Sequence[Run], panels: Sequence[Panel], columns: int) -> Figure:
+    """Draw matrices in so many columns."""
+    edges, rows = runs[0].tree["power"]["k_edges"], len(panels) // columns
+    scale = "linear" if np.allclose(np.diff(edges), edges[1] - edges[0]) else "log"
+    fig = new(NARROW if columns == 2 else WIDE, (2.35 if columns == 2 else 2.6) * rows)
+    axes = fig.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for ax, (title, label, values, options) in zip(axes.flat, panels, strict=True):
+        image = ax.pcolormesh(edges, edges, values, rasterized=True, **options)
+        bar = fig.colorbar(image, ax=ax, pad=0.02)
+        bar.set_label(label, fontsize=8)
+        bar.ax.tick_params(labelsize=7)
+        ax.set_title(title, fontsize=9)
+        ax.set(xscale=scale, yscale=scale)
+    for ax in axes[-1]:
+        ax.set_xlabel(K_LABEL)
+    for ax in axes[:, 0]:
+        ax.set_ylabel(K_LABEL)
+    return fig
+
+
+def _difference(run: Run) -> str:
+    """Say by how much a run's matrices differ up to 0.95 Nyquist, beside the noise floor."""
+    power, floor = run.tree["power"], run.tree["noise_floor"]
+    low = np.ix_(*2 * (power["k"] <= BELOW_NYQUIST * power["k_nyquist"],))
+    part, shift = (_ratio(run, name)[low] for name in ("covariance", "correlation"))
+    clear = np.mean(abs(part) > 2 * _ratio(run, "covariance_error")[low])
+    noise = [np.nanmedian(floor[name][low]) for name in ("power_covariance", "power_correlation")]
+    return (
+        f"{run.name}: covariances {100 * np.nanmedian(part):+.0f} % off, {100 * clear:.0f} % of the elements by more "
+        f"than two errors (noise floor {100 * noise[0]:.0f} %), and correlations {np.nanmedian(shift):+.2f} (noise "
+        f"floor {noise[1]:.2f})"
+    )
+
+
+def _table(runs: Sequence[Run]) -> Table:
+    """Return all matrices as columns, a line for each pair of wavenumbers."""
+    power, floor = runs[0].tree["power"], runs[0].tree["noise_floor"]
+    first, second = np.meshgrid(power["k"], power["k"], indexing="ij")
+    columns = {"k1 [h/Mpc]": first, "k2 [h/Mpc]": second, **_columns("N-body", power["nbody"])}
+    for run in runs:
+        columns |= _columns(run.name, run.tree["power"]["generated"])
+        columns |= {
+            f"{run.name} / N-body covariance - 1": _ratio(run, "covariance"),
+            f"{run.name} / N-body covariance error": _ratio(run, "covariance_error"),
+            f"{run.name} - N-body correlation": _ratio(run, "correlation"),
+            f"{run.name} - N-body correlation error": _ratio(run, "correlation_error"),
+        }
+    columns["noise floor of covariance (fraction)"] = floor["power_covariance"]
+    columns["noise floor of correlation"] = floor["power_correlation"]
+    return {name: matrix.ravel() for name, matrix in columns.items()}
+
+
+def _columns(label: str, found: Tree) -> Table:
+    return {
+        f"{label} covariance [(Mpc/h)^6]": found["covariance"],
+        f"{label} covariance error [(Mpc/h)^6]": found["covariance_error"],
+        f"{label} correlation": found["correlation"],
+    }
+
+
+def variance(runs: Sequence[Run]) -> Drawn:
+    """Draw the variance of P(k) over N-body's, beside N-body against itself."""
+    spectrum = runs[0].need("power")
+    k, noise = spectrum["k"], runs[0].floor("power_variance")
+    fig = new(NARROW, 3.6)
+    ax = fig.subplots()
+    noise_band(ax, k, noise, zero=1)
+    level_line(ax, 1.25, "±25 %")
+    level_line(ax, 0.75)
+    ax.axhline(1, color=BLACK, lw=0.8)
+    found = {
+        run.name: tuple(run.tree["power"]["ratio"][name] for name in ("variance", "variance_error")) for run in runs
+    }
+    for run in runs:
+        value, error = found[run.name]
+        below = np.minimum(error, 0.9 * (1 + value))  # so that a bar does not leave a logarithmic axis
+        ax.errorbar(k, 1 + value, (below, error), color=run.color, marker=run.marker, ls=run.dash)
+    k_axis(ax, spectrum["k_nyquist"])
+    ax.set(yscale="log", xlabel=K_LABEL, ylabel="variance of P(k)\nover N-body's")
+    inside = k <= spectrum["k_nyquist"]
+    high = max(np.nanmax((1 + value + error)[inside]) for value, error in found.values())
+    low = min(np.nanmin((1 + value)[inside]) for value, _ in found.values())
+    ax.set_ylim(min(0.5, 0.8 * low), max(2, 1.2 * high))
+    plain_log(ax.yaxis)
+    ends = [(run.name, run.color, 1 + found[run.name][0]) for run in runs]
+    name_ends(ax, [*ends, ("noise floor", DARK_GREY, 1)])
+    low = k <= BELOW_NYQUIST * spectrum["k_nyquist"]
+    seen = [f"{name}: furthest off {at(k[low], v[low], e[low], noise[low])}" for name, (v, e) in found.items()]
+    caption = (
+        f"The diagonal of the covariance over N-body's, with its error. {FLOOR} The paper reached 5 to 25 %. "
+        f"Up to {BELOW_NYQUIST:g} Nyquist: {listed(seen)}"
+    )
+    table: Table = {"k [h/Mpc]": k}
+    for name, (value, error) in found.items():
+        table |= {f"{name} variance / N-body - 1": value, f"{name} error": error}
+    return Drawn(fig, caption, {**table, "noise floor (rms)": noise})

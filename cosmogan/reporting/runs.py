@@ -1,0 +1,135 @@
+"""What is known of a run: its statistics, and what training, selection and sampling left, if they did."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from cosmogan import archive, results
+from cosmogan.reporting.style import LABELS, RUNS
+from cosmogan.results import Tree
+from hpc.rundir import read_json
+
+
+class Missing(Exception):
+    """What a figure needs is not there: says what, in words for the report's reader."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, and how it is drawn."""
+
+    tree: Tree  # the file of statistics
+    name: str = LABELS["generated"][0]
+    color: str = RUNS[0][0]
+    dash: Any = RUNS[0][1]
+    marker: str = RUNS[0][2]
+    records: list[dict[str, Any]] = field(default_factory=list)  # of metrics.jsonl
+    scores: dict[str, Any] = field(default_factory=dict)  # of scores.json
+    generator: dict[str, Any] = field(default_factory=dict)  # the released one's settings
+    judged: dict[str, np.ndarray] = field(default_factory=dict)  # by rejection sampling
+    settings: dict[str, Any] = field(default_factory=dict)  # of the experiment
+
+    def need(self, name: str) -> Tree:
+        """Return a group of the statistics.
+
+        Raises
+        ------
+        Missing
+            when it was not measured.
+        """
+        if name not in self.tree:
+            raise Missing(f"{name} was not measured")
+        return self.tree[name]
+
+    def floor(self, name: str) -> np.ndarray:
+        """Return a statistic's noise floor (d,): rms of one part of N-body over the other, less 1; NaN: not known."""
+        halves = self.need("noise_floor")[name]
+        known = np.isfinite(halves)
+        with np.errstate(invalid="ignore"):
+            return np.sqrt(np.sum(np.where(known, halves, 0) ** 2, axis=0) / known.sum(axis=0))
+
+
+def sources(folder: Path) -> dict[str, Path]:
+    """Return what a report shows beside the statistics, each of which may be missing."""
+    return {
+        "metrics": folder / "train" / "metrics.jsonl",
+        "scores": folder / "select" / "scores.json",
+        "generator": folder / "generator" / "generator.json",
+        "rejection": folder / "rejection.npz",
+    }
+
+
+def read(folder: Path, statistics: Path, settings: dict[str, Any]) -> Run:
+    """Read a run's folder.
+
+    Parameters
+    ----------
+    folder : the run's
+    statistics : what `validate` wrote
+    settings : of the experiment; empty when they are not known
+
+    Raises
+    ------
+    ValueError
+        when there are no statistics, or a file is damaged: names it.
+    """
+    path = sources(folder)
+    asked = settings.get("sample", {}).get("rejection", False) and path["rejection"].exists()
+    return Run(
+        results.read(statistics),
+        records=_records(path["metrics"]),
+        scores=read_json(path["scores"]) if path["scores"].exists() else {},
+        generator=read_json(path["generator"]) if path["generator"].exists() else {},
+        judged=archive.read_judged(path["rejection"]) if asked else {},
+        settings=settings,
+    )
+
+
+def read_several(paths: Sequence[Path]) -> list[Run]:
+    """Read runs to be drawn together, from their folders.
+
+    Raises
+    ------
+    ValueError
+        when they are fewer than two or more than can be told apart, one has no statistics, or their subvolumes are of
+        different kinds.
+    """
+    if not 2 <= len(paths) <= len(RUNS):
+        raise ValueError(f"--compare: expected 2 to {len(RUNS)} folders of runs, found {len(paths)}")
+    found = []
+    for path, (color, dash, marker) in zip(paths, RUNS, strict=False):
+        config = path / "config.yaml"
+        settings = yaml.safe_load(config.read_text()) if config.exists() else {}
+        run = read(path, path / "statistics.h5", settings)
+        found.append(replace(run, name=run.tree["name"], color=color, dash=dash, marker=marker))
+        for key in ("cell_size", "subvolume", "redshift"):
+            first, own = found[0].tree[key], run.tree[key]
+            if not np.isclose(first, own, rtol=1e-6, equal_nan=True):
+                raise ValueError(
+                    f"{path}: expected the {key} of {paths[0]}, {first:g}, found {own:g}: nothing to compare"
+                )
+    return _told_apart(found, paths)
+
+
+def _told_apart(found: list[Run], paths: Sequence[Path]) -> list[Run]:
+    """Name runs of one name by their folders."""
+    names = [run.name for run in found]
+    if len(set(names)) == len(names):
+        return found
+    return [replace(run, name=path.resolve().name) for run, path in zip(found, paths, strict=True)]
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    """Return the records of a JSON-lines file; none when it is missing. A line that was cut off is left out."""
+    found = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return [record for record in found if "n_seen" in record]
