@@ -42,8 +42,7 @@ def report(experiment: Experiment, comm: mpi.Comm) -> None:
     receipt = _receipt(experiment)
     receipt.begin(keep=False)
     judged = [*verdict.rows(run.tree), *conditions.rows(run.tree)]
-    parts = [*document.one(run, judged, path.parent / "figures"), *conditions.section(run.tree, path.parent)]
-    parts += document.record(run, experiment.folder)
+    parts = [*document.one(run, judged, path.parent / "figures"), *document.record(run, experiment.folder)]
     _write(path, f"{run.tree['name']}: a cosmic web GAN", parts)
     receipt.finish(**{row.name: row.passed for row in judged})
     for group in verdict.GROUPS:

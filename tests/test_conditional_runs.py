@@ -1,6 +1,7 @@
 """Conditional runs from shards to a released generator."""
 
 import dataclasses
+import io
 import shutil
 
 import conditional_experiment
@@ -12,8 +13,9 @@ from PIL import Image
 import cosmogan
 from cosmogan import conditions, config, results, sample, select, shards, train, validate
 from cosmogan.nbody import cosmology
+from cosmogan.reporting import catalogue, figures_conditions
 from cosmogan.reporting import conditions as reporting_conditions
-from cosmogan.reporting import figures_conditions
+from cosmogan.reporting.runs import Run
 from cosmogan.shards.verify import verify
 from cosmogan.statistics import power_spectrum
 from hpc.distributed import Processes
@@ -109,16 +111,21 @@ def test_linear_theory_grows_the_earliest_power(validated):
     np.testing.assert_allclose(linear[2] / linear[0], (growth[1] / growth[0]) ** 2)
 
 
-def test_the_report_judges_and_shows_the_way_between(validated, tmp_path):
+def test_the_report_judges_and_shows_the_way_between(validated):
     tree = validated[1]
     names = [row.name for row in reporting_conditions.rows(tree)]
     assert names == ["power_trained", "power_interpolated", "smooth_field", "smooth_power"]
-    page = "".join(reporting_conditions.section(tree, tmp_path))
-    assert "not trained on" in page and "data:image/gif;base64" in page
-    assert {path.stem for path in tmp_path.glob("*.png")} == {"conditions", "growth", "sequence", "steps"}
-    with Image.open(tmp_path / "forming.gif") as moving:
+    entries = {one.name: one for one in catalogue.CATALOGUE}
+    names = ("conditions", "growth", "sequence", "steps")
+    drawn = {name: catalogue.drawn(entries[name], [Run(tree)]) for name in names}
+    assert "not trained on" in drawn["conditions"].caption
+    group = tree["conditions"]
+    for name, column in (("conditions", "z = 1: generated / N-body"), ("growth", "z = 1 generated median [(Mpc/h)^3]")):
+        assert len(drawn[name].table[column]) == len(group["k"])
+    with Image.open(io.BytesIO(catalogue.files(drawn["sequence"])[".gif"])) as moving:
         assert moving.n_frames == 31
-    assert reporting_conditions.rows({}) == [] and not list(reporting_conditions.section({}, tmp_path))
+    assert reporting_conditions.rows({}) == []
+    assert catalogue.drawn(entries["sequence"], [Run({})]) == "the generator is told no condition"
 
 
 def test_one_redshift_is_drawn_by_its_option_and_a_strange_one_warns(released, python):

@@ -111,7 +111,7 @@ def test_the_page_is_whole_and_needs_nothing_beside_it(measured, capsys, monkeyp
     assert text.index("the reference was trained on") < text.index("The paper's claims") < text.index("Figures")
     assert "averaged weights of epoch 5, its latents scaled by 0.985" in text
     assert "23200 samples seen, 0:58 of training steps" in text
-    assert "Left out: Norms of the latent vectors: the samples' latents are not known." in text
+    assert "Left out: Norms of the latent vectors (the samples' latents are not known)." in text
     assert report.done(measured)
     report.report(measured, SerialComm())
     assert "report: done" in capsys.readouterr().out
@@ -198,7 +198,7 @@ def two(measured, tmp_path):
 
 
 def test_several_runs_share_one_page(two, tmp_path, monkeypatch):
-    monkeypatch.setattr(catalogue, "CATALOGUE", [entry(name) for name in ("losses", "power", "covariance")])
+    monkeypatch.setattr(catalogue, "CATALOGUE", [entry(name) for name in ("losses", "power", "variance")])
     report.compare(two, tmp_path / "both")
     read = Page((tmp_path / "both" / "index.html").read_text())
     text = " ".join(read.text)
@@ -306,7 +306,7 @@ def test_the_pdf_agrees_down_to_where_it_first_does_not():
 
 def test_figures_stand_in_rows_of_two_and_a_lone_one_has_its_caption_beside_it():
     def exhibit(title, wide):
-        return page.Exhibit(title, "", [b""] * (2 if wide else 1), {})
+        return page.Exhibit(title, "", [b""] * (2 if wide else 1), b"", {})
 
     order = [exhibit(name, name.isupper()) for name in ("a", "B", "c", "d", "e")]
     kinds = re.findall('<figure class="(.*?)"><h3>(.)', page.figures(order))

@@ -9,10 +9,12 @@ import numpy as np
 
 from cosmogan.reporting import (
     figures_bispectra,
+    figures_conditions,
     figures_covariance,
     figures_density,
     figures_samples,
     figures_selection,
+    figures_sequence,
     figures_spectra,
     figures_training,
     figures_volumes,
@@ -47,6 +49,10 @@ CATALOGUE = (
     Entry("variance", "9, 10", "Variance of the power spectrum", figures_covariance.variance),
     Entry("bispectrum", "11", "Bispectrum", figures_bispectra.bispectrum),
     Entry("reduced-bispectrum", "11", "Reduced bispectrum", figures_bispectra.reduced),
+    Entry("growth", "12", "Power along the redshift", figures_conditions.growth_of_power, several=False),
+    Entry("conditions", "12", "Power at every condition", figures_conditions.ratios, several=False),
+    Entry("sequence", "13", "A volume that forms", figures_sequence.sequence, several=False),
+    Entry("steps", "13", "Steps along the redshift", figures_sequence.steps, several=False),
     Entry("latent-norm", "15", "Norms of the latent vectors", figures_samples.latent_norm),
     Entry("neighbours", "", "Nearest neighbours: is a sample a copy?", figures_samples.neighbours),
     Entry("diversity", "", "Diversity", figures_samples.diversity),
@@ -72,8 +78,9 @@ def heading(entry: Entry) -> str:
 def files(drawn: Drawn) -> dict[str, bytes]:
     """Return a figure's files: the image, the vector graphic and, where it has numbers, the table."""
     numbers = {".csv": csv_text(drawn.table).encode()} if drawn.table else {}
+    moving = {".gif": drawn.moving} if drawn.moving else {}
     image = style.png(drawn.figure)
-    return {".pdf": style.pdf(drawn.figure), ".png": image, **numbers}
+    return {".pdf": style.pdf(drawn.figure), ".png": image, **numbers, **moving}
 
 
 def csv_text(table: Table) -> str:

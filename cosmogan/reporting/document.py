@@ -109,11 +109,12 @@ def _figures(runs: Sequence[Run], folder: Path) -> Iterator[str]:
     from cosmogan.reporting import catalogue, style  # draw with matplotlib
 
     yield page.heading("Figures, in the paper's order")
-    exhibits, left_out = [], []
+    exhibits: list[page.Exhibit] = []
+    left_out: dict[str, list[str]] = {}  # reason → titles
     for entry in catalogue.CATALOGUE:
         drawn = catalogue.drawn(entry, runs) if len(runs) == 1 or entry.several else None
         if isinstance(drawn, str):
-            left_out.append(f"{entry.title}: {drawn}")
+            left_out.setdefault(drawn, []).append(entry.title)
         elif drawn is not None:
             files = catalogue.files(drawn)
             for suffix, content in files.items():
@@ -121,7 +122,10 @@ def _figures(runs: Sequence[Run], folder: Path) -> Iterator[str]:
                     temporary.write_bytes(content)
             narrow = [style.png(drawn.narrow)] if drawn.narrow else []
             links = {suffix[1:].upper(): f"{folder.name}/{entry.name}{suffix}" for suffix in files}
-            exhibits.append(page.Exhibit(catalogue.heading(entry), drawn.caption, [files[".png"], *narrow], links))
+            exhibits.append(
+                page.Exhibit(catalogue.heading(entry), drawn.caption, [files[".png"], *narrow], drawn.moving, links)
+            )
     yield page.figures(exhibits)
     if left_out:
-        yield page.paragraph(f"Left out: {'; '.join(left_out)}.", "faint")
+        reasons = "; ".join(f"{', '.join(titles)} ({reason})" for reason, titles in left_out.items())
+        yield page.paragraph(f"Left out: {reasons}.", "faint")

@@ -25,6 +25,7 @@ class Drawn:
     caption: str
     table: Table = field(default_factory=dict)  # its numbers, columns of one length; empty: they are volumes
     narrow: Figure | None = None  # the same for a phone; None: it is narrow
+    moving: bytes = b""  # a GIF file to go with it
 
 
 def mean_ratio(group: Tree) -> tuple[np.ndarray, np.ndarray]:

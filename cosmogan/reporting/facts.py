@@ -134,5 +134,7 @@ def versions(tree: Tree) -> str:
 
 
 def settings(run: Run) -> str:
-    """Return every setting of the experiment as YAML."""
-    return page.preformatted(yaml.safe_dump(run.settings, sort_keys=False, allow_unicode=True))
+    """Return the settings of the experiment as YAML; those of validation alone where nothing was trained here."""
+    own = bool(run.generator or run.records)
+    shown = run.settings if own else {"validate": run.settings["validate"]}
+    return page.preformatted(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True))

@@ -20,6 +20,7 @@ from cosmogan.reporting.style import (
     show_band,
 )
 
+LOG_FROM = 4  # ratio of largest to smallest from which on an axis is logarithmic
 SIDES = (
     "k₁ and k₂ are the paper's in units of the subvolume's fundamental wavenumber, or the same fraction of Nyquist "
     "where that passes it; angles whose third side passes Nyquist are left out."
@@ -33,7 +34,7 @@ def bispectrum(runs: Sequence[Run]) -> Drawn:
 
 def reduced(runs: Sequence[Run]) -> Drawn:
     """Draw Q = B / (P1 P2 + P2 P3 + P3 P1), which leaves the amplitude of the power out."""
-    return _all_sides(runs, "reduced", "Q  [{}]", "")
+    return _all_sides(runs, "reduced", "Q", "")
 
 
 def _all_sides(runs: Sequence[Run], name: str, label: str, unit: str) -> Drawn:
@@ -90,11 +91,12 @@ def _values(ax: Axes, runs: Sequence[Run], name: str, label: str, named: bool) -
     group = runs[0].tree[name]
     shown = [(group["nbody"]["percentiles"], BLACK, "-", "N-body")]
     shown += [(run.tree[name]["generated"]["percentiles"], run.color, run.dash, run.name) for run in runs]
-    power_of_ten = int(np.floor(np.log10(np.median(abs(shown[0][0])))))
+    power_of_ten = int(np.floor(np.log10(np.median(abs(shown[0][0]))))) if "{}" in label else 0
     scaled = [percentiles / 10.0**power_of_ten for percentiles, *_ in shown]
     for percentiles, (_, color, dash, _) in zip(scaled, shown, strict=True):
         show_band(ax, group["theta"], percentiles, color, dash)
-    if min(percentiles.min() for percentiles in scaled) > 0:
+    lowest = min(percentiles.min() for percentiles in scaled)
+    if 0 < LOG_FROM * lowest < max(percentiles.max() for percentiles in scaled):
         ax.set_yscale("log")
         plain_log(ax.yaxis)
     ax.set(title=f"k₁ = {group['k1']:.2f}, k₂ = {group['k2']:.2f} h/Mpc", xticklabels=[], xlim=(-0.1, 2.6))

@@ -1,24 +1,36 @@
-"""Figures of a conditional generator: P(k) along the redshift beside linear theory, and volumes that form."""
+"""Figures of a conditional generator: P(k) at every condition, along the redshift beside linear theory."""
 
-import io
 import json
 from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from cosmogan.nbody.cosmology import growth
-from cosmogan.reporting.style import GREY, K_LABEL, k_axis, new, plain_log, styled
+from cosmogan.reporting.conditions import KINDS
+from cosmogan.reporting.exhibit import BELOW_NYQUIST, Drawn, Table, listed
+from cosmogan.reporting.runs import Missing, Run
+from cosmogan.reporting.style import (
+    DARK_GREY,
+    GREY,
+    K_LABEL,
+    NARROW,
+    WIDE,
+    k_axis,
+    name_ends,
+    new,
+    plain_log,
+)
 from cosmogan.results import Tree
 
-N_SHOWN = 7  # of the sequence's redshifts in a row
-FRAME = 120  # [ms] of the animation; the first and the last stay longer
-FIRST, LAST = 5, 12  # frames for which they stay
-DECADES = 2.5  # of density that the colours span
+
+def of_conditions(run: Run, name: str = "conditions") -> Tree:
+    """Return what was measured at every condition, or of the ``sequence`` of redshifts."""
+    if "conditions" not in run.tree:
+        raise Missing("the generator is told no condition")
+    return run.need(name)
 
 
 def named(group: Tree) -> list[dict[str, float]]:
@@ -48,31 +60,45 @@ def linear_theory(group: Tree) -> tuple[np.ndarray, np.ndarray]:
     return mine, start * (factor / factor[0])[:, None] ** 2
 
 
-@styled
-def growth_of_power(group: Tree) -> Figure:
-    """Draw median P(k) at every redshift: linear theory from the earliest on (left), the generator (right)."""
+def growth_of_power(runs: Sequence[Run]) -> Drawn:
+    """Draw median P(k) at every redshift: linear theory from the earliest on, and the generator."""
+    group = of_conditions(runs[0])
+    if "redshift" not in named(group)[0]:
+        raise Missing("the generator is not told the redshift")
     mine, linear = linear_theory(group)
-    fig = new(9, 4.2)
-    axes = fig.subplots(1, 2, sharex=True, sharey=True)
+    generated, nbody = (group[f"{name}_percentiles"][mine, 1] for name in ("generated", "nbody"))
     redshifts = np.array([one["redshift"] for one in named(group)])[mine]
-    k, nbody = group["k"], group["nbody_percentiles"][mine, 1]
-    drawn = (linear, group["generated_percentiles"][mine, 1])
+    table: Table = {"k [h/Mpc]": group["k"]}
+    for i, z in enumerate(redshifts):
+        columns = {"N-body median": nbody[i], "generated median": generated[i], "linear theory": linear[i]}
+        table |= {f"z = {z:.4g} {name} [(Mpc/h)^3]": values for name, values in columns.items()}
+    caption = (
+        "Median P(k) of N-body (grey), of linear theory from the generator's earliest redshift on, eq. (11), and of "
+        "the generator itself. Dashed: redshifts that it was not trained on."
+    )
+    shown = group, redshifts, mine, (linear, generated), nbody
+    return Drawn(_growth(*shown, 2), caption, table, narrow=_growth(*shown, 1))
+
+
+def _growth(
+    group: Tree, redshifts: np.ndarray, mine: np.ndarray, drawn: Sequence[np.ndarray], nbody: np.ndarray, columns: int
+) -> Figure:
+    """Draw linear theory's and the generator's spectra (n, nk) in two panels."""
+    fig = new(WIDE if columns == 2 else NARROW, 4.2 if columns == 2 else 7.6)
+    axes = fig.subplots(2 // columns, columns, sharex=True, sharey=True, squeeze=False).ravel()
     titles = "the earliest generated P(k), grown linearly", "generated"
+    colors = _ramp(redshifts)
     for ax, title, spectra in zip(axes, titles, drawn, strict=True):
         for i, spectrum in enumerate(spectra):
-            dash = "-" if group["trained"][mine[i]] else "--"
-            ax.plot(k, nbody[i], color=GREY, lw=3, alpha=0.5, label="N-body" if i == 0 else None)
-            ax.plot(k, spectrum, dash, color=_ramp(redshifts)[i], label=_name(redshifts[i], dash))
-        ax.set(yscale="log", title=title, xlabel=K_LABEL)
+            ax.plot(group["k"], nbody[i], color=GREY, lw=3, alpha=0.5)
+            ax.plot(group["k"], spectrum, "-" if group["trained"][mine[i]] else "--", color=colors[i])
+        ax.set(yscale="log", title=title, xlabel=K_LABEL, ylabel="median P(k)  [(Mpc/h)³]")
         k_axis(ax, group["k_nyquist"])
     plain_log(axes[0].yaxis)
-    axes[0].set_ylabel("median P(k)  [(Mpc/h)³]")
-    axes[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    for ax, spectra in zip(axes, drawn, strict=True):
+        ends = [(f"z = {z:.3g}", color, line) for z, color, line in zip(redshifts, colors, spectra, strict=True)]
+        name_ends(ax, ends)
     return fig
-
-
-def _name(redshift: float, dash: str) -> str:
-    return f"z = {redshift:.3g}" + ("" if dash == "-" else ", not trained on")
 
 
 def _ramp(values: np.ndarray) -> list[Any]:
@@ -80,96 +106,55 @@ def _ramp(values: np.ndarray) -> list[Any]:
     return [matplotlib.colormaps["plasma"](x) for x in np.linspace(0.85, 0.05, len(values))]
 
 
-@styled
-def ratios(group: Tree) -> Figure:
+def ratios(runs: Sequence[Run]) -> Drawn:
     """Draw generated over N-body's mean P(k) at every condition, those trained on beside the others."""
+    group = of_conditions(runs[0])
+    low = group["k"] <= BELOW_NYQUIST * group["k_nyquist"]
+    lines = []
+    for kind, words in KINDS.values():
+        at = np.flatnonzero((group["trained"] == kind) & np.isfinite(group["nbody_mean"]).all(axis=1))
+        if len(at):
+            ratio = (group["generated_mean"] / group["nbody_mean"])[at][:, low]
+            rms = 100 * np.sqrt(np.nanmean(np.log(ratio) ** 2))
+            furthest = worst(ratio, group["k"][low], [named(group)[i] for i in at])
+            lines.append(f"conditions {words} are off by {rms:.0f} % (rms), by {furthest} at most")
+    caption = (
+        "Mean P(k) over N-body's at every condition of the held-out boxes. Grey: the noise floor, rms over halvings. "
+        f"Up to {BELOW_NYQUIST:g} Nyquist: {listed(lines)}"
+    )
+    table: Table = {"k [h/Mpc]": group["k"]}
+    for row, condition in enumerate(named(group)):
+        table[f"{label(condition)}: generated / N-body"] = group["generated_mean"][row] / group["nbody_mean"][row]
+    wide = len(np.unique(group["trained"])) == 2
+    table["noise floor (rms)"] = _floor(group, np.arange(len(group["trained"])))
+    return Drawn(_ratios(group, 2 if wide else 1), caption, table, narrow=_ratios(group, 1) if wide else None)
+
+
+def _floor(group: Tree, rows: np.ndarray) -> np.ndarray:
+    """Return the noise floor of some conditions together, (nk,)."""
+    return np.sqrt(np.nanmean(group["floor"][rows] ** 2, axis=0))
+
+
+def _ratios(group: Tree, columns: int) -> Figure:
+    """Draw a panel for conditions trained on, and one for the others."""
     kinds = [(kind, rows) for kind in (1, 0) if len(rows := np.flatnonzero(group["trained"] == kind))]
-    fig = new(9 if len(kinds) == 2 else 5.5, 4.0)
-    axes = fig.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    fig = new(WIDE if columns == 2 else NARROW, 4.0 * (len(kinds) // columns))
+    axes = fig.subplots(len(kinds) // columns, columns, sharey=True, squeeze=False).ravel()
     colors = _ramp(group["trained"])[::-1]  # conditions rise, and the latest redshift is the darkest
     for ax, (kind, rows) in zip(axes, kinds, strict=True):
+        floor = _floor(group, rows)
         ratio = group["generated_mean"][rows] / group["nbody_mean"][rows]
-        floor = np.sqrt(np.nanmean(group["floor"][rows] ** 2, axis=0))
-        ax.fill_between(group["k"], 1 - floor, 1 + floor, color=GREY, alpha=0.35, lw=0, label="noise floor (rms)")
+        ax.fill_between(group["k"], 1 - floor, 1 + floor, color=GREY, alpha=0.35, lw=0)
         for line, row in zip(ratio, rows, strict=True):
-            ax.plot(group["k"], line, color=colors[row], label=label(named(group)[row]) if len(rows) <= 8 else None)
+            ax.plot(group["k"], line, color=colors[row])
         ax.axhline(1, color="black", lw=0.8)
-        ax.set(yscale="log", xlabel=K_LABEL, title="trained on" if kind else "not trained on")
-        ax.set_ylim(0.4, 2.5)
+        ax.set(yscale="log", xlabel=K_LABEL, title="trained on" if kind else "not trained on", ylim=(0.4, 2.5))
         k_axis(ax, group["k_nyquist"])
         plain_log(ax.yaxis)
-        ax.legend(fontsize=8, ncols=2, loc="lower left")
-    axes[0].set_ylabel("mean P(k) over N-body's")
-    return fig
-
-
-@styled
-def sequence(tree: Tree) -> Figure:
-    """Draw slabs of one volume whose latent is kept while the redshift falls."""
-    chosen = np.linspace(0, len(tree["redshifts"]) - 1, N_SHOWN).round().astype(int)
-    fig = new(9, 1.75)
-    axes = fig.subplots(1, len(chosen))
-    for ax, i in zip(axes, chosen, strict=True):
-        image = _slab(ax, tree["slabs"][i], _norm(tree["slabs"]), tree["size"])
-        ax.set_title(f"z = {tree['redshifts'][i]:.2f}")
-        ax.set(xticks=[], yticks=[])
-    bar = fig.colorbar(image, ax=axes, pad=0.01, aspect=12, extend="both")
-    bar.set_label("ρ/ρ̄", fontsize=9)
-    plain_log(bar.ax.yaxis)
-    return fig
-
-
-def _norm(slabs: np.ndarray) -> LogNorm:
-    high = float(np.percentile(slabs, 99.8))
-    return LogNorm(high / 10**DECADES, max(high, 1e-3))
-
-
-def _slab(ax: Axes, slab: np.ndarray, norm: LogNorm, size: float) -> Any:
-    shown = np.maximum(slab, norm.vmin).T
-    ax.spines[:].set_visible(False)
-    return ax.imshow(shown, norm=norm, cmap="magma", origin="lower", extent=(0, size, 0, size), interpolation="bicubic")
-
-
-def animation(tree: Tree) -> bytes:
-    """Return the sequence as a GIF file: a volume forming, from the earliest redshift to the latest and again."""
-    from PIL import Image  # comes with matplotlib
-
-    frames = [_frame(tree, i) for i in range(len(tree["redshifts"]))]
-    images = [Image.open(io.BytesIO(png)).convert("P", palette=Image.Palette.ADAPTIVE) for png in frames]
-    durations = [FRAME] * len(images)
-    durations[0], durations[-1] = FIRST * FRAME, LAST * FRAME
-    buffer = io.BytesIO()
-    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
-    return buffer.getvalue()
-
-
-@styled
-def _drawn(tree: Tree, i: int) -> Figure:
-    fig = Figure(figsize=(3.2, 3.5), dpi=110)
-    ax = fig.add_axes((0.02, 0.02, 0.96, 0.87))
-    _slab(ax, tree["slabs"][i], _norm(tree["slabs"]), tree["size"])
-    ax.set(xticks=[], yticks=[])
-    fig.text(0.5, 0.94, f"z = {tree['redshifts'][i]:.2f}", ha="center", va="center", fontsize=13)
-    return fig
-
-
-def _frame(tree: Tree, i: int) -> bytes:
-    buffer = io.BytesIO()
-    _drawn(tree, i).savefig(buffer, format="png")
-    return buffer.getvalue()
-
-
-@styled
-def steps(tree: Tree) -> Figure:
-    """Draw how far the field and its power move from one redshift of the sequence to the next, over their means."""
-    fig = new(5.5, 3.0)
-    ax = fig.subplots()
-    middle = (tree["redshifts"][1:] + tree["redshifts"][:-1]) / 2
-    for name, found, color in (("field, rms of c", "field_step", "#0072B2"), ("ln P(k), rms", "power_step", "#D55E00")):
-        ax.plot(middle, tree[found] / tree[found].mean(), "o-", color=color, label=name)
-    ax.set(xlabel="redshift", ylabel="step over the mean step", ylim=(0, None))
-    ax.invert_xaxis()
-    ax.legend()
+        ax.set_ylabel("mean P(k) over N-body's")
+        few = rows if len(rows) <= 8 else []
+        ends = [(label(named(group)[row]), colors[row], np.clip(ratio[i], 0.4, 2.5)) for i, row in enumerate(few)]
+        name_ends(ax, [*ends, ("noise floor", DARK_GREY, 1)])
     return fig
 
 

@@ -61,13 +61,16 @@ def _panels(runs: Sequence[Run]) -> tuple[list[Panel], list[Panel]]:
     shown = [("N-body", power["nbody"])]
     if len(runs) == 1:
         shown.append((runs[0].name, power["generated"]))
+    shifts = [floor["power_correlation"], *(_ratio(run, "correlation") for run in runs)]
+    reach = max(0.1, *(np.nanmax(abs(shift[inside])) for shift in shifts))
+    shift = {**SIGNED, "vmin": -reach, "vmax": reach}
     upper: list[Panel] = [(name, "|covariance|", abs(found["covariance"]), log) for name, found in shown]
     lower: list[Panel] = [(name, "correlation", found["correlation"], SIGNED) for name, found in shown]
     for run in runs:
-        upper.append((f"{run.name} / N-body − 1", "fraction of covariance", _ratio(run, "covariance"), part))
-        lower.append((f"{run.name} − N-body", "difference of correlation", _ratio(run, "correlation"), SIGNED))
-    upper.append(("noise floor", "fraction of covariance", floor["power_covariance"], part))
-    lower.append(("noise floor", "difference of correlation", floor["power_correlation"], SIGNED))
+        upper.append((f"{run.name} / N-body − 1", "fractional difference", _ratio(run, "covariance"), part))
+        lower.append((f"{run.name} − N-body", "difference of correlation", _ratio(run, "correlation"), shift))
+    upper.append(("noise floor", "fractional difference", floor["power_covariance"], part))
+    lower.append(("noise floor", "difference of correlation", floor["power_correlation"], shift))
     return upper, lower
 
 

@@ -11,6 +11,7 @@ from cosmogan.reporting.exhibit import Drawn, Table, listed
 from cosmogan.reporting.runs import Missing, Run
 from cosmogan.reporting.style import BLACK, GREY, LABELS, NARROW, ORANGE, WIDE, new
 
+ASIDE = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "fontsize": 8, "rotation": 90}
 Shown = tuple[str, str, object, np.ndarray]  # name, colour, dash, values (n,)
 
 
@@ -34,7 +35,7 @@ def latent_norm(runs: Sequence[Run]) -> Drawn:
         norm = np.linspace(*ax.get_xlim(), 200)
         ax.plot(norm, stats.chi(dimension).pdf(norm), color=GREY, lw=1.2, ls=":")
         place = {"xycoords": "axes fraction", "ha": "right", "va": "top", "fontsize": 9, "color": GREY}
-        ax.annotate("Gaussian of width 1", (1, 0.98 - 0.075 * len(shown)), **place)
+        ax.annotate("Gaussian of width 1", (0.95, 0.98 - 0.075 * len(shown)), **place)
     seen = [f"{name}: median {np.median(values):.2f}" for name, _, _, values in shown]
     rates = [_accepted(run) for run in runs if run.judged]
     caption = f"Vertical lines are medians. {listed(seen)} " + (listed(rates) if rates else "")
@@ -61,7 +62,7 @@ def histograms(ax: Axes, shown: Sequence[Shown], label: str) -> Table:
         ax.hist(values, bins, density=True, color=color, alpha=0.12, histtype="stepfilled")
         ax.hist(values, bins, density=True, color=color, histtype="step", ls=dash, lw=1.3)
         ax.axvline(np.median(values), color=color, lw=1.6, ls=dash)
-        ax.annotate(f"{name}, median {np.median(values):.3g}", (1, 0.98 - 0.075 * i), color=color, **place)
+        ax.annotate(f"{name}, median {np.median(values):.3g}", (0.95, 0.98 - 0.075 * i), color=color, **place)
         table[f"{name} probability density"] = np.histogram(values, bins, density=True)[0]
     ax.set(xlabel=label, ylabel="probability density")
     return table
@@ -99,7 +100,8 @@ def _neighbours(runs: Sequence[Run], kinds: Sequence[str], columns: int, table: 
         table |= {f"{kind} {name}": values for name, values in columns_.items()}
         limit = runs[0].tree["neighbours"]["threshold"]
         ax.axvline(limit, color=BLACK, lw=1, ls="--")
-        ax.set_xlim(right=max(ax.get_xlim()[1], 1.02 * limit))
+        ax.set_xlim(right=max(ax.get_xlim()[1], 1.04 * limit))
+        ax.annotate("copy", (limit, 0.5), (4, 0), **ASIDE)
     return fig
 
 

@@ -25,8 +25,8 @@ def volumes(runs: Sequence[Run]) -> Drawn:
     size = runs[0].tree["subvolume_size"]
     caption = (
         f"Random subvolumes, {size:.3g} Mpc/h a side, drawn as in the paper: a point in every cell, its area as "
-        "(c + 1)⁵, c the scaled density of eq. (5); the colour is the position along the x axis. The N-body ones are "
-        "held out. The densities are “volumes” of statistics.h5."
+        "(c + 1)⁵, c the scaled density of eq. (5); the colour is the position along the x axis. The "
+        "densities are “volumes” of statistics.h5."
     )
     return Drawn(_volumes(runs, 4), caption, narrow=_volumes(runs, 2))
 
@@ -87,7 +87,7 @@ def slices(runs: Sequence[Run]) -> Drawn:
     size = run.tree["subvolume_size"]
     caption = (
         f"Slabs {size / 8:.3g} Mpc/h thick, an eighth of the depth, of random subvolumes, on one logarithmic scale. "
-        "The N-body ones are held out. The densities are “examples” of statistics.h5."
+        "The densities are “examples” of statistics.h5."
     )
     return Drawn(_slices(run, 4), caption, narrow=_slices(run, 2))
 

@@ -38,6 +38,7 @@ figure.alone { display: grid; grid-template-columns: 1fr 1fr; gap: 0 2rem; align
 figure.alone h3 { grid-column: 1 / -1; }
 figure h3 { font-size: 1rem; margin: 0 0 .4rem; }
 figure img { display: block; width: 100%; height: auto; }
+figure img.moving { width: auto; max-width: 100%; margin-top: .8rem; }
 figcaption { margin-top: .4rem; max-width: 52rem; }
 .files { white-space: nowrap; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .82rem; background: #f6f6f6; padding: .8rem; }
@@ -119,6 +120,7 @@ class Exhibit:
     title: str
     caption: str
     images: Sequence[bytes]  # PNG files: one; or one as wide as the page, and one for narrow windows
+    moving: bytes  # a GIF file below; empty: none
     files: dict[str, str]  # a link's text → a path beside the page
 
     @property
@@ -148,13 +150,15 @@ def _figure(exhibit: Exhibit, kind: str) -> str:
     title = escape(exhibit.title)
     other = "".join(f'<source media="screen and (max-width: 44rem)" srcset="{_data(png)}">' for png in narrow)
     image = f'<picture>{other}<img alt="{title}" src="{_data(first)}"></picture>'
+    if exhibit.moving:
+        image += f'<img class="moving" alt="{title}, moving" src="{_data(exhibit.moving, "gif")}">'
     links = " · ".join(f'<a href="{escape(path)}">{escape(text)}</a>' for text, path in exhibit.files.items())
     below = f'{escape(exhibit.caption)} <span class="files">{links}</span>'
     return f'<figure class="{kind}"><h3>{title}</h3>{image}<figcaption>{below}</figcaption></figure>'
 
 
-def _data(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+def _data(image: bytes, kind: str = "png") -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
 def preformatted(text: str) -> str:

@@ -45,6 +45,7 @@ STYLE = {
 K_LABEL = "k  [h/Mpc]"
 NARROW, WIDE = 5.6, 11.0  # widths of figures [inches]: a column of the page, the page
 LINEAR = 80  # [%]: larger ratios are drawn on a logarithmic axis
+BACKING = {"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 0.6}  # behind words among curves
 NAMES = 8.5  # size of the names at curves' ends
 
 
@@ -110,7 +111,7 @@ def level_line(ax: Axes, y: float, label: str = "") -> None:
     """Draw a dotted line at a level that is aimed at, named at its left end."""
     ax.axhline(y, color=GREY, lw=0.8, ls=":")
     options = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "color": DARK_GREY}
-    ax.annotate(label, (0, y), (2, 1), fontsize=7, va="bottom", **options)
+    ax.annotate(label, (0, y), (2, 1), fontsize=7, va="bottom", zorder=5, bbox=BACKING, **options)
 
 
 def ratio_panel(ax: Axes, levels: tuple[float, ...], seen: Iterable[np.ndarray]) -> None:
