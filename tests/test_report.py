@@ -74,9 +74,8 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         if tag == "img":
-            self.images.append((attributes["alt"], attributes["src"]))
-        elif tag == "source":
-            self.narrow.append(attributes["srcset"])
+            kept = self.narrow if attributes["class"] == "for-phone" else self.images
+            kept.append((attributes["alt"], attributes["src"]))
         elif tag != "meta":
             self.open.append(tag)
         if tag == "a":
@@ -100,7 +99,8 @@ def test_the_page_is_whole_and_needs_nothing_beside_it(measured, capsys, monkeyp
     assert read.open == []
     shown = [one for one in catalogue.CATALOGUE if one.name != "latent-norm"]
     assert [title for title, _ in read.images] == [catalogue.heading(one) for one in shown]
-    for source in (*(source for _, source in read.images), *read.narrow):
+    assert [title for title, _ in read.narrow] == [catalogue.heading(entry(name)) for name in ("volumes", "slices")]
+    for _, source in read.images + read.narrow:
         assert base64.b64decode(source.removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
     starts = {".pdf": b"%PDF", ".png": b"\x89PNG", ".csv": b""}
     for link in read.links:
@@ -172,7 +172,7 @@ def test_rejection_sampling_is_shown_when_it_was_asked_for(measured):
 
 def test_norms_of_the_latents_are_shown_where_they_are_known(run):
     known = dataclasses.replace(run, tree=run.tree | {"latents": {"norm": np.linspace(9, 13, 101)}})
-    assert "Generated: median 11.00" in catalogue.drawn(entry("latent-norm"), [known]).caption
+    assert "generated: median 11.00" in catalogue.drawn(entry("latent-norm"), [known]).caption
 
 
 def test_a_damaged_file_of_statistics_is_named(tmp_path):
@@ -205,7 +205,7 @@ def test_several_runs_share_one_page(two, tmp_path, monkeypatch):
     assert read.open == []
     assert [title.split(" (")[0] for title, _ in read.images] == [one.title for one in catalogue.CATALOGUE[1:]]
     assert re.search(r'model\.prior "student_t" "gaussian"', text)
-    assert "Heavy: furthest off" in text
+    assert "heavy: furthest off" in text
     assert "light: furthest off" in text
     assert text.count("light: the reference was trained on") == 1
     columns = (tmp_path / "both" / "figures" / "power.csv").read_text().partition("\n")[0]

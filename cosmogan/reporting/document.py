@@ -45,8 +45,9 @@ def several(runs: Sequence[Run], judged: Sequence[list[Row]], folder: Path) -> I
     for run in runs:
         for text in _warnings(run):
             yield page.paragraph(f"{run.name}: {text}", "warning")
-    met = [f"{run.name} meets {verdict.count(rows, PAPER)}" for run, rows in zip(runs, judged, strict=True)]
-    yield page.paragraph(f"{'; '.join(met)}.", "lead")
+    claims = [[row.passed for row in rows if row.group == PAPER] for rows in judged]
+    met = [f"{run.name} meets {sum(one)} of {len(one)}" for run, one in zip(runs, claims, strict=True)]
+    yield page.paragraph(f"Of the paper's claims {', '.join(met)}.", "lead")
     yield page.paragraph(f"Subvolumes of {_size(first)}. {MEANING}", "faint")
     references = {(run.tree["shards_sha256"], run.tree["held_out"]) for run in runs}
     if len(references) > 1:
@@ -57,7 +58,7 @@ def several(runs: Sequence[Run], judged: Sequence[list[Row]], folder: Path) -> I
         )
     yield facts.differences(runs)
     rows = [_together([one for found in judged for one in found if one.name == row.name]) for row in judged[0]]
-    yield page.table("Verdicts", ("criterion", "the paper", *(run.name for run in runs), "noise floor"), rows)
+    yield page.table("Verdicts", ("criterion", "the paper", *(run.name for run in runs), "noise floor"), rows, KINDS)
     yield from _figures(runs, folder)
 
 
@@ -100,7 +101,7 @@ def _value(row: Row) -> str:
 
 def _together(rows: list[Row]) -> tuple[str, ...]:
     """Return a criterion's cells with a verdict for each run."""
-    cells = [f"{'✓' if row.passed else '✗'} {_value(row)}" for row in rows]
+    cells = [f"{'✓' if row.passed else '✗'}\N{NO-BREAK SPACE}{_value(row)}" for row in rows]
     return rows[0].goal, rows[0].paper, *cells, verdict.words(rows[0].found.floor, rows[0].unit)
 
 

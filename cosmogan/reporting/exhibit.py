@@ -50,9 +50,8 @@ def at(k: np.ndarray, value: np.ndarray, error: np.ndarray, floor: np.ndarray, w
 
 
 def listed(parts: Sequence[str]) -> str:
-    """Return parts of a sentence as one, the first letter large."""
-    whole = "; ".join(parts)
-    return f"{whole[0].upper()}{whole[1:]}."
+    """Return what is said of each run as one sentence; the name of a run keeps its letters."""
+    return f"{'; '.join(parts)}."
 
 
 def sets(runs: Sequence[Run], name: str, unit: str = "") -> Table:

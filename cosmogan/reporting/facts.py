@@ -64,13 +64,12 @@ def _text(value: Any) -> str:
 
 
 def differences(runs: Sequence[Run]) -> str:
-    """Return the settings that are not the same in all runs, as a table."""
+    """Return the settings that all runs have, and not the same, as a table."""
     flat = [dict(_flat("", run.settings)) for run in runs]
-    names = list(dict.fromkeys(name for one in flat for name in one))
     rows = []
-    for name in names:
-        values = [json.dumps(one[name], ensure_ascii=False) if name in one else "—" for one in flat]
-        if len(set(values)) > 1 and name not in ("name", "output", "data"):
+    for name in flat[0]:
+        values = [json.dumps(one[name], ensure_ascii=False) for one in flat if name in one]
+        if len(set(values)) > 1 and len(values) == len(runs) and name not in ("name", "output", "data"):
             rows.append((name, *values))
     if not rows:
         return page.paragraph("Settings in which the runs differ: none that is recorded in their config.yaml.")

@@ -38,8 +38,8 @@ def latent_norm(runs: Sequence[Run]) -> Drawn:
         ax.annotate("Gaussian of width 1", (0.95, 0.98 - 0.075 * len(shown)), **place)
     seen = [f"{name}: median {np.median(values):.2f}" for name, _, _, values in shown]
     rates = [_accepted(run) for run in runs if run.judged]
-    caption = f"Vertical lines are medians. {listed(seen)} " + (listed(rates) if rates else "")
-    return Drawn(fig, caption.strip(), table)
+    caption = " ".join(["Vertical lines are medians:", listed(seen), *rates])
+    return Drawn(fig, caption, table)
 
 
 def _accepted(run: Run) -> str:
@@ -47,9 +47,9 @@ def _accepted(run: Run) -> str:
     norm, accepted = run.judged["norm"], run.judged["accepted"]
     rate, n = accepted.mean(), len(accepted)
     return (
-        f"the discriminator accepted {accepted.sum()} of {n} samples, {100 * rate:.2f} ± "
+        f"The discriminator of {run.name} accepted {accepted.sum()} of {n} samples, {100 * rate:.2f} ± "
         f"{100 * np.sqrt(rate * (1 - rate) / n):.2f} % (the paper: about 3 %), and their median norm is "
-        f"{100 * (np.median(norm[accepted]) / np.median(norm) - 1):+.1f} % off that of all"
+        f"{100 * (np.median(norm[accepted]) / np.median(norm) - 1):+.1f} % off that of all."
     )
 
 

@@ -38,6 +38,7 @@ figure.alone { display: grid; grid-template-columns: 1fr 1fr; gap: 0 2rem; align
 figure.alone h3 { grid-column: 1 / -1; }
 figure h3 { font-size: 1rem; margin: 0 0 .4rem; }
 figure img { display: block; width: 100%; height: auto; }
+.for-phone { display: none !important; }
 figure img.moving { width: auto; max-width: 100%; margin-top: .8rem; }
 figcaption { margin-top: .4rem; max-width: 52rem; }
 .files { white-space: nowrap; }
@@ -45,6 +46,8 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .82rem; backgro
 @media screen and (max-width: 44rem) {
   body { padding: 1rem .8rem 3rem; }
   .figures, figure.alone { display: block; }
+  .for-phone { display: block !important; }
+  .for-page { display: none !important; }
   .entries thead { display: none; }
   .entries tr { display: block; border-bottom: 1px solid var(--line); padding: .5rem 0; }
   .entries td { display: block; border: 0; padding: .1rem 0; }
@@ -146,15 +149,17 @@ def figures(exhibits: Iterable[Exhibit]) -> str:
 
 
 def _figure(exhibit: Exhibit, kind: str) -> str:
-    first, *narrow = exhibit.images
     title = escape(exhibit.title)
-    other = "".join(f'<source media="screen and (max-width: 44rem)" srcset="{_data(png)}">' for png in narrow)
-    image = f'<picture>{other}<img alt="{title}" src="{_data(first)}"></picture>'
+    kinds = ("for-page", "for-phone") if exhibit.wide else ("",)  # <picture> would print the phone's image
+    image = "".join(
+        f'<img class="{kind}" alt="{title}" src="{_data(png)}">'
+        for kind, png in zip(kinds, exhibit.images, strict=True)
+    )
     if exhibit.moving:
         image += f'<img class="moving" alt="{title}, moving" src="{_data(exhibit.moving, "gif")}">'
     links = " · ".join(f'<a href="{escape(path)}">{escape(text)}</a>' for text, path in exhibit.files.items())
     below = f'{escape(exhibit.caption)} <span class="files">{links}</span>'
-    return f'<figure class="{kind}"><h3>{title}</h3>{image}<figcaption>{below}</figcaption></figure>'
+    return f'<figure class="{kind}"><h3>{title}</h3><div>{image}</div><figcaption>{below}</figcaption></figure>'
 
 
 def _data(image: bytes, kind: str = "png") -> str:
