@@ -242,6 +242,18 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(two):
     assert [run.name for run in runs.read_several(two)] == ["heavy", "light"]
 
 
+def test_samples_without_a_training_set_are_compared_with_the_reference(run):
+    found = run.tree["neighbours"]
+    nbody = {name: values for name, values in found["nbody"].items() if not name.startswith("training")}
+    copied = found["generated"]["training"].copy()
+    copied[0] = 1.0
+    generated = found["generated"] | {"training": copied}
+    neighbours = {**found, "compared_with": "nbody", "nbody": nbody, "generated": generated}
+    drawn = catalogue.drawn(entry("neighbours"), [dataclasses.replace(run, tree=run.tree | {"neighbours": neighbours})])
+    assert "1 of a reference subvolume" in drawn.caption
+    assert drawn.table["training upper edge"][-1] == 1.0
+
+
 def test_what_is_not_known_of_foreign_samples_is_left_out(run):
     tree = run.tree | {"redshift": float("nan"), "mean_cell_mass": float("nan"), "samples_sha256": ""}
     bare = dataclasses.replace(run, tree=tree)

@@ -36,6 +36,7 @@ class Entry:
 
 
 CATALOGUE = (
+    Entry("scaling", "2", "Scaling of the density", figures_density.scaling),
     Entry("losses", "3", "Losses", figures_training.losses, several=False),
     Entry("selection", "", "Which generator was released", figures_selection.released, several=False),
     Entry("volumes", "4", "Volumes", figures_volumes.volumes),

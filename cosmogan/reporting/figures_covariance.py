@@ -77,7 +77,6 @@ def _panels(runs: Sequence[Run]) -> tuple[list[Panel], list[Panel]]:
 def _matrices(runs: Sequence[Run], panels: Sequence[Panel], columns: int) -> Figure:
     """Draw matrices in so many columns."""
     edges, rows = runs[0].tree["power"]["k_edges"], len(panels) // columns
-    scale = "linear" if np.allclose(np.diff(edges), edges[1] - edges[0]) else "log"
     fig = new(NARROW if columns == 2 else WIDE, (2.35 if columns == 2 else 2.6) * rows)
     axes = fig.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for ax, (title, label, values, options) in zip(axes.flat, panels, strict=True):
@@ -86,7 +85,9 @@ def _matrices(runs: Sequence[Run], panels: Sequence[Panel], columns: int) -> Fig
         bar.set_label(label, fontsize=8)
         bar.ax.tick_params(labelsize=7)
         ax.set_title(title, fontsize=9)
-        ax.set(xscale=scale, yscale=scale)
+        ax.set(xscale="log", yscale="log")
+    for axis in (axes[0, 0].xaxis, axes[0, 0].yaxis):
+        plain_log(axis)
     for ax in axes[-1]:
         ax.set_xlabel(K_LABEL)
     for ax in axes[:, 0]:
@@ -150,7 +151,7 @@ def variance(runs: Sequence[Run]) -> Drawn:
     for run in runs:
         value, error = found[run.name]
         below = np.minimum(error, 0.9 * (1 + value))  # so that a bar does not leave a logarithmic axis
-        ax.errorbar(k, 1 + value, (below, error), color=run.color, marker=run.marker, ls=run.dash)
+        ax.errorbar(k, 1 + value, (below, error), color=run.color, marker=run.marker, ls=run.dash, elinewidth=0.8)
     k_axis(ax, spectrum["k_nyquist"])
     ax.set(yscale="log", xlabel=K_LABEL, ylabel="variance of P(k)\nover N-body's")
     inside = k <= spectrum["k_nyquist"]

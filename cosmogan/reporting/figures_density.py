@@ -11,12 +11,36 @@ from cosmogan.reporting.runs import Run
 from cosmogan.reporting.style import BLACK, DARK_GREY, GREY, LABELS, NARROW, WIDE, name_ends, new
 from cosmogan.results import Tree
 
+PAPER_KAPPAS = (4.0, 20.0, 30.0, 45.0)
 TITLES = {"pdf_scaled": "scaled density, per unit of c", "pdf_unscaled": "density, per decade"}
 X_LABELS = {"pdf_scaled": "scaled density c, eq. (5)", "pdf_unscaled": "density ρ/ρ̄", "peaks": "height of a peak, ρ/ρ̄"}
 SCATTER = (
     "Lines and points are means over subvolumes; band and bars are the standard deviation of single subvolumes. Below: "
     f"ratios of the means with their errors. {FLOOR}"
 )
+
+
+def scaling(runs: Sequence[Run]) -> Drawn:
+    """Draw the scaling of eq. (5) for the paper's values of κ and for the runs'."""
+    density = np.logspace(-2, np.log10(200), 121)
+    fig = new(NARROW, 3.6)
+    ax = fig.subplots()
+    table: Table = {"density": density}
+    ends = []
+    for kappa in sorted({*PAPER_KAPPAS, *(run.need("kappa") for run in runs)}):
+        mine = [run for run in runs if run.tree["kappa"] == kappa]
+        name = f"κ = {kappa:g}" + (f": {', '.join(run.name for run in mine)}" if len(runs) > 1 and mine else "")
+        table[f"c for kappa = {kappa:g}"] = c = 2 * density / (density + kappa) - 1
+        color = mine[0].color if mine else GREY
+        ax.plot(density, c, color=color, lw=2 if mine else 1)
+        ends.append((name, color, c))
+    ax.set(xscale="log", xlim=(0.01, 200), xlabel="density ρ/ρ̄", ylabel="scaled density c")
+    name_ends(ax, ends)
+    caption = (
+        "What the networks see, eq. (5): c = 0 at the density κ, and a given error in c is the larger an error in "
+        "density the denser a cell is beyond it. Grey: other values that the paper tried."
+    )
+    return Drawn(fig, caption, table)
 
 
 def voxel_pdf(runs: Sequence[Run]) -> Drawn:

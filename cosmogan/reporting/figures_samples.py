@@ -35,7 +35,7 @@ def latent_norm(runs: Sequence[Run]) -> Drawn:
         norm = np.linspace(*ax.get_xlim(), 200)
         ax.plot(norm, stats.chi(dimension).pdf(norm), color=GREY, lw=1.2, ls=":")
         place = {"xycoords": "axes fraction", "ha": "right", "va": "top", "fontsize": 9, "color": GREY}
-        ax.annotate("Gaussian of width 1", (0.95, 0.98 - 0.075 * len(shown)), **place)
+        ax.annotate("Gaussian of width 1", (0.93, 0.98 - 0.075 * len(shown)), **place)
     seen = [f"{name}: median {np.median(values):.2f}" for name, _, _, values in shown]
     rates = [_accepted(run) for run in runs if run.judged]
     caption = " ".join(["Vertical lines are medians:", listed(seen), *rates])
@@ -55,14 +55,15 @@ def _accepted(run: Run) -> str:
 
 def histograms(ax: Axes, shown: Sequence[Shown], label: str) -> Table:
     """Draw distributions of numbers with their medians and their names, and return them as columns."""
-    bins = np.linspace(*np.percentile(np.concatenate([values for *_, values in shown]), (0.2, 99.6)), 31)
+    everything = np.concatenate([values for *_, values in shown])
+    bins = np.linspace(everything.min(), everything.max(), 41)
     table: Table = {"lower edge": bins[:-1], "upper edge": bins[1:]}
     place = {"xycoords": "axes fraction", "ha": "right", "va": "top", "fontsize": 9}
     for i, (name, color, dash, values) in enumerate(shown):
         ax.hist(values, bins, density=True, color=color, alpha=0.12, histtype="stepfilled")
         ax.hist(values, bins, density=True, color=color, histtype="step", ls=dash, lw=1.3)
         ax.axvline(np.median(values), color=color, lw=1.6, ls=dash)
-        ax.annotate(f"{name}, median {np.median(values):.3g}", (0.95, 0.98 - 0.075 * i), color=color, **place)
+        ax.annotate(f"{name}, median {np.median(values):.3g}", (0.93, 0.98 - 0.075 * i), color=color, **place)
         table[f"{name} probability density"] = np.histogram(values, bins, density=True)[0]
     ax.set(xlabel=label, ylabel="probability density")
     return table
@@ -71,34 +72,35 @@ def histograms(ax: Axes, shown: Sequence[Shown], label: str) -> Table:
 def neighbours(runs: Sequence[Run]) -> Drawn:
     """Draw how like its nearest neighbour a sample is, in the training set and in its own set."""
     found = [run.need("neighbours") for run in runs]
+    limit, whose = found[0]["threshold"], {"training": "training", "nbody": "reference"}[found[0]["compared_with"]]
     kinds = [kind for kind in ("training", "peers") if all(kind in tree["generated"] for tree in found)]
+    labels = {"training": f"nearest {whose} subvolume", "peers": "nearest in its own set"}
     table: Table = {}
-    wide, narrow = _neighbours(runs, kinds, len(kinds), table), _neighbours(runs, kinds, 1, {})
-    limit = found[0]["threshold"]
+    wide = _neighbours(runs, {kind: labels[kind] for kind in kinds}, len(kinds), table)
+    narrow = _neighbours(runs, {kind: labels[kind] for kind in kinds}, 1, {})
     seen = []
     for run, tree in zip(runs, found, strict=True):
-        words = {"training": "of a training subvolume", "peers": "of another sample"}
-        copies = [f"{int(np.sum(tree['generated'][kind] > limit))} {words[kind]}" for kind in kinds]
+        copied = {"training": f"of a {whose} subvolume", "peers": "of another sample"}
+        copies = [f"{int(np.sum(tree['generated'][kind] > limit))} {copied[kind]}" for kind in kinds]
         seen.append(f"{run.name}: copies among {run.tree['n_generated']} samples: {', '.join(copies)}")
     caption = (
         "Similarity is the correlation coefficient of two coarse volumes, the largest of the cube's 48 symmetries; "
-        f"above {limit:.3g} (dashed) a sample is called a copy. Held-out N-body (black) is the noise floor. "
-        f"{listed(seen)}"
+        f"above {limit:.3g} (dashed) a sample is called a copy. N-body (black) is the noise floor. {listed(seen)}"
     )
     return Drawn(wide, caption, table, narrow=narrow)
 
 
-def _neighbours(runs: Sequence[Run], kinds: Sequence[str], columns: int, table: Table) -> Figure:
+def _neighbours(runs: Sequence[Run], labels: dict[str, str], columns: int, table: Table) -> Figure:
     """Draw a panel for each kind of neighbour, and put the numbers into the table."""
-    rows = len(kinds) // columns
+    rows = len(labels) // columns
     fig = new(WIDE if columns > 1 else NARROW, 3.4 * rows)
-    titles = {"training": "nearest training subvolume", "peers": "nearest in its own set"}
-    for ax, kind in zip(fig.subplots(rows, columns, squeeze=False).ravel(), kinds, strict=True):
-        shown: list[Shown] = [(*LABELS["nbody"], "-", runs[0].tree["neighbours"]["nbody"][kind])]
+    nbody = runs[0].tree["neighbours"]["nbody"]
+    limit = runs[0].tree["neighbours"]["threshold"]
+    for ax, kind in zip(fig.subplots(rows, columns, squeeze=False).ravel(), labels, strict=True):
+        shown: list[Shown] = [(*LABELS["nbody"], "-", nbody[kind])] if kind in nbody else []
         shown += [(run.name, run.color, run.dash, run.tree["neighbours"]["generated"][kind]) for run in runs]
-        columns_ = histograms(ax, shown, f"similarity to the {titles[kind]}")
-        table |= {f"{kind} {name}": values for name, values in columns_.items()}
-        limit = runs[0].tree["neighbours"]["threshold"]
+        drawn = histograms(ax, shown, f"similarity to the {labels[kind]}")
+        table |= {f"{kind} {name}": values for name, values in drawn.items()}
         ax.axvline(limit, color=BLACK, lw=1, ls="--")
         ax.set_xlim(right=max(ax.get_xlim()[1], 1.04 * limit))
         ax.annotate("copy", (limit, 0.5), (4, 0), **ASIDE)
@@ -114,6 +116,8 @@ def diversity(runs: Sequence[Run]) -> Drawn:
     colors = [BLACK, *(run.color for run in runs)]
     values = [found[0]["nbody"], *(tree["generated"] for tree in found)]
     errors = [found[0]["nbody_error"], *(tree["generated_error"] for tree in found)]
+    low, high = (values[0] * (1 + sign * found[0]["floor"]) for sign in (-1, 1))
+    ax.axvspan(low, high, color=GREY, alpha=0.35, lw=0)
     for i, (color, value, error) in enumerate(zip(colors, values, errors, strict=True)):
         ax.errorbar(value, i, xerr=error, color=color, marker="o", ms=6)
         ax.annotate(
@@ -125,7 +129,7 @@ def diversity(runs: Sequence[Run]) -> Drawn:
     seen = [f"{name}: {value:.3g} ± {error:.2g}" for name, value, error in zip(names, values, errors, strict=True)]
     caption = (
         "How many different volumes a set amounts to, by the similarity of coarse volumes: low when samples repeat "
-        f"themselves. Sets of equal size. {listed(seen)}"
+        f"themselves. Sets of {found[0]['n']}. Grey: the noise floor, halves of N-body. {listed(seen)}"
     )
     table = {"set": np.array(names), "Vendi score": np.array(values), "error": np.array(errors)}
     return Drawn(fig, caption, table)

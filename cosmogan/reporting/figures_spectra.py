@@ -73,7 +73,7 @@ def _ratios(ax: Axes, runs: Sequence[Run], training: Tree | None) -> None:
         ends.append((label, color, ratio))
     for run in runs:
         value, error = (100 * part for part in mean_ratio(run.tree["power"]))
-        ax.errorbar(k, value, error, color=run.color, marker=run.marker, ls=run.dash, lw=1.3)
+        ax.errorbar(k, value, error, color=run.color, marker=run.marker, ls=run.dash, lw=1.3, elinewidth=0.8)
         seen.append((abs(value) + np.nan_to_num(error))[inside])
         ends.append((run.name, run.color, value))
     ratio_panel(ax, (5, 10), seen)
