@@ -1,6 +1,8 @@
 """What several tests share: the real snapshots, and commands run as a user runs them."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -65,3 +67,19 @@ def mpirun(launcher):
         return run([launcher, "-n", ranks, sys.executable, "-m", module, *arguments], **options)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def measured(tmp_path_factory):
+    """A made-up run that was validated; the generated set has too much structure. Of the bispectra one is kept."""
+    import synthetic
+
+    from cosmogan import config, results, validate
+    from hpc.mpi import SerialComm
+
+    experiment = config.load(synthetic.write_run(tmp_path_factory.mktemp("report"), amplitude=1.3))
+    validate.validate(experiment, SerialComm())
+    tree = results.read(experiment.statistics_path)
+    few = {name: found for name, found in tree.items() if not re.search("_[1-9]$", name)}
+    results.write(experiment.statistics_path, few | {"warnings": json.dumps(["the reference was trained on"])})
+    return experiment

@@ -1,0 +1,106 @@
+"""The report's figures: their numbers, what they name, and what becomes of them when something is missing."""
+
+import csv
+import dataclasses
+import io
+import re
+
+import matplotlib
+import numpy as np
+import pytest
+
+from cosmogan import results
+from cosmogan.reporting import catalogue, page, runs, style
+
+
+@pytest.fixture
+def run(measured):
+    """The run as figures take it."""
+    return runs.Run(results.read(measured.statistics_path))
+
+
+def entry(name):
+    """A figure of the catalogue."""
+    return next(one for one in catalogue.CATALOGUE if one.name == name)
+
+
+def test_numbers_of_a_figure_are_those_of_the_statistics(run):
+    drawn = catalogue.drawn(entry("power"), [run])
+    rows = list(csv.DictReader(io.StringIO(catalogue.csv_text(drawn.table))))
+    power = run.tree["power"]
+    for column, expected in (
+        ("k [h/Mpc]", power["k"]),
+        ("N-body mean [(Mpc/h)^3]", power["nbody"]["mean"]),
+        ("generated 84 % [(Mpc/h)^3]", power["generated"]["percentiles"][2]),
+        ("generated / N-body - 1", power["ratio"]["mean"]),
+        ("noise floor (rms)", run.floor("power")),
+    ):
+        np.testing.assert_allclose([float(row[column]) for row in rows], expected, rtol=1e-7)
+    matrix = catalogue.drawn(entry("covariance"), [run]).table["generated / N-body covariance - 1"]
+    np.testing.assert_array_equal(matrix, power["ratio"]["covariance"].ravel())
+
+
+def test_the_noise_floor_is_the_rms_of_what_is_known(run):
+    halves = np.array([[0.3, np.nan, 0.1], [-0.4, np.inf, np.nan]])
+    one = dataclasses.replace(run, tree={"noise_floor": {"power": halves}})
+    np.testing.assert_allclose(one.floor("power"), [np.sqrt(0.125), np.nan, 0.1])
+
+
+def test_a_figure_without_its_data_is_left_out_with_the_reason(run):
+    found = {one.name: catalogue.drawn(one, [dataclasses.replace(run, tree={})]) for one in catalogue.CATALOGUE}
+    assert found["losses"] == "there is no record of a training (train/metrics.jsonl)"
+    assert found["selection"] == "there is no record of a selection (select/scores.json)"
+    assert found["bispectrum"] == "no triangle of the paper fits a subvolume of so few cells"
+    assert found["peaks"] == "peaks was not measured"
+    assert all(isinstance(reason, str) for reason in found.values())
+
+
+def test_norms_of_the_latents_are_shown_where_they_are_known(run):
+    known = dataclasses.replace(run, tree=run.tree | {"latents": {"norm": np.linspace(9, 13, 101)}})
+    assert "generated: median 11.00" in catalogue.drawn(entry("latent-norm"), [known]).caption
+
+
+@pytest.mark.parametrize("name", [one.name for one in catalogue.CATALOGUE if one.several])
+def test_every_figure_of_several_runs_names_them_all(run, name):
+    latents = {"latents": {"norm": np.linspace(9, 13, 101)}}
+    found = [
+        dataclasses.replace(run, name=f"run-{i}", color=color, dash=dash, marker=marker, tree=run.tree | latents)
+        for i, (color, dash, marker) in enumerate(style.RUNS[:2])
+    ]
+    drawn = catalogue.drawn(entry(name), found)
+    words = [text.get_text() for text in drawn.figure.findobj(matplotlib.text.Text)]
+    assert all(any(f"run-{i}" in word for word in words) for i in range(2))
+
+
+def test_samples_without_a_training_set_are_compared_with_the_reference(run):
+    found = run.tree["neighbours"]
+    nbody = {name: values for name, values in found["nbody"].items() if not name.startswith("training")}
+    copied = found["generated"]["training"].copy()
+    copied[0] = 1.0
+    generated = found["generated"] | {"training": copied}
+    neighbours = {**found, "compared_with": "nbody", "nbody": nbody, "generated": generated}
+    drawn = catalogue.drawn(entry("neighbours"), [dataclasses.replace(run, tree=run.tree | {"neighbours": neighbours})])
+    assert "1 of a reference subvolume" in drawn.caption
+    assert drawn.table["training upper edge"][-1] == 1.0
+
+
+def test_figures_stand_in_rows_of_two_and_a_lone_one_has_its_caption_beside_it():
+    def exhibit(title, wide):
+        return page.Exhibit(title, "", [b""] * (2 if wide else 1), b"", {})
+
+    order = [exhibit(name, name.isupper()) for name in ("a", "B", "c", "d", "e")]
+    kinds = re.findall('<figure class="(.*?)"><h3>(.)', page.figures(order))
+    assert kinds == [("alone", "a"), ("wide", "B"), ("", "c"), ("", "d"), ("alone", "e")]
+
+
+def test_names_of_curves_keep_apart_and_inside():
+    np.testing.assert_allclose(style.spread([0.2, 0.21, 0.99, 1.0], 0.1), [0.2, 0.3, 0.9, 1.0])
+    np.testing.assert_allclose(style.spread([0.1, 0.5], 0.1), [0.1, 0.5])
+    assert style.spread([], 0.1) == []
+
+
+def test_figures_leave_matplotlibs_global_state_alone(run):
+    before = dict(matplotlib.rcParams)
+    drawn = catalogue.drawn(entry("mean-density"), [run])
+    assert b"CreationDate" not in catalogue.files(drawn)[".pdf"]
+    assert dict(matplotlib.rcParams) == before

@@ -1,0 +1,28 @@
+"""`verdict`: the rows of the pass/fail table, and how the page words them."""
+
+from cosmogan import results
+from cosmogan.reporting import document, verdict
+from cosmogan.statistics.criteria import Finding
+
+
+def test_too_much_structure_fails_what_it_should_and_the_row_says_so(measured):
+    judged = {row.name: row for row in verdict.rows(results.read(measured.statistics_path))}
+    power = judged["power"]
+    assert not power.passed
+    assert not power.within_noise
+    assert power.found.value > 0.3
+    assert judged["cross_power"].passed
+    assert document.line(power)[-1] == "✗ fail"
+    assert verdict.count(list(judged.values()), verdict.PAPER).startswith("the paper's claims: ")
+
+
+def test_a_value_at_its_limit_passes_and_one_that_is_not_known_fails():
+    def row(value, floor=0.0):
+        return verdict.Row("x", verdict.PAPER, "", "", Finding(value, 0.01, floor), 0.05, "%")
+
+    assert row(0.05).passed
+    assert not row(0.051).passed
+    assert not row(float("nan")).passed
+    assert row(0.06, floor=0.07).within_noise
+    cells = tuple(cell.replace("\N{NO-BREAK SPACE}", " ") for cell in document.line(row(0.06, floor=0.07)))
+    assert cells == ("", "", "6.0 ± 1.0 %", "7.0 %", "✗ fail, within noise")
