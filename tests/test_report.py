@@ -4,6 +4,8 @@ import base64
 import dataclasses
 import json
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -93,6 +95,11 @@ def test_the_page_is_whole_and_needs_nothing_beside_it(measured, capsys, monkeyp
     assert report.done(measured)
     report.report(measured, SerialComm())
     assert "report: done" in capsys.readouterr().out
+
+
+def test_ranks_that_validate_need_no_matplotlib():
+    code = "import sys, cosmogan.validate, cosmogan.report; print('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
 def test_without_statistics_one_line_says_which_stage_to_run(tmp_path, python):

@@ -57,7 +57,8 @@ def several(runs: Sequence[Run], judged: Sequence[list[Row]], folder: Path) -> I
             "warning",
         )
     yield facts.differences(runs)
-    rows = [_together([one for found in judged for one in found if one.name == row.name]) for row in judged[0]]
+    named = [{row.name: row for row in found} for found in judged]
+    rows = [_together(row, [found.get(row.name) for found in named]) for row in judged[0]]
     yield page.table("Verdicts", ("criterion", "the paper", *(run.name for run in runs), "noise floor"), rows, KINDS)
     yield from _figures(runs, folder)
 
@@ -99,10 +100,10 @@ def _value(row: Row) -> str:
     return both.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def _together(rows: list[Row]) -> tuple[str, ...]:
-    """Return a criterion's cells with a verdict for each run."""
-    cells = [f"{'✓' if row.passed else '✗'}\N{NO-BREAK SPACE}{_value(row)}" for row in rows]
-    return rows[0].goal, rows[0].paper, *cells, verdict.words(rows[0].found.floor, rows[0].unit)
+def _together(first: Row, rows: Sequence[Row | None]) -> tuple[str, ...]:
+    """Return a criterion's cells with a verdict for each run, or a dash where it does not apply."""
+    cells = [f"{'✓' if row.passed else '✗'}\N{NO-BREAK SPACE}{_value(row)}" if row else "—" for row in rows]
+    return first.goal, first.paper, *cells, verdict.words(first.found.floor, first.unit)
 
 
 def _figures(runs: Sequence[Run], folder: Path) -> Iterator[str]:

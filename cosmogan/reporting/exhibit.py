@@ -7,10 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cosmogan.reporting.runs import Run
+from cosmogan.reporting.verdict import BELOW_NYQUIST
 from cosmogan.results import Tree
 
-# k ≤ 3 of the paper is this fraction of its Nyquist wavenumber, π per Mpc; its k ≤ 5 reaches into the corners.
-BELOW_NYQUIST = 0.95
 BAND = "Lines are medians, bands hold 16 to 84 % of the samples."
 FLOOR = "Grey: the noise floor, rms of one half of the N-body boxes against the other."
 

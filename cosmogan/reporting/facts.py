@@ -40,6 +40,7 @@ DATA = {  # attributes of the file of statistics, in words
     "shards_sha256": "SHA-256 of the N-body manifest",
     "samples_sha256": "SHA-256 of the generated manifest",
 }
+LONGEST = 200  # letters of a value: the numbers of thousands of boxes say no more
 GENERATOR = ("epoch", "ema", "latent_scale", "latent_scale_error", "sha256", "data")
 
 
@@ -60,7 +61,8 @@ def _names(runs: Sequence[Run]) -> tuple[str, ...]:
 def _text(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    return f"{value:.6g}" if isinstance(value, float) else f"{value}"
+    text = f"{value:.6g}" if isinstance(value, float) else f"{value}"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def differences(runs: Sequence[Run]) -> str:
@@ -124,7 +126,8 @@ def _training(records: list[dict[str, Any]]) -> str:
 
 def _measuring(found: Tree) -> str:
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in found.get("stages", {}).items())
-    return f"{clock(found['seconds'])} on {found['ranks']} ranks, {found['device']}" + (f": {stages}" if stages else "")
+    ranks = f"{found['ranks']} rank{'' if found['ranks'] == 1 else 's'}"
+    return f"{clock(found['seconds'])} on {ranks}, {found['device']}" + (f": {stages}" if stages else "")
 
 
 def versions(tree: Tree) -> str:

@@ -7,18 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cosmogan.reporting.exhibit import BAND, FLOOR, Drawn, Table, at, listed, mean_ratio, ratios, sets
+from cosmogan.reporting.palette import BLACK
 from cosmogan.reporting.runs import Missing, Run
-from cosmogan.reporting.style import (
-    BLACK,
-    NARROW,
-    WIDE,
-    name_ends,
-    new,
-    noise_band,
-    plain_log,
-    ratio_panel,
-    show_band,
-)
+from cosmogan.reporting.style import NARROW, WIDE, name_ends, new, noise_band, plain_log, ratio_panel, show_band
 
 LOG_FROM = 4  # ratio of largest to smallest from which on an axis is logarithmic
 SIDES = (

@@ -10,19 +10,11 @@ from matplotlib.figure import Figure
 
 from cosmogan.nbody.cosmology import growth
 from cosmogan.reporting.conditions import KINDS
-from cosmogan.reporting.exhibit import BELOW_NYQUIST, Drawn, Table, listed
+from cosmogan.reporting.exhibit import Drawn, Table, listed
+from cosmogan.reporting.palette import DARK_GREY, GREY
 from cosmogan.reporting.runs import Missing, Run
-from cosmogan.reporting.style import (
-    DARK_GREY,
-    GREY,
-    K_LABEL,
-    NARROW,
-    WIDE,
-    k_axis,
-    name_ends,
-    new,
-    plain_log,
-)
+from cosmogan.reporting.style import K_LABEL, NARROW, WIDE, k_axis, name_ends, new, plain_log
+from cosmogan.reporting.verdict import BELOW_NYQUIST
 from cosmogan.results import Tree
 
 

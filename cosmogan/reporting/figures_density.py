@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cosmogan.reporting.exhibit import FLOOR, Drawn, Table, listed, mean_ratio, ratios, sets
+from cosmogan.reporting.palette import BLACK, DARK_GREY, GREY, LABELS
 from cosmogan.reporting.runs import Run
-from cosmogan.reporting.style import BLACK, DARK_GREY, GREY, LABELS, NARROW, WIDE, name_ends, new
+from cosmogan.reporting.style import NARROW, WIDE, name_ends, new
 from cosmogan.results import Tree
 
 PAPER_KAPPAS = (4.0, 20.0, 30.0, 45.0)
@@ -57,7 +58,9 @@ def voxel_pdf(runs: Sequence[Run]) -> Drawn:
     outside = ", ".join(f"{100 * max(round(1 - found['mean'].sum(), 9), 0):.2g} % of {label}" for label, found in empty)
     caption = f"The fraction of voxels, {shown}. {SCATTER} Voxels below 10⁻⁴: {outside}."
     narrow = _distributions(runs, names, 1)
-    return Drawn(_distributions(runs, names, 2) if len(names) == 2 else narrow, caption, table, narrow=narrow)
+    if len(names) == 1:
+        return Drawn(narrow, caption, table)
+    return Drawn(_distributions(runs, names, 2), caption, table, narrow=narrow)
 
 
 def peaks(runs: Sequence[Run]) -> Drawn:

@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from cosmogan.reporting.exhibit import Drawn, Table, listed
+from cosmogan.reporting.palette import BLACK, GREY, LABELS, ORANGE
 from cosmogan.reporting.runs import Missing, Run
-from cosmogan.reporting.style import BLACK, GREY, LABELS, NARROW, ORANGE, WIDE, new
+from cosmogan.reporting.style import NARROW, WIDE, new
 
 ASIDE = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "fontsize": 8, "rotation": 90}
 Shown = tuple[str, str, object, np.ndarray]  # name, colour, dash, values (n,)

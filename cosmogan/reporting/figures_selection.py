@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cosmogan.reporting.exhibit import Drawn, Table
+from cosmogan.reporting.palette import BLACK, BLUE, GREY, ORANGE
 from cosmogan.reporting.runs import Missing, Run
-from cosmogan.reporting.style import BLACK, BLUE, GREY, NARROW, ORANGE, new, plain_log, styled
+from cosmogan.reporting.style import NARROW, new, plain_log, styled
 
 Tree = dict[str, Any]
 

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from cosmogan.reporting.exhibit import Drawn
 from cosmogan.reporting.figures_conditions import of_conditions
+from cosmogan.reporting.palette import BLUE, ORANGE
 from cosmogan.reporting.runs import Run
-from cosmogan.reporting.style import BLUE, NARROW, ORANGE, WIDE, name_ends, new, plain_log, styled
+from cosmogan.reporting.style import NARROW, WIDE, name_ends, new, plain_log, styled
 from cosmogan.results import Tree
 
 N_SHOWN = 7  # of the sequence's redshifts in a row

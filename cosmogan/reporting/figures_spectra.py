@@ -7,13 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cosmogan.reporting.exhibit import BAND, FLOOR, Drawn, Table, listed, mean_ratio, ratios, sets, worst
+from cosmogan.reporting.palette import BLACK, DARK_GREY, GREY, LABELS
 from cosmogan.reporting.runs import Run
 from cosmogan.reporting.style import (
-    BLACK,
-    DARK_GREY,
-    GREY,
     K_LABEL,
-    LABELS,
     NARROW,
     k_axis,
     mpc_axis,

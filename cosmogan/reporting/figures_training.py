@@ -8,21 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cosmogan.reporting.exhibit import Drawn
+from cosmogan.reporting.palette import BLACK, BLUE, GREEN, LABELS, ORANGE
 from cosmogan.reporting.runs import Missing, Run
-from cosmogan.reporting.style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    K_LABEL,
-    LABELS,
-    NARROW,
-    ORANGE,
-    k_axis,
-    name_ends,
-    new,
-    show_band,
-    styled,
-)
+from cosmogan.reporting.style import K_LABEL, NARROW, k_axis, name_ends, new, show_band, styled
 
 Tree = dict[str, Any]
 LOSSES = (("loss_generator", "generator", BLUE), ("loss_discriminator", "discriminator", ORANGE))

@@ -8,8 +8,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from cosmogan.reporting.exhibit import Drawn
+from cosmogan.reporting.palette import GREY, LABELS
 from cosmogan.reporting.runs import Run
-from cosmogan.reporting.style import GREY, LABELS, NARROW, WIDE, new, plain_log
+from cosmogan.reporting.style import NARROW, WIDE, new, plain_log
 
 AZIMUTH, ELEVATION = np.radians(-60), np.radians(24)  # from where volumes are looked at
 CORNERS = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)])

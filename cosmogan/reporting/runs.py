@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from cosmogan import archive, results
-from cosmogan.reporting.style import LABELS, RUNS
+from cosmogan.reporting.palette import LABELS, RUNS
 from cosmogan.results import Tree
 from hpc.rundir import read_json
 

@@ -1,7 +1,6 @@
-"""What the figures have in common: style, colours, and the marks that stand for the same thing everywhere.
+"""What the figures have in common: style, axes, and the marks that stand for the same thing everywhere.
 
-Colours are those of Okabe & Ito, told apart by all. N-body is black, generated samples blue (several runs: one colour,
-dash and marker each), the training boxes amber and the noise floor a grey band. Curves are named at their ends.
+The noise floor is a grey band; curves are named at their ends.
 """
 
 import io
@@ -18,17 +17,8 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-BLACK, BLUE, ORANGE, GREEN, GREY = "#000000", "#0072B2", "#D55E00", "#009E73", "#8a8a8a"
-AMBER, PURPLE, SKY, DARK_GREY = "#E69F00", "#CC79A7", "#56B4E9", "#5c5c5c"
-RUNS = (  # of several runs: colour, dash, marker
-    (BLUE, "-", "o"),
-    (ORANGE, "--", "s"),
-    (GREEN, "-.", "^"),
-    (PURPLE, ":", "D"),
-    (SKY, (0, (5, 1, 1, 1, 1, 1)), "v"),
-    (AMBER, (0, (3, 1)), "P"),
-)
-LABELS = {"nbody": ("N-body", BLACK), "generated": ("generated", BLUE), "training": ("training boxes", AMBER)}
+from cosmogan.reporting.palette import BLACK, DARK_GREY, GREY
+
 STYLE = {
     "font.size": 10,
     "axes.spines.top": False,

@@ -10,7 +10,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patheffects import withStroke
 
-from cosmogan.reporting.style import BLACK, BLUE, STYLE, new, plain_log, styled
+from cosmogan.reporting.palette import BLACK, BLUE
+from cosmogan.reporting.style import STYLE, new, plain_log, styled
 from cosmogan.shards.folder import Folder
 from cosmogan.shards.tally import Tally, edges
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cosmogan import results
-from cosmogan.reporting import catalogue, page, runs, style
+from cosmogan.reporting import catalogue, page, palette, runs, style
 
 
 @pytest.fixture
@@ -65,11 +65,18 @@ def test_every_figure_of_several_runs_names_them_all(run, name):
     latents = {"latents": {"norm": np.linspace(9, 13, 101)}}
     found = [
         dataclasses.replace(run, name=f"run-{i}", color=color, dash=dash, marker=marker, tree=run.tree | latents)
-        for i, (color, dash, marker) in enumerate(style.RUNS[:2])
+        for i, (color, dash, marker) in enumerate(palette.RUNS[:2])
     ]
     drawn = catalogue.drawn(entry(name), found)
     words = [text.get_text() for text in drawn.figure.findobj(matplotlib.text.Text)]
     assert all(any(f"run-{i}" in word for word in words) for i in range(2))
+
+
+def test_scaled_densities_of_different_kappa_are_not_compared(run):
+    other = dataclasses.replace(run, name="other", tree=run.tree | {"kappa": 45.0})
+    drawn = catalogue.drawn(entry("voxel-pdf"), [run, other])
+    assert {column.split()[0] for column in drawn.table} == {"pdf_unscaled"}
+    assert drawn.narrow is None
 
 
 def test_samples_without_a_training_set_are_compared_with_the_reference(run):

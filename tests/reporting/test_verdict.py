@@ -26,3 +26,9 @@ def test_a_value_at_its_limit_passes_and_one_that_is_not_known_fails():
     assert row(0.06, floor=0.07).within_noise
     cells = tuple(cell.replace("\N{NO-BREAK SPACE}", " ") for cell in document.line(row(0.06, floor=0.07)))
     assert cells == ("", "", "6.0 ± 1.0 %", "7.0 %", "✗ fail, within noise")
+
+
+def test_a_criterion_that_does_not_apply_to_a_run_has_a_dash():
+    row = verdict.Row("x", verdict.BEYOND, "goal", "—", Finding(0.01, 0.001, 0.02), 0.05, "%")
+    cells = document._together(row, [row, None])
+    assert [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in cells[2:]] == ["✓ 1.0 ± 0.1 %", "—", "2.0 %"]
