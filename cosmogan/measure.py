@@ -45,7 +45,7 @@ def everything(comparison: Comparison, folder: Path, comm: mpi.Comm) -> results.
     if comparison.training is not None:
         blocks.measure("training", len(comparison.training), partial(_each, measurement.cheap, comparison.training))
     pairs = _cross_powers(comparison, measurement, blocks)
-    peers = _neighbours(comparison, blocks, comm)
+    peers = _neighbours(comparison, blocks, device, comm)
     if comm.rank > 0:
         return {}
     cost = {"seconds": round(time.monotonic() - began, 2), "ranks": comm.size, "device": str(device)}
@@ -115,7 +115,7 @@ def _cross(measurement: Measurement, pairs: tuple[Volumes, Volumes], part: slice
     return measurement.cross(first.read(part), second.read(part))
 
 
-def _neighbours(comparison: Comparison, blocks: Blocks, comm: mpi.Comm) -> dict[str, np.ndarray]:
+def _neighbours(comparison: Comparison, blocks: Blocks, device: torch.device, comm: mpi.Comm) -> dict[str, np.ndarray]:
     """Find the nearest of every volume among the originals and in its own set; return those compared with in each."""
     rng = np.random.default_rng(comparison.settings.seed)
     known, originals = comparison.originals
@@ -127,7 +127,7 @@ def _neighbours(comparison: Comparison, blocks: Blocks, comm: mpi.Comm) -> dict[
         if label != known:
             searched.append(_Searched("training", prints, originals.rows, np.empty(0, int)))
         own = partial(_own_prints, blocks, label, comparison.settings.batch_size)
-        blocks.measure(f"neighbours of {label}", len(volumes), partial(_nearest, searched, own))
+        blocks.measure(f"neighbours of {label}", len(volumes), partial(_nearest, searched, own, device))
     return chosen
 
 
@@ -140,12 +140,14 @@ class _Searched(NamedTuple):
     numbers: np.ndarray  # (m,) rising, in the set that is measured; empty when they are of another one
 
 
-def _nearest(searched: list[_Searched], prints: Callable[[slice], np.ndarray], part: slice) -> Values:
+def _nearest(
+    searched: list[_Searched], prints: Callable[[slice], np.ndarray], device: torch.device, part: slice
+) -> Values:
     """Return the nearest of each of some volumes, itself passed over."""
     own, values = np.arange(part.start, part.stop), {}
     for name, others, rows, numbers in searched:
         place = np.where(np.isin(own, numbers), np.searchsorted(numbers, own), -1)
-        found = neighbours.nearest(prints(part), others, place)
+        found = neighbours.nearest(prints(part), others, place, device)
         values |= {name: found.similarity, f"{name}_row": rows[found.row], f"{name}_symmetry": found.symmetry}
     return values
 

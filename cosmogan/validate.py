@@ -3,6 +3,8 @@
 import argparse
 import json
 
+import numpy as np
+
 from cosmogan import command, comparison, conditions, foreign, report, results, shards
 from cosmogan.comparison import Comparison
 from cosmogan.config import Experiment
@@ -56,7 +58,7 @@ def measured(experiment: Experiment, compared: Comparison, comm: mpi.Comm) -> No
     if comm.rank == 0:
         for line in json.loads(tree["warnings"])[len(compared.warnings) :]:
             say(f"WARNING: {line}")
-        results.write(experiment.statistics_path, tree)
+        results.write(experiment.statistics_path, tree | _latents(experiment, compared))
         receipt.finish(n_held_out=tree["n_held_out"], n_generated=tree["n_generated"])
         measure.forget(folder)
         sizes = f"{tree['n_generated']} generated against {tree['n_held_out']} held-out subvolumes"
@@ -70,6 +72,23 @@ def _receipt(experiment: Experiment, compared: Comparison) -> Receipt:
     if experiment.model.condition:
         recipe["told"] = conditions.record(experiment)
     return Receipt(experiment.folder, "validate", recipe)
+
+
+def _latents(experiment: Experiment, compared: Comparison) -> results.Tree:
+    """Return the norms of the samples' latents, as the network takes them, where the released generator drew them."""
+    from cosmogan.gan import released
+
+    folder, path = compared.generated.source, experiment.generator_path
+    if not isinstance(folder, shards.Folder) or not (path.exists() and path.with_suffix(".json").exists()):
+        return {}
+    generator = released.load(path)
+    if folder.source.get("generator") != generator.settings["sha256"]:
+        return {}
+    seed, index = folder.column("seed"), folder.column("index")
+    norm = np.empty(len(folder))
+    for one in np.unique(seed):
+        norm[seed == one] = generator.latents(int(one), index[seed == one]).double().norm(dim=1).numpy()
+    return {"latents": {"norm": norm}}
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 import yaml
 from conftest import DATA, run
@@ -75,7 +76,10 @@ def test_every_stage_left_what_the_next_needs(finished):
     with h5py.File(run_folder / "statistics.h5") as file:
         assert file.attrs["format"] == "cosmogan-statistics/2"
         assert file["power/nbody/samples"].shape[0] == 64 and file["power/generated/samples"].shape[0] == 48
-    drawn = released.load(run_folder / "generator" / "generator.safetensors").sample(3, seed=7)
+        norm = file["latents/norm"][:]
+    generator = released.load(run_folder / "generator" / "generator.safetensors")
+    np.testing.assert_allclose(norm, generator.latents(1, np.arange(48)).norm(dim=1), rtol=1e-5)
+    drawn = generator.sample(3, seed=7)
     assert drawn.shape == (3, 8, 8, 8) and (drawn >= 0).all()
     assert yaml.safe_load((run_folder / "config.yaml").read_text())["held_out"] == [2]
 

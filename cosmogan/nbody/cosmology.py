@@ -118,9 +118,7 @@ def _baryon_transfer(ks: np.ndarray, q: np.ndarray, damping: np.ndarray, omh2: f
     return (_pressureless(q, 1, 1) / (1 + (ks / 5.2) ** 2) + damping / (1 + (beta / ks) ** 3)) * oscillation
 
 
-def linear_power(
-    k: np.ndarray, transfer: Callable[[np.ndarray], np.ndarray], n_s: float, sigma_8: float
-) -> np.ndarray:
+def linear_power(k: np.ndarray, transfer: Callable[[np.ndarray], np.ndarray], n_s: float, sigma_8: float) -> np.ndarray:
     """Return today's linear matter power spectrum [(Mpc/h)³] at wavenumbers (n,) [h/Mpc], positive.
 
     Parameters

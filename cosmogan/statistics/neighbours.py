@@ -56,7 +56,9 @@ def fingerprint(density: Density) -> np.ndarray:
     return torch.cat(parts).cpu().numpy()
 
 
-def nearest(volumes: np.ndarray, others: np.ndarray, own: np.ndarray | None = None) -> Neighbours:
+def nearest(
+    volumes: np.ndarray, others: np.ndarray, own: np.ndarray | None = None, device: torch.device | str = "cpu"
+) -> Neighbours:
     """Find the nearest of some volumes to each of others, in any of the 48 orientations.
 
     Parameters
@@ -64,6 +66,7 @@ def nearest(volumes: np.ndarray, others: np.ndarray, own: np.ndarray | None = No
     volumes : (n, d) fingerprints
     others : (m, d) fingerprints; m > 0
     own : (n,) the row of ``others`` that is the volume itself, and is passed over; -1: none is
+    device : where similarities are computed
 
     Raises
     ------
@@ -72,20 +75,20 @@ def nearest(volumes: np.ndarray, others: np.ndarray, own: np.ndarray | None = No
     """
     if len(others) == 0 or volumes.shape[1] != others.shape[1]:
         raise ValueError(f"fingerprints: expected some of one length, found shapes {volumes.shape} and {others.shape}")
-    target = torch.from_numpy(np.ascontiguousarray(others)).T
-    images = _images(round(volumes.shape[1] ** (1 / 3)))
+    target = torch.from_numpy(np.ascontiguousarray(others)).to(device).T
+    images = _images(round(volumes.shape[1] ** (1 / 3))).to(device)
     found = []
     for start in range(0, len(volumes), ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
-        skipped = None if own is None else torch.from_numpy(own[part])
-        found.append(_nearest(torch.from_numpy(volumes[part]), target, images, skipped))
-    similarity, row, symmetry = (torch.cat(columns).numpy() for columns in zip(*found, strict=True))
+        skipped = None if own is None else torch.from_numpy(own[part]).to(device)
+        found.append(_nearest(torch.from_numpy(volumes[part]).to(device), target, images, skipped))
+    similarity, row, symmetry = (torch.cat(columns).cpu().numpy() for columns in zip(*found, strict=True))
     return Neighbours(similarity.astype(np.float64), row, symmetry)
 
 
 def _nearest(volumes: Tensor, target: Tensor, images: Tensor, own: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     best = volumes.new_full((len(volumes),), -torch.inf)
-    row, symmetry = torch.zeros(len(volumes), dtype=torch.int64), torch.zeros(len(volumes), dtype=torch.int64)
+    row, symmetry = torch.zeros_like(best, dtype=torch.int64), torch.zeros_like(best, dtype=torch.int64)
     for number, image in enumerate(images):
         similarity = volumes[:, image] @ target
         if own is not None:
