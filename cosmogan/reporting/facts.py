@@ -88,9 +88,9 @@ def _flat(prefix: str, tree: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def generator(settings: dict[str, Any]) -> str:
     """Return what the released generator is, as a table."""
-    rows = [(name, f"{settings[name]}") for name in GENERATOR if name in settings]
+    rows = [(name, _text(settings[name])) for name in GENERATOR if name in settings]
     for section in ("scores", "model"):
-        rows += [(f"{section}.{name}", f"{value}") for name, value in settings.get(section, {}).items()]
+        rows += [(f"{section}.{name}", _text(value)) for name, value in settings.get(section, {}).items()]
     return page.table("Released generator", ("what", "value"), rows)
 
 
@@ -109,7 +109,7 @@ def _stages(folder: Path) -> Iterator[tuple[str, str, str]]:
     """Yield what every stage's receipt says, in the order in which they were written."""
     for path in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime):
         receipt = read_json(path)
-        found = ", ".join(f"{name} {value}" for name, value in receipt.get("results", {}).items())
+        found = ", ".join(f"{name} {_text(value)}" for name, value in receipt.get("results", {}).items())
         if receipt.get("stage") != "report":
             yield receipt.get("stage", path.stem), "done" if receipt.get("done") else "begun, not done", found
 

@@ -130,7 +130,7 @@ def diversity(runs: Sequence[Run]) -> Drawn:
     seen = [f"{name}: {value:.3g} ± {error:.2g}" for name, value, error in zip(names, values, errors, strict=True)]
     caption = (
         "How many different volumes a set amounts to, by the similarity of coarse volumes: low when samples repeat "
-        f"themselves. Sets of {found[0]['n']}. Grey: the noise floor, halves of N-body. {listed(seen)}"
+        f"themselves. Sets of {found[0]['n']} volumes. Grey: the noise floor, halves of N-body. {listed(seen)}"
     )
     table = {"set": np.array(names), "Vendi score": np.array(values), "error": np.array(errors)}
     return Drawn(fig, caption, table)

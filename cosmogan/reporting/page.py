@@ -27,7 +27,8 @@ table { border-collapse: collapse; width: 100%; margin: .6rem 0 1.2rem; font-siz
 caption { text-align: left; font-weight: 600; padding: .3rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .4rem .6rem .4rem 0; border-bottom: 1px solid var(--line); }
 th { font-weight: 600; color: var(--faint); }
-td:last-child { overflow-wrap: anywhere; }
+td { overflow-wrap: anywhere; }
+.whole { overflow-wrap: normal; white-space: nowrap; }
 td:first-child { min-width: 9rem; }
 .pass { color: var(--pass); font-weight: 700; }
 .fail { color: var(--fail); font-weight: 700; }
@@ -113,6 +114,8 @@ def table(
 
 def _cell(name: str, text: str, kinds: dict[str, str]) -> str:
     kind = next((kind for start, kind in kinds.items() if text.startswith(start)), "")
+    if "\N{NO-BREAK SPACE}" in text:
+        kind = f"{kind} whole".strip()
     return f'<td data-name="{escape(name)}" class="{kind}">{escape(text)}</td>'
 
 
