@@ -68,7 +68,7 @@ def test_the_chain_goes_on_after_a_kill_and_ends_with_a_report(finished):
     assert all(f"[{i}/7] {stage}" in text for i, stage in enumerate(STAGES, 1))
     page = folder / "run" / "report" / "index.html"
     assert str(page) in text and "what to try next" in text
-    assert "<img" in page.read_text() and len(list(page.parent.glob("*.png"))) >= 5
+    assert "<img" in page.read_text() and len(list((page.parent / "figures").glob("*.csv"))) >= 10
 
 
 def test_every_stage_left_what_the_next_needs(finished):
