@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cosmogan.reporting.exhibit import FLOOR, Drawn, Table, listed, mean_ratio, ratios, sets
+from cosmogan.reporting.histograms import Shown, histograms, median_in_words
 from cosmogan.reporting.palette import BLACK, DARK_GREY, GREY, LABELS
 from cosmogan.reporting.runs import Run
 from cosmogan.reporting.style import NARROW, WIDE, name_ends, new
@@ -148,36 +149,19 @@ def _ratios(ax: Axes, runs: Sequence[Run], name: str, middle: np.ndarray) -> Non
 
 def mean_density(runs: Sequence[Run]) -> Drawn:
     """Draw the distributions of the mean density of a subvolume, with their medians."""
-    shown = [("N-body", BLACK, "-", runs[0].need("mean_density")["nbody"]["samples"][:, 0])]
+    shown: list[Shown] = [("N-body", BLACK, "-", runs[0].need("mean_density")["nbody"]["samples"][:, 0])]
     shown += [(run.name, run.color, run.dash, run.tree["mean_density"]["generated"]["samples"][:, 0]) for run in runs]
-    bins = np.linspace(*np.percentile(np.concatenate([values for *_, values in shown]), (0.2, 99.8)), 26)
     fig = new(NARROW, 3.8)
     ax = fig.subplots()
-    table: Table = {"lower edge": bins[:-1], "upper edge": bins[1:]}
-    seen = []
-    real = np.median(shown[0][3])
-    noise = runs[0].floor("mean_density")[0]
+    table = histograms(ax, shown, "mean density of a subvolume, ρ/ρ̄")
+    real, noise = np.median(shown[0][3]), runs[0].floor("mean_density")[0]
     ax.axvspan(real * (1 - noise), real * (1 + noise), color=GREY, alpha=0.35, lw=0)
-    for i, (name, color, dash, values) in enumerate(shown):
-        table[f"{name} probability density"] = np.histogram(values, bins, density=True)[0]
-        ax.hist(values, bins, density=True, color=color, alpha=0.12, histtype="stepfilled")
-        ax.hist(values, bins, density=True, color=color, histtype="step", ls=dash, lw=1.3)
-        median, error = np.median(values), median_error(values)
-        ax.axvline(median, color=color, lw=1.6, ls=dash)
-        place = {"xycoords": "axes fraction", "ha": "right", "va": "top", "fontsize": 9}
-        ax.annotate(f"{name}, median {median:.3f} ± {error:.3f}", (1, 0.98 - 0.075 * i), color=color, **place)
-        against = "" if i == 0 else f" ({100 * (median / real - 1):+.1f} %)"
-        seen.append(f"{name}: median {median:.3f} ± {error:.3f}{against}, standard deviation {values.std(ddof=1):.3f}")
-    ax.set(xlabel="mean density of a subvolume, ρ/ρ̄", ylabel="probability density")
+    seen = []
+    for name, _, _, values in shown:
+        against = "" if name == "N-body" else f" ({100 * (np.median(values) / real - 1):+.1f} %)"
+        seen.append(f"{name}: {median_in_words(values)}{against}, standard deviation {values.std(ddof=1):.3f}")
     caption = (
         f"Vertical lines are medians. Grey: the noise floor of N-body's mean, ± {100 * noise:.1f} %. {listed(seen)} "
         "The paper found medians +5 % (Student-t) and +12 % (Gaussian)."
     )
     return Drawn(fig, caption, table)
-
-
-def median_error(values: np.ndarray) -> float:
-    """Return the standard error of a median: half of what lies between the order statistics n/2 ± √n/2."""
-    reach = 0.5 / np.sqrt(len(values))
-    low, high = np.quantile(values, (0.5 - reach, 0.5 + reach))
-    return float(high - low) / 2

@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
 from cosmogan.reporting.exhibit import Drawn, Table, listed
+from cosmogan.reporting.histograms import Shown, histograms, median_in_words
 from cosmogan.reporting.palette import BLACK, GREY, LABELS, ORANGE
 from cosmogan.reporting.runs import Missing, Run
 from cosmogan.reporting.style import NARROW, WIDE, new
 
 ASIDE = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "fontsize": 8, "rotation": 90}
-Shown = tuple[str, str, object, np.ndarray]  # name, colour, dash, values (n,)
 
 
 def latent_norm(runs: Sequence[Run]) -> Drawn:
@@ -31,15 +30,15 @@ def latent_norm(runs: Sequence[Run]) -> Drawn:
     fig = new(NARROW, 3.6)
     ax = fig.subplots()
     table = histograms(ax, shown, "norm of the latent vector, ‖z‖")
+    dotted = ""
     dimension = runs[0].settings.get("model", {}).get("latent_dimension")
     if dimension:
         norm = np.linspace(*ax.get_xlim(), 200)
         ax.plot(norm, stats.chi(dimension).pdf(norm), color=GREY, lw=1.2, ls=":")
-        place = {"xycoords": "axes fraction", "ha": "right", "va": "top", "fontsize": 9, "color": GREY}
-        ax.annotate("Gaussian of width 1", (0.93, 0.98 - 0.075 * len(shown)), **place)
-    seen = [f"{name}: median {np.median(values):.2f}" for name, _, _, values in shown]
+        dotted = f" Dotted: of {dimension} independent Gaussians of width 1."
+    seen = [f"{name}: {median_in_words(values)}" for name, _, _, values in shown]
     rates = [_accepted(run) for run in runs if run.judged]
-    caption = " ".join(["Vertical lines are medians:", listed(seen), *rates])
+    caption = " ".join([f"Vertical lines are medians.{dotted}", listed(seen), *rates])
     return Drawn(fig, caption, table)
 
 
@@ -48,26 +47,10 @@ def _accepted(run: Run) -> str:
     norm, accepted = run.judged["norm"], run.judged["accepted"]
     rate, n = accepted.mean(), len(accepted)
     return (
-        f"The discriminator of {run.name} accepted {accepted.sum()} of {n} samples, {100 * rate:.2f} ± "
+        f"{run.name}: the discriminator accepted {accepted.sum()} of {n} samples, {100 * rate:.2f} ± "
         f"{100 * np.sqrt(rate * (1 - rate) / n):.2f} % (the paper: about 3 %), and their median norm is "
         f"{100 * (np.median(norm[accepted]) / np.median(norm) - 1):+.1f} % off that of all."
     )
-
-
-def histograms(ax: Axes, shown: Sequence[Shown], label: str) -> Table:
-    """Draw distributions of numbers with their medians and their names, and return them as columns."""
-    everything = np.concatenate([values for *_, values in shown])
-    bins = np.linspace(everything.min(), everything.max(), 41)
-    table: Table = {"lower edge": bins[:-1], "upper edge": bins[1:]}
-    place = {"xycoords": "axes fraction", "ha": "right", "va": "top", "fontsize": 9}
-    for i, (name, color, dash, values) in enumerate(shown):
-        ax.hist(values, bins, density=True, color=color, alpha=0.12, histtype="stepfilled")
-        ax.hist(values, bins, density=True, color=color, histtype="step", ls=dash, lw=1.3)
-        ax.axvline(np.median(values), color=color, lw=1.6, ls=dash)
-        ax.annotate(f"{name}, median {np.median(values):.3g}", (0.93, 0.98 - 0.075 * i), color=color, **place)
-        table[f"{name} probability density"] = np.histogram(values, bins, density=True)[0]
-    ax.set(xlabel=label, ylabel="probability density")
-    return table
 
 
 def neighbours(runs: Sequence[Run]) -> Drawn:

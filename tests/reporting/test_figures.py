@@ -57,7 +57,7 @@ def test_a_figure_without_its_data_is_left_out_with_the_reason(run):
 
 def test_norms_of_the_latents_are_shown_where_they_are_known(run):
     known = dataclasses.replace(run, tree=run.tree | {"latents": {"norm": np.linspace(9, 13, 101)}})
-    assert "generated: median 11.00" in catalogue.drawn(entry("latent-norm"), [known]).caption
+    assert "generated: median 11.00 ± " in catalogue.drawn(entry("latent-norm"), [known]).caption
 
 
 @pytest.mark.parametrize("name", [one.name for one in catalogue.CATALOGUE if one.several])
