@@ -10,6 +10,9 @@ shards on disk, with as many training volumes to look for copies of.
 """
 
 import argparse
+import contextlib
+import importlib
+import io
 import json
 import os
 import resource
@@ -29,7 +32,7 @@ import torch
 import yaml
 
 from cosmogan import shards
-from cosmogan.statistics import bispectra, power, reference
+from cosmogan.statistics import bispectra, power
 
 CELL, PARTS = 1.0, 10
 
@@ -48,6 +51,7 @@ def main() -> None:
             say(validation(Path(folder), arguments.validate, arguments.side, arguments.ranks))
         return
     fields = torch.from_numpy(lognormal(np.random.default_rng(0), arguments.fields, arguments.side))
+    fields -= fields.mean(dim=(1, 2, 3), keepdim=True)  # the peers take fluctuations
     for line in spectra(fields):
         say(line)
     for sides in bispectra.paper_triangles(CELL * arguments.side, arguments.side):
@@ -76,10 +80,22 @@ def lognormal(rng: np.random.Generator, n: int, side: int) -> np.ndarray:
 def spectra(fields: torch.Tensor) -> list[dict[str, Any]]:
     """Time P(k)."""
     size = CELL * fields.shape[1]
+
+    def by_pylians(part: torch.Tensor) -> None:
+        pylians = importlib.import_module("Pk_library")
+        for delta in part.numpy():
+            pylians.Pk(delta, size, 2, "None", 1, False)
+
+    def by_nbodykit(part: torch.Tensor) -> None:
+        lab = importlib.import_module("nbodykit.lab")
+        for delta in part.numpy():
+            mesh = lab.ArrayMesh(delta, BoxSize=size)
+            lab.FFTPower(mesh, mode="1d", dk=2 * np.pi / size, kmin=2 * np.pi / size)
+
     programs = {
-        "cosmogan": lambda part: power.power_spectrum(part, size).power,
-        "Pylians": lambda part: reference.pylians_power(part, size).power,
-        "nbodykit": lambda part: reference.nbodykit_power(part, size).power,
+        "cosmogan": lambda part: power.power_spectrum(part, size),
+        "Pylians": by_pylians,
+        "nbodykit": by_nbodykit,
     }
     return compared("power spectrum", programs, fields)
 
@@ -87,16 +103,19 @@ def spectra(fields: torch.Tensor) -> list[dict[str, Any]]:
 def triangles(fields: torch.Tensor, sides: bispectra.Triangles) -> list[dict[str, Any]]:
     """Time the bispectrum of one pair of sides, all its angles."""
     size = CELL * fields.shape[1]
-    programs = {
-        "cosmogan": lambda part: bispectra.bispectrum(part, size, sides).bispectrum,
-        "Pylians": lambda part: reference.pylians_bispectrum(part, size, sides).bispectrum,
-    }
+
+    def by_pylians(part: torch.Tensor) -> None:
+        pylians = importlib.import_module("Pk_library")
+        for delta in part.numpy():
+            pylians.Bk(delta, size, sides.k1, sides.k2, sides.theta, "None", 1)
+
+    programs = {"cosmogan": lambda part: bispectra.bispectrum(part, size, sides), "Pylians": by_pylians}
     what = f"bispectrum of k1 = {sides.k1:.3g}, k2 = {sides.k2:.3g}, {len(sides.theta)} angles"
     return compared(what, programs, fields)
 
 
 def compared(
-    what: str, programs: dict[str, Callable[[torch.Tensor], np.ndarray]], fields: torch.Tensor
+    what: str, programs: dict[str, Callable[[torch.Tensor], Any]], fields: torch.Tensor
 ) -> list[dict[str, Any]]:
     """Time programs on the same fields, part by part in turn."""
     programs = {name: program for name, program in programs.items() if works(program, fields[:1])}
@@ -104,7 +123,8 @@ def compared(
     for part in fields.tensor_split(PARTS):
         for name, program in programs.items():
             start = time.perf_counter()
-            program(part)
+            with contextlib.redirect_stdout(io.StringIO()):  # Pylians says what it does
+                program(part)
             seconds[name].append(time.perf_counter() - start)
     lines = []
     for name, own in seconds.items():
@@ -114,11 +134,12 @@ def compared(
     return lines
 
 
-def works(program: Callable[[torch.Tensor], np.ndarray], field: torch.Tensor) -> bool:
+def works(program: Callable[[torch.Tensor], Any], field: torch.Tensor) -> bool:
     """Warm a program up; false when it is not installed."""
     try:
-        program(field)
-    except ValueError as error:
+        with contextlib.redirect_stdout(io.StringIO()):
+            program(field)
+    except ImportError as error:
         print(error, file=sys.stderr)
         return False
     return True
