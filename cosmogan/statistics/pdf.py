@@ -111,8 +111,14 @@ def _histogram(values: Tensor, edges: np.ndarray) -> Tensor:
     """Count values in bins that hold their lower edge, the last one its upper edge too; (nbins,) int64."""
     boundaries = torch.as_tensor(np.array(edges), dtype=values.dtype, device=values.device)
     boundaries[-1] = torch.nextafter(boundaries[-1], boundaries.new_tensor(torch.inf))  # so the last edge is inside
-    place = torch.bucketize(values.reshape(-1), boundaries, right=True, out_int32=True)
-    return torch.bincount(place, minlength=len(edges) + 1)[1:-1]  # 0: below all bins; the last: above
+    return torch.searchsorted(_sorted(values.reshape(-1)), boundaries).diff()
+
+
+def _sorted(values: Tensor) -> Tensor:
+    """Return values in rising order; on a CPU numpy sorts ten times faster than torch."""
+    if values.device.type == "cpu":
+        return torch.from_numpy(np.sort(values.numpy()))
+    return values.sort().values
 
 
 def _rows(counts: list[Tensor]) -> np.ndarray:
