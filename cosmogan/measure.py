@@ -48,8 +48,8 @@ def everything(comparison: Comparison, folder: Path, comm: mpi.Comm) -> results.
     peers = _neighbours(comparison, blocks, device, comm)
     if comm.rank > 0:
         return {}
-    cost = {"seconds": round(time.monotonic() - began, 2), "ranks": comm.size, "device": str(device)}
     tree = assemble.tree(comparison, measurement, blocks, pairs, peers)
+    cost = {"seconds": round(time.monotonic() - began, 2), "ranks": comm.size, "device": str(device)}
     lines = [*comparison.warnings, *copies(tree["neighbours"], comparison)]
     return tree | {"cost": json.dumps(cost), "warnings": json.dumps(lines)}
 
