@@ -105,6 +105,8 @@ def _reference(arguments: argparse.Namespace) -> tuple[Volumes, Volumes | None]:
 def _open(name: str, arguments: argparse.Namespace, mean_cell_mass: float) -> Source:
     """Open a folder of shards, or a file."""
     if Path(name).is_dir():
+        if not (Path(name) / "manifest.json").exists():
+            raise ValueError(f"{name}: expected a file, a folder of shards (manifest.json), or of a run (config.yaml)")
         return shards.open_one(name)
     if arguments.box_size is None or not 0 < arguments.box_size < math.inf:
         raise SettingsError(

@@ -54,6 +54,7 @@ def options(folder, name, **more):
     return [f"--{key}={value}" for key, value in found.items() if value is not None]
 
 
+@pytest.mark.slow  # the report draws all its figures
 def test_one_line_gives_the_report_that_the_run_gives(folder, python):
     """The command as a user types it; the same volumes as the run's own give the same numbers."""
     finished = python(
@@ -134,6 +135,7 @@ def test_a_reference_that_was_trained_on_is_called_out(folder, tmp_path, capsys)
         ({"name": "none.h5"}, r"none.h5: not found"),
         ({"name": "text.txt"}, r"text.txt: not found"),
         ({"name": "density.npy", "box-size": None}, r"--box-size: expected the side of the volumes of .*in Mpc/h"),
+        ({"name": "density.npy", "reference": "."}, r"expected a file, a folder of shards .*, or of a run"),
         ({"name": "density.npy", "reference": None}, r"--samples: expected --reference FILE with it"),
     ],
 )
