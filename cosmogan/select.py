@@ -124,7 +124,7 @@ def _tune(best: dict[str, Any], judge: Any, notes: Notes, comm: mpi.Comm) -> dic
     known = comm.bcast(notes.read() if comm.rank == 0 else None)
 
     def measure(scale: float) -> tuple[float, float]:
-        key = judge.key(candidate, scale, n)
+        key = f"amplitude {judge.key(candidate, scale, n)}"  # not the score of as many samples
         if key not in known:
             known[key] = judge.amplitude(candidate, scale, n)
             if comm.rank == 0:

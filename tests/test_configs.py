@@ -9,7 +9,7 @@ from cosmogan import config, shards, train
 from hpc import settings
 
 FOLDER = config.configs_folder()
-OTHER = {"demo", "demo-redshift", "feder2020", "feder2020-redshift"}
+OTHER = {"demo", "demo-cosmology", "demo-redshift", "feder2020", "feder2020-redshift"}
 DIFFERENCES = {
     "feder2020-gaussian": {"model.prior: student_t -> gaussian"},
     "feder2020-cauchy": {"model.prior: student_t -> cauchy"},

@@ -129,3 +129,24 @@ def test_the_bispectrum_counts_when_asked_for(trained):
     found = scores(trained)
     assert all(0 < line["bispectrum"] <= 1 for line in found["candidates"])
     assert found["chosen"]["latent_scale"] == 1 and found["chosen"]["latent_scale_error"] is None
+
+
+def test_an_amplitude_is_not_taken_for_a_score_of_as_many_samples(tmp_path):
+    """With as many samples for both, scale 1 has both."""
+
+    class Judge:
+        settings = Select(n_samples=32, n_tune=32)
+
+        def key(self, candidate, latent_scale, n):
+            return f"{candidate} {latent_scale} {n}"
+
+        def amplitude(self, candidate, latent_scale, n):
+            return np.log(latent_scale), 0.01
+
+        def score_together(self, candidate, latent_scale, n):
+            return {"score": 1.0, "mean": 0.1, "median": 0.1, "mean_density": 0.1}
+
+    judge, notes = Judge(), Notes(tmp_path, 0)
+    notes.add(judge.key({"epoch": 1, "ema": False}, 1.0, 32), {"score": 1.0})
+    tuned = select._tune({"epoch": 1, "ema": False}, judge, notes, SerialComm())
+    assert tuned["latent_scale"] == pytest.approx(1.0, abs=1e-3)
