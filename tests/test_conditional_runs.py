@@ -11,7 +11,7 @@ import small_experiment
 from PIL import Image
 
 import cosmogan
-from cosmogan import conditions, config, preprocess, report, results, sample, select, shards, train, validate
+from cosmogan import conditions, config, preprocess, results, sample, select, shards, train, validate
 from cosmogan.nbody import cosmology
 from cosmogan.reporting import catalogue, figures_conditions
 from cosmogan.reporting import conditions as reporting_conditions
@@ -203,12 +203,10 @@ def test_the_demo_of_all_redshifts_goes_through_in_small(tmp_path):
     small += ["train.epochs=1", "select.first_epoch=1", "select.n_samples=64", "select.n_tune=16"]
     small += ["sample.n_samples=32"]
     experiment = config.load(config.configs_folder() / "demo-redshift.yaml", [*small, f"output={tmp_path}"])
-    for stage in (preprocess.preprocess, select.select, sample.sample, validate.validate, report.report):
+    for stage in (preprocess.preprocess, select.select, sample.sample, validate.validate):
         if stage is select.select:
             train.work(experiment, Processes())
         stage(experiment, SerialComm())
     tree = results.read(experiment.statistics_path)
     assert len(tree["conditions"]["values"]) == len(experiment.simulate.redshifts)
     assert tree["conditions"]["trained"].tolist() == [1, 0, 1, 0, 1, 0, 1]
-    text = (experiment.report_folder / "index.html").read_text()
-    assert "Along the condition" in text and list(experiment.report_folder.rglob("forming.gif"))

@@ -1,15 +1,18 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from small_experiment import load, write
 
 from cosmogan import config, judge, select, train
+from cosmogan.config import Select
 from cosmogan.gan import released
 from hpc import rundir
 from hpc.distributed import Processes
 from hpc.mpi import SerialComm
+from hpc.notes import Notes
 from hpc.settings import to_tree
 
 
