@@ -1,5 +1,6 @@
-"""One simulated box, from random numbers to snapshots."""
+"""One simulated box, from random numbers to what it is at each redshift."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -7,12 +8,12 @@ import numpy as np
 import torch
 
 from cosmogan import config
-from cosmogan.nbody import cosmology, gadget, lpt, particle_mesh, transfer
+from cosmogan.nbody import cosmology, lpt, particle_mesh, transfer
+from cosmogan.outputs import UNITS
 from hpc import rundir
 from hpc.log import Progress
 
-HALO = 1  # GADGET-2's particle type for dark matter
-UNITS = {"Mpc/h": 1.0, "kpc/h": 1000.0}  # one Mpc/h in the file's length unit
+Save = Callable[[int, torch.Tensor, torch.Tensor], None]  # the redshift's number, positions, velocities
 
 
 def schedule(experiment: config.Experiment) -> list[np.ndarray]:
@@ -24,23 +25,60 @@ def schedule(experiment: config.Experiment) -> list[np.ndarray]:
 def run(
     experiment: config.Experiment,
     number: int,
-    schedule: list[np.ndarray],
-    paths: list[Path],
+    state: Path,
     device: torch.device,
+    save: Save,
     progress: Progress,
 ) -> None:
-    """Simulate box ``number`` and write its snapshots to ``paths``, one for each stretch of the schedule."""
+    """Simulate box ``number``.
+
+    Parameters
+    ----------
+    experiment : with the box's own cosmology
+    state : file that holds the particles between two redshifts, and from which an interrupted box goes on
+    save : called at each redshift with positions in [0, L] [Mpc/h] and velocities dx/dD [Mpc/h], (n, 3) each
+    progress : advanced by the steps
+    """
     settings, omega_m = experiment.simulate, experiment.cosmology.omega_m
     n_mesh = settings.mesh_factor * settings.n_particles
-    positions, velocities = initial_conditions(experiment, number, device)
     # CIC has a kink at the nodes, where the particles' lattice would start: half-way between, a mesh as coarse as the
     # lattice follows the finer ones better (correlation 0.98 instead of 0.95 at 0.6 of its Nyquist frequency).
     half = settings.box_size / (2 * n_mesh)
-    positions.add_(half).remainder_(settings.box_size)
-    for steps, redshift, path in zip(schedule, settings.redshifts, paths, strict=True):
+    stretches = schedule(experiment)
+    first = next_output(state)
+    if first > 0:
+        positions, velocities = _read_state(state, device)
+        progress.advance(sum(len(steps) - 1 for steps in stretches[:first]), f"box {number}")
+    else:
+        positions, velocities = initial_conditions(experiment, number, device)
+        positions.add_(half).remainder_(settings.box_size)
+    for output, steps in list(enumerate(stretches))[first:]:
         for _ in particle_mesh.evolve(positions, velocities, steps, settings.box_size, n_mesh, omega_m):
             progress.advance(note=f"box {number}")
-        write(experiment, redshift, (positions - half).remainder_(settings.box_size), velocities, path)
+        save(output, (positions - half).remainder_(settings.box_size), velocities)
+        if output < len(stretches) - 1:
+            _write_state(state, output + 1, positions, velocities)
+    state.unlink(missing_ok=True)
+
+
+def next_output(state: Path) -> int:
+    """Return the number of the redshift that a box goes on to from its state; 0 when there is none."""
+    if not state.exists():
+        return 0
+    with np.load(state) as file:
+        return int(file["next_output"])
+
+
+def _write_state(path: Path, following: int, positions: torch.Tensor, velocities: torch.Tensor) -> None:
+    particles = {"positions": positions.cpu().numpy(), "velocities": velocities.cpu().numpy()}
+    with rundir.whole_file(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, next_output=following, **particles)
+
+
+def _read_state(path: Path, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    with np.load(path) as file:
+        positions, velocities = (torch.from_numpy(file[name]).to(device) for name in ("positions", "velocities"))
+    return positions, velocities
 
 
 def initial_conditions(
@@ -60,34 +98,14 @@ def initial_conditions(
     return lpt.displace(modes, settings.box_size, 1 / (1 + settings.redshift_initial), cosmos.omega_m)
 
 
-def write(
-    experiment: config.Experiment, redshift: float, positions: torch.Tensor, velocities: torch.Tensor, path: Path
-) -> None:
-    """Write particles as one GADGET-2 file, in the experiment's length unit."""
-    omega_m, a = experiment.cosmology.omega_m, 1 / (1 + redshift)
-    size = experiment.simulate.box_size * UNITS[experiment.preprocess.length_unit]
-    x = (positions * UNITS[experiment.preprocess.length_unit]).cpu().numpy()
-    x[x >= size] = 0  # what rounding put on the far face
-    velocities = velocities * float(cosmology.peculiar_velocity(a, omega_m) / a**0.5)  # GADGET-2 keeps v/√a [km/s]
-    ids = np.arange(1, len(x) + 1, dtype=np.uint32)
-    with rundir.whole_file(path) as temporary:
-        gadget.write(temporary, x, velocities.cpu().numpy(), ids, header(experiment, redshift))
+def in_file_units(experiment: config.Experiment, positions: torch.Tensor) -> np.ndarray:
+    """Return positions (n, 3) as a file holds them: in the experiment's length unit, in [0, L)."""
+    unit = UNITS[experiment.preprocess.length_unit]
+    x = (positions * unit).cpu().numpy()
+    x[x >= experiment.simulate.box_size * unit] = 0  # what rounding put on the far face
+    return x
 
 
-def header(experiment: config.Experiment, redshift: float) -> gadget.Header:
-    """Return the header of a snapshot: all particles are of one type and in one file."""
-    settings, cosmos = experiment.simulate, experiment.cosmology
-    n = settings.n_particles**3
-    mass = gadget.CRITICAL_DENSITY * cosmos.omega_m * settings.box_size**3 / n
-    counts = tuple(n if kind == HALO else 0 for kind in range(gadget.N_TYPES))
-    return gadget.Header(
-        n_part=counts,
-        mass_table=tuple(mass if count else 0.0 for count in counts),
-        redshift=redshift,
-        box_size=settings.box_size * UNITS[experiment.preprocess.length_unit],
-        omega_m=cosmos.omega_m,
-        omega_lambda=1 - cosmos.omega_m,
-        h=cosmos.h,
-        n_total=counts,
-        n_files=1,
-    )
+def gadget_velocities(velocities: torch.Tensor, a: float, omega_m: float) -> np.ndarray:
+    """Return velocities dx/dD [Mpc/h] as GADGET-2 keeps them, v/√a [km/s]."""
+    return (velocities * float(cosmology.peculiar_velocity(a, omega_m) / a**0.5)).cpu().numpy()

@@ -63,6 +63,7 @@ class Simulate:
     # `eisenstein-hu`, `class` (by nbodykit), a file of k [h/Mpc] and T(k), or `auto`: class where nbodykit is installed
     transfer: str = "auto"
     fixed_amplitudes: bool = False  # every mode of the initial conditions has its mean power: no cosmic variance in it
+    write: Literal["snapshots", "shards", "both"] = "snapshots"  # shards: straight to what `preprocess` would write
     paired: bool = False  # every second box is the one before it with all its overdensities turned round
     device: Literal["auto", "cpu", "cuda"] = "auto"
     # Numbers of `cosmology` that differ from box to box, each with its range: a latin hypercube of a point a box
@@ -358,14 +359,23 @@ class Experiment:
 
     @property
     def simulated(self) -> tuple[Path, ...]:
-        """The files of `simulate` that `preprocess` reads: the last redshift's, or all when a generator is told it."""
-        n = len(self.simulate.redshifts)
-        outputs = range(n) if "redshift" in self.model.condition else range(n - 1, n)
+        """The files of `simulate` that `preprocess` reads."""
         return tuple(
             self.simulations_folder / f"box-{i:03d}" / f"snapshot_{output:03d}"
             for i in range(self.simulate.n_simulations)
-            for output in outputs
+            for output in self.gridded_outputs
         )
+
+    @property
+    def gridded_outputs(self) -> range:
+        """Which simulated redshifts become subvolumes: the last, or all when a generator is told the redshift."""
+        n = len(self.simulate.redshifts)
+        return range(n) if "redshift" in self.model.condition else range(n - 1, n)
+
+    @property
+    def straight_to_shards(self) -> bool:
+        """Whether the simulated boxes become subvolumes with no snapshots between."""
+        return not self.preprocess.snapshots and self.simulate.write == "shards"
 
     @property
     def snapshots(self) -> tuple[str, ...]:

@@ -2,24 +2,30 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
-from cosmogan import command, config, parameters
+import numpy as np
+
+from cosmogan import command, config, grid, outputs, parameters
+from cosmogan.nbody import gadget
 from hpc import mpi, rundir
 from hpc.log import Progress, clock, say
+from hpc.stages import Stages
 
 TEXT = """\
 Simulate boxes of dark matter: second-order initial conditions, a particle-mesh code, and GADGET-2 snapshots (format 1)
-at each of simulate.redshifts. One process, on a CPU or a GPU. Boxes that are there are not run again, and raising
-simulate.n_simulations adds boxes. With snapshots of your own (preprocess.snapshots) there is nothing to do."""
+at each of simulate.redshifts, or, with simulate.write=shards, the subvolumes that preprocess would make of them. One
+process, on a CPU or a GPU. Boxes that are there are not run again, an interrupted one goes on from its last redshift,
+and raising simulate.n_simulations adds boxes. With preprocess.snapshots of your own there is nothing to do."""
 EXAMPLE = "python -m cosmogan.simulate configs/demo.yaml simulate.device=cpu"
-# What may differ when more boxes are made: where they run and how many there are.
-FREE = ("device", "n_simulations")
+# What may differ when more boxes are made: where they run, what is kept of them, and how many there are.
+FREE = ("device", "write", "n_simulations")
 
 
 def receipt(experiment: config.Experiment) -> rundir.Receipt:
     """Return the record of these simulations: all the settings that a box depends on."""
     recipe = experiment.section("cosmology", "simulate")
-    free = FREE[:1] if experiment.simulate.latin_hypercube else FREE  # a hypercube's points depend on their number
+    free = FREE[:-1] if experiment.simulate.latin_hypercube else FREE  # a hypercube's points depend on their number
     recipe["simulate"] = {name: value for name, value in recipe["simulate"].items() if name not in free}
     found = experiment.simulate.transfer_found
     recipe["simulate"]["transfer"] = rundir.checksum(found) if Path(found).is_file() else found
@@ -27,54 +33,92 @@ def receipt(experiment: config.Experiment) -> rundir.Receipt:
     return rundir.Receipt(experiment.data_folder, "simulate", recipe)
 
 
-def snapshots(experiment: config.Experiment, number: int) -> list[Path]:
-    """Return the files of one box, one a redshift."""
-    folder = experiment.simulations_folder / f"box-{number:03d}"
-    return [folder / f"snapshot_{output:03d}" for output in range(len(experiment.simulate.redshifts))]
+class Kept:
+    """What is kept of the boxes, in files and in shards: which of it is missing, and how it is written."""
 
+    def __init__(self, experiment: config.Experiment) -> None:
+        self.experiment, write = experiment, experiment.simulate.write
+        self.files = range(len(experiment.simulate.redshifts) if write != "shards" else 0)
+        self.gridded = experiment.gridded_outputs if write != "snapshots" else range(0)
+        if self.gridded:
+            sources = outputs.sources(experiment)
+            self.receipt = grid.receipt(experiment, sources, 1)
+            self.plan = grid.plan(experiment, sources, self.receipt.recipe["shards"])
 
-def missing(experiment: config.Experiment) -> list[int]:
-    """Return the numbers of the boxes that lack a snapshot."""
-    numbers = range(experiment.simulate.n_simulations)
-    return [i for i in numbers if not all(path.is_file() for path in snapshots(experiment, i))]
+    def missing(self, number: int) -> list[int]:
+        """Return the redshifts, by number, of which something is missing of a box."""
+        files = [i for i in self.files if not outputs.path(self.experiment, number, i).is_file()]
+        return sorted({*files, *(i for i in self.gridded if self._shards_missing(number, i))})
+
+    def boxes_missing(self) -> list[int]:
+        """Return the numbers of the boxes of which anything is missing."""
+        return [number for number in range(self.experiment.simulate.n_simulations) if self.missing(number)]
+
+    def begin(self) -> None:
+        """Make ready to write, or refuse."""
+        if self.gridded:
+            grid.prepare(self.plan, self.receipt, 1)
+
+    def write(self, number: int, output: int, positions: Any, velocities: Any) -> None:
+        """Write what is missing of a box at a redshift; the particles are tensors, as `box.run` has them."""
+        from cosmogan import box
+
+        experiment, file = self.experiment, outputs.path(self.experiment, number, output)
+        x = box.in_file_units(experiment, positions)
+        if output in self.files and not file.is_file():
+            made = outputs.header(experiment, number, experiment.simulate.redshifts[output])
+            v = box.gadget_velocities(velocities, 1 / (1 + made.redshift), made.omega_m)
+            with rundir.whole_file(file) as temporary:
+                gadget.write(temporary, x, v, np.arange(1, len(x) + 1, dtype=np.uint32), made)
+        if output in self.gridded and self._shards_missing(number, output):
+            grid.write(self.plan, outputs.source(experiment, number, output, x), mpi.SerialComm(), Stages())
+
+    def _shards_missing(self, number: int, output: int) -> bool:
+        return bool(self.plan.missing(outputs.source(self.experiment, number, output)))
 
 
 def done(experiment: config.Experiment) -> bool:
     """Say whether there is nothing to simulate; loads nothing heavy."""
-    return bool(experiment.preprocess.snapshots) or (receipt(experiment).done() and not missing(experiment))
+    if experiment.preprocess.snapshots:
+        return True
+    return receipt(experiment).done() and not Kept(experiment).boxes_missing()
 
 
 def simulate(experiment: config.Experiment) -> None:
     """Run the boxes that are not there."""
-    settings, folder = experiment.simulate, experiment.simulations_folder
+    settings = experiment.simulate
+    where = experiment.shards_folder if settings.write == "shards" else experiment.simulations_folder
     if done(experiment):
         own = experiment.preprocess.snapshots
-        say("simulate: nothing to do: " + ("preprocess.snapshots is set" if own else f"all boxes are in {folder}"))
+        say("simulate: nothing to do: " + ("preprocess.snapshots is set" if own else f"all boxes are in {where}"))
         return
-    from cosmogan import box
     from hpc.distributed import Processes
 
-    device = Processes().device(settings.device)
-    schedule = box.schedule(experiment)
-    made, to_run, start = receipt(experiment), missing(experiment), time.monotonic()
+    device, kept = Processes().device(settings.device), Kept(experiment)
+    made, to_run, start = receipt(experiment), kept.boxes_missing(), time.monotonic()
     made.begin(keep=len(to_run) < settings.n_simulations)
+    kept.begin()
     with Progress("simulate", settings.n_simulations * settings.n_steps, "steps") as progress:
         progress.resume_at((settings.n_simulations - len(to_run)) * settings.n_steps)
         for number in to_run:
-            box.run(
-                parameters.with_cosmology(experiment, number),
-                number,
-                schedule,
-                snapshots(experiment, number),
-                device,
-                progress,
-            )
+            _run(experiment, number, kept, device, progress)
     seconds = time.monotonic() - start
     made.finish(boxes=settings.n_simulations, seconds=round(seconds, 1))
     say(
         f"simulate: wrote {len(to_run)} boxes of {settings.n_particles}³ particles, {settings.box_size:g} Mpc/h, "
-        f"{len(settings.redshifts)} redshift(s) in {clock(seconds)} on {device}: {folder}"
+        f"{len(settings.redshifts)} redshift(s) in {clock(seconds)} on {device}: {where}"
     )
+
+
+def _run(experiment: config.Experiment, number: int, kept: Kept, device: Any, progress: Progress) -> None:
+    """Run one box, from where it was interrupted if nothing before that is lost."""
+    from cosmogan import box
+
+    state = experiment.simulations_folder / f"box-{number:03d}.state.npz"
+    if kept.missing(number)[0] < box.next_output(state):
+        state.unlink(missing_ok=True)
+    own = parameters.with_cosmology(experiment, number)
+    box.run(own, number, state, device, lambda *particles: kept.write(number, *particles), progress)
 
 
 def work(experiment: config.Experiment, comm: mpi.SerialComm) -> None:

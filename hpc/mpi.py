@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -250,6 +250,13 @@ def describe(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split())
+
+
+def on_root(comm: Comm, work: Callable[[], Any]) -> Any:
+    """Do something on rank 0 only and return its result on every rank; the others wait asleep."""
+    result = work() if comm.rank == 0 else None
+    comm.barrier()
+    return comm.bcast(result)
 
 
 def gathered_in_turn(mine: list[Any], comm: Comm) -> list[Any]:

@@ -10,8 +10,9 @@ import snapshot_files
 import torch
 import yaml
 
-from cosmogan import box, config, simulate
+from cosmogan import box, config, preprocess, simulate
 from cosmogan.nbody import cosmology, gadget
+from hpc import mpi
 
 N, BOX = 16, 64.0
 
@@ -75,11 +76,9 @@ def test_snapshots_describe_themselves_truly(tmp_path):
 
 
 def test_a_particle_that_rounding_put_on_the_far_face_is_written_on_the_near_one(tmp_path):
-    made, path = experiment(tmp_path), tmp_path / "snapshot"
     positions = torch.full((N**3, 3), 1.0)
     positions[5, 2] = BOX
-    box.write(made, 0.0, positions, torch.zeros(N**3, 3), path)
-    assert read(path)[1][5].tolist() == [1.0, 1.0, 0.0]
+    assert box.in_file_units(experiment(tmp_path), positions)[5].tolist() == [1.0, 1.0, 0.0]
     assert positions[5, 2] == BOX  # the particles themselves are left alone
 
 
@@ -161,6 +160,62 @@ def test_an_interrupted_run_makes_what_is_missing_with_the_same_bytes(tmp_path):
     simulate.simulate(made)
     assert contents(made.simulations_folder) == before
     assert kept.stat().st_mtime_ns == age
+
+
+def test_a_box_goes_on_from_its_last_redshift_with_the_same_bytes(tmp_path, monkeypatch):
+    (tmp_path / "whole").mkdir()
+    whole, stopped = run(tmp_path / "whole"), experiment(tmp_path)
+    evolve, calls = box.particle_mesh.evolve, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return evolve(*arguments)
+
+    monkeypatch.setattr(box.particle_mesh, "evolve", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        simulate.simulate(stopped)
+    begun, make = [], box.initial_conditions
+    monkeypatch.setattr(box, "initial_conditions", lambda *given: begun.append(given[1]) or make(*given))
+    simulate.simulate(stopped)
+    assert begun == [1]  # box 0 went on
+    theirs, ours = contents(whole.simulations_folder), contents(stopped.simulations_folder)
+    assert list(theirs.values()) == list(ours.values())
+    assert not list(stopped.simulations_folder.glob("*.state*"))
+
+
+def shards_of(folder):
+    return {path.name: path.read_bytes() for path in sorted((folder / "run/shards").glob("*.h5"))}
+
+
+@pytest.mark.parametrize("write", ["shards", "both"])
+def test_straight_to_shards_is_the_way_over_snapshots(tmp_path, write, monkeypatch):
+    settings = ["preprocess.shards=2", "model.condition=[redshift]", "preprocess.length_unit=kpc/h"]
+    monkeypatch.chdir(tmp_path)
+    experiments = []
+    for name, more in (("one", []), ("two", [f"simulate.write={write}"])):
+        (tmp_path / name).mkdir()
+        made = run(tmp_path / name, *settings, "output=run", *more)
+        experiments.append(made)
+        expected = 0 if name == "one" else 8
+        assert len(list(made.shards_folder.glob("*.h5"))) == expected
+        assert bool(contents(made.simulations_folder)) == (name == "one" or write == "both")
+        preprocess.preprocess(made, mpi.SerialComm())
+        assert preprocess.done(made) and simulate.done(made)
+        (tmp_path / "run").rename(tmp_path / name / "run")
+    one, two = shards_of(tmp_path / "one"), shards_of(tmp_path / "two")
+    assert len(one) == 8 and one == two
+
+
+def test_shards_that_are_lost_are_simulated_again_and_snapshots_stay_away(tmp_path):
+    made = run(tmp_path, "simulate.write=shards")
+    assert not contents(made.simulations_folder)
+    before = shards_of(tmp_path)
+    next(made.shards_folder.glob("simulation-001*")).unlink()
+    assert not simulate.done(made)
+    preprocess.preprocess(made, mpi.SerialComm())
+    assert shards_of(tmp_path) == before
 
 
 def test_more_boxes_are_added_and_another_device_changes_nothing(tmp_path):
