@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from cosmogan import config
-from cosmogan.nbody import cosmology, lpt, particle_mesh, transfer
+from cosmogan.nbody import cosmology, gadget, lpt, particle_mesh, transfer
 from cosmogan.outputs import UNITS
 from hpc import rundir
 from hpc.log import Progress
@@ -86,6 +86,8 @@ def initial_conditions(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return positions [Mpc/h] and velocities dx/dD [Mpc/h] at the initial redshift, (n, 3) each."""
     settings, cosmos = experiment.simulate, experiment.cosmology
+    if settings.initial_conditions is not None:
+        return _read_initial_conditions(experiment, Path(settings.initial_conditions), device)
     matter = transfer.transfer(settings.transfer_found, cosmos.omega_m, cosmos.omega_b, cosmos.h, cosmos.n_s)
     power = partial(cosmology.linear_power, transfer=matter, n_s=cosmos.n_s, sigma_8=cosmos.sigma_8)
     second = settings.paired and number % 2 == 1
@@ -96,6 +98,34 @@ def initial_conditions(
         modes.neg_()
     modes = lpt.linear_modes(modes, settings.box_size, power)
     return lpt.displace(modes, settings.box_size, 1 / (1 + settings.redshift_initial), cosmos.omega_m)
+
+
+def _read_initial_conditions(
+    experiment: config.Experiment, path: Path, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the particles of a GADGET-2 file of format 1 or 2, as `initial_conditions` does.
+
+    Raises
+    ------
+    ValueError
+        when it is not of the experiment's box, number of particles, cosmology and initial redshift.
+    """
+    settings, unit, file = experiment.simulate, UNITS[experiment.preprocess.length_unit], gadget.open_file(path)
+    for name, found, expected in (
+        ("simulate.n_particles", sum(file.header.n_part) ** (1 / 3), settings.n_particles),
+        ("simulate.box_size", file.header.box_size / unit, settings.box_size),
+        ("simulate.redshift_initial", file.header.redshift, settings.redshift_initial),
+        ("cosmology.omega_m", file.header.omega_m, experiment.cosmology.omega_m),
+        ("the number of files", file.header.n_files, 1),
+    ):
+        if not np.isclose(found, expected, rtol=1e-4):
+            raise ValueError(f"{path}: simulate.initial_conditions: expected {name} = {expected:g}, found {found:g}")
+    positions = np.empty((sum(file.header.n_part), 3), file.position_dtype)
+    file.read_positions(positions, "all", 0)
+    a = 1 / (1 + settings.redshift_initial)
+    to_growth = a**0.5 / cosmology.peculiar_velocity(a, experiment.cosmology.omega_m)
+    x = torch.from_numpy((positions / unit).astype(np.float32)).to(device).remainder_(settings.box_size)
+    return x, torch.from_numpy(gadget.read_velocities(file) * np.float32(to_growth)).to(device)
 
 
 def in_file_units(experiment: config.Experiment, positions: torch.Tensor) -> np.ndarray:

@@ -63,6 +63,7 @@ class Simulate:
     # `eisenstein-hu`, `class` (by nbodykit), a file of k [h/Mpc] and T(k), or `auto`: class where nbodykit is installed
     transfer: str = "auto"
     fixed_amplitudes: bool = False  # every mode of the initial conditions has its mean power: no cosmic variance in it
+    initial_conditions: str | None = None  # GADGET-2 file (format 1 or 2) that the one box starts from; null: made
     write: Literal["snapshots", "shards", "both"] = "snapshots"  # shards: straight to what `preprocess` would write
     paired: bool = False  # every second box is the one before it with all its overdensities turned round
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -78,6 +79,10 @@ class Simulate:
         _check(self.n_particles >= 2, f"n_particles: expected at least 2 a side, found {self.n_particles}")
         _check(self.mesh_factor >= 1, f"mesh_factor: expected at least 1, found {self.mesh_factor}")
         _check(self.seed >= 0, f"seed: expected a number not below 0, found {self.seed}")
+        _check(
+            self.initial_conditions is None or self.n_simulations == 1,
+            f"n_simulations: expected 1 with initial_conditions, found {self.n_simulations}",
+        )
         _check(len(self.redshifts) >= 1, "redshifts: expected at least one")
         falling = all(a > b for a, b in zip(self.redshifts, self.redshifts[1:], strict=False))
         _check(falling, f"redshifts: expected a falling list, found {list(self.redshifts)}")

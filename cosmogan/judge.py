@@ -58,7 +58,7 @@ class Judge:
         self._densest = 0.0
         rows = train.training_rows(experiment, self.folder)
         self._told = conditions.of_training(experiment, self.folder, rows)
-        self._looks = [self._look(*part) for part in self._parts(rows)]
+        self.looks = [self._look(*part) for part in self._parts(rows)]
         densest = max(comm.allgather(self._densest))
         self._bound = {"max_density": densest} if self.settings.bound_density else {}
 
@@ -95,7 +95,7 @@ class Judge:
     def score(self, candidate: Candidate, n: int) -> dict[str, float]:
         """Return the scores of ``n`` samples of a candidate; this rank's work alone."""
         generator = self._load(candidate, 1.0)
-        return self._mean_score([scoring.Summary.join(self._draw(generator, look, n, 0, 1)) for look in self._looks])
+        return self._mean_score([scoring.Summary.join(self._draw(generator, look, n, 0, 1)) for look in self.looks])
 
     def score_together(self, candidate: Candidate, latent_scale: float, n: int) -> dict[str, float]:
         """Return the scores of ``n`` samples at a latent scale, which all ranks draw together."""
@@ -109,14 +109,14 @@ class Judge:
         drawn = self._draw_together(candidate, latent_scale, n)
         found = [
             scoring.amplitude(samples.power, look.target.power)
-            for samples, look in zip(drawn, self._looks, strict=True)
+            for samples, look in zip(drawn, self.looks, strict=True)
         ]
         value, error = np.transpose(found)
         return float(value.mean()), float(np.linalg.norm(error) / len(error))
 
     def _mean_score(self, drawn: list[scoring.Summary]) -> dict[str, float]:
         """Return the scores of samples, the mean over all looks, and its error."""
-        found = [scoring.score(samples, look.features) for samples, look in zip(drawn, self._looks, strict=True)]
+        found = [scoring.score(samples, look.features) for samples, look in zip(drawn, self.looks, strict=True)]
         mean = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
         return {**mean, "error": float(np.linalg.norm([one["error"] for one in found]) / len(found))}
 
@@ -151,11 +151,11 @@ class Judge:
         """Return the summaries of n samples, shared evenly among the looks."""
         generator = self._load(candidate, latent_scale)
         ranks = self._comm.rank, self._comm.size
-        return [self._join(self._draw(generator, look, n, *ranks)) for look in self._looks]
+        return [self._join(self._draw(generator, look, n, *ranks)) for look in self.looks]
 
     def _draw(self, generator: released.Released, look: Look, n: int, first: int, step: int) -> list[scoring.Summary]:
         """Return summaries of every ``step``-th batch of a look's samples, of the same latents for all looks."""
-        batches = _batches(np.arange(-(-n // len(self._looks))))[first::step]
+        batches = _batches(np.arange(-(-n // len(self.looks))))[first::step]
         return [self._measure(generator.draw(SEED, int(b[0]), len(b), look.values), look.kappa) for b in batches]
 
     def _join(self, mine: list[scoring.Summary]) -> scoring.Summary:

@@ -27,8 +27,9 @@ def receipt(experiment: config.Experiment) -> rundir.Receipt:
     recipe = experiment.section("cosmology", "simulate")
     free = FREE[:-1] if experiment.simulate.latin_hypercube else FREE  # a hypercube's points depend on their number
     recipe["simulate"] = {name: value for name, value in recipe["simulate"].items() if name not in free}
-    found = experiment.simulate.transfer_found
-    recipe["simulate"]["transfer"] = rundir.checksum(found) if Path(found).is_file() else found
+    begun_from = experiment.simulate.initial_conditions
+    for name, found in (("transfer", experiment.simulate.transfer_found), ("initial_conditions", begun_from)):
+        recipe["simulate"][name] = rundir.checksum(found) if found and Path(found).is_file() else found
     recipe["length_unit"] = experiment.preprocess.length_unit
     return rundir.Receipt(experiment.data_folder, "simulate", recipe)
 

@@ -90,10 +90,10 @@ def test_selection_takes_one_redshift(tmp_path):
     add_redshift(tmp_path / "shards", 1.0)
     with pytest.raises(ValueError, match=CHOOSE):
         judge.Judge(experiment, mpi.SerialComm())
-    means = [
-        judge.Judge(dataclasses.replace(experiment, redshift=redshift), mpi.SerialComm()).target.mean_density.mean()
-        for redshift in (0.0, 1.0)
-    ]
+    means = []
+    for redshift in (0.0, 1.0):
+        judged = judge.Judge(dataclasses.replace(experiment, redshift=redshift), mpi.SerialComm())
+        means.append(judged.looks[0].target.mean_density.mean())
     assert means[1] == pytest.approx(2 * means[0])
 
 

@@ -218,6 +218,25 @@ def test_shards_that_are_lost_are_simulated_again_and_snapshots_stay_away(tmp_pa
     assert shards_of(tmp_path) == before
 
 
+def test_a_box_starts_from_a_gadget_file(tmp_path, data):
+    """Its particles after one tiny step are those of the file; a file of other particles is refused."""
+    start = data / "g2_32_mpc_f1" / "ic32_mpc"
+    same = ["simulate.n_simulations=1", "simulate.n_particles=32", "simulate.box_size=32", "cosmology.h=0.69"]
+    overrides = [*same, f"simulate.initial_conditions={start}", "simulate.redshifts=[48.9]", "simulate.n_steps=1"]
+    made = run(tmp_path, *overrides)
+    (_, x, v, _), (_, x0, v0, _) = read(made.simulated[0]), read(start)
+    apart = (x - x0 + 16) % 32 - 16
+    assert abs(apart).max() < 0.01
+    np.testing.assert_allclose(v, v0, rtol=0.02, atol=0.5)
+    for changed, said in (
+        ("simulate.n_particles=16", "n_particles = 16, found 32"),
+        ("simulate.box_size=64", "box_size = 64, found 32"),
+    ):
+        (tmp_path / said[:3]).mkdir()
+        with pytest.raises(ValueError, match=f"ic32_mpc: simulate.initial_conditions: expected simulate.{said}"):
+            run(tmp_path / said[:3], *overrides, changed)
+
+
 def test_more_boxes_are_added_and_another_device_changes_nothing(tmp_path):
     made = run(tmp_path)
     before = contents(made.simulations_folder)

@@ -137,6 +137,19 @@ def _find_blocks(records: Records, particle_type: int | str) -> SnapshotFile:
     return SnapshotFile(records.path, header, dtype, records.order, offset, mass_offset, mass_width)
 
 
+def read_velocities(file: SnapshotFile) -> np.ndarray:
+    """Return the velocities of all particles of a file, (n, 3) float32, v_peculiar / sqrt(a) [km/s]."""
+    n = sum(file.header.n_part)
+    with open(file.path, "rb") as opened:
+        labelled = int.from_bytes(opened.read(4), "little" if file.order == "<" else "big") == LABEL_BYTES
+        records = Records(opened, file.path, file.order, labelled)
+        records.place = file.position_offset + 3 * file.position_dtype.itemsize * n + 4  # behind POS
+        offset, length = records.find("VEL", (12 * n, 24 * n))
+        opened.seek(offset)
+        stored = np.fromfile(opened, np.dtype(f"{file.order}f{length // (3 * n)}"), 3 * n)
+    return stored.reshape(n, 3).astype(np.float32)
+
+
 def _header(raw: np.void) -> Header:
     n_part = tuple(int(n) for n in raw["npart"])
     n_files = max(int(raw["num_files"]), 1)  # old writers leave 0
