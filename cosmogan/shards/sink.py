@@ -53,8 +53,9 @@ def _forgiving(call: Callable[[Any], Any], errors: list[BaseException]) -> Calla
         result = None
         while True:
             try:
-                argument = yield result
-                result = None if errors else call(argument)
+                while True:  # inside, for Python looks for signals at a loop's end as well
+                    argument = yield result
+                    result = None if errors else call(argument)
             except GeneratorExit:
                 return
             except BaseException as error:
