@@ -22,6 +22,7 @@ CONDITIONAL: tuple[tuple[str, str], ...] = (
     ("train", "fake_conditions"),
 )
 CONDITIONAL += (("sample", "condition"), ("simulate", "latin_hypercube"), ("preprocess", "parameters"))
+CONDITIONAL += (("simulate", "gadget2"), ("simulate", "gadget2_files"))
 
 
 def _check(good: bool, message: str) -> None:
@@ -67,6 +68,9 @@ class Simulate:
     write: Literal["snapshots", "shards", "both"] = "snapshots"  # shards: straight to what `preprocess` would write
     paired: bool = False  # every second box is the one before it with all its overdensities turned round
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    # Folder in which a real GADGET-2 runs the boxes, from what `simulate` writes there (--gadget2); null: it runs them
+    gadget2: str | None = None
+    gadget2_files: int = 1  # of its initial conditions, and of each snapshot; at most its processes
     # Numbers of `cosmology` that differ from box to box, each with its range: a latin hypercube of a point a box
     latin_hypercube: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
@@ -78,6 +82,12 @@ class Simulate:
         _check(self.box_size > 0, f"box_size: expected a positive length in Mpc/h, found {self.box_size}")
         _check(self.n_particles >= 2, f"n_particles: expected at least 2 a side, found {self.n_particles}")
         _check(self.mesh_factor >= 1, f"mesh_factor: expected at least 1, found {self.mesh_factor}")
+        n_files = self.gadget2_files
+        _check(1 <= n_files <= self.n_particles**3, f"gadget2_files: expected at least 1, found {n_files}")
+        _check(
+            self.gadget2 is None or (self.write == "snapshots" and self.initial_conditions is None),
+            "gadget2: expected write: snapshots and no initial_conditions with it, as GADGET-2 gets its own",
+        )
         _check(self.seed >= 0, f"seed: expected a number not below 0, found {self.seed}")
         _check(
             self.initial_conditions is None or self.n_simulations == 1,
@@ -359,8 +369,8 @@ class Experiment:
 
     @property
     def simulations_folder(self) -> Path:
-        """Where `simulate` writes ``box-000/snapshot_000`` and so on."""
-        return self.data_folder / "simulations"
+        """Where `simulate`, or GADGET-2, writes ``box-000/snapshot_000`` and so on."""
+        return Path(self.simulate.gadget2) if self.simulate.gadget2 else self.data_folder / "simulations"
 
     @property
     def simulated(self) -> tuple[Path, ...]:

@@ -104,7 +104,7 @@ def prepare(plan: Plan, receipt: Receipt, n_ranks: int) -> None:
 def is_simulated(experiment: Experiment) -> bool:
     """Say whether all that `simulate` makes for these shards is there."""
     if not experiment.straight_to_shards:
-        return all(path.exists() for path in experiment.simulated)
+        return all(map(outputs.is_there, experiment.simulated))
     made = outputs.sources(experiment)
     wanted = plan(experiment, made, receipt(experiment, made, 1).recipe["shards"])
     return not any(wanted.missing(source) for source in made)

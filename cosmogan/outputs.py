@@ -57,6 +57,11 @@ def path(experiment: Experiment, number: int, output: int) -> Path:
     return experiment.simulations_folder / f"box-{number:03d}" / f"snapshot_{output:03d}"
 
 
+def is_there(path: Path) -> bool:
+    """Say whether a snapshot is there, in one file or in several."""
+    return path.exists() or path.with_name(f"{path.name}.0").exists()
+
+
 def source(experiment: Experiment, number: int, output: int, positions: np.ndarray | None = None) -> Source:
     """Return a box's particles at one redshift as `preprocess` takes them.
 

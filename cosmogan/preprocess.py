@@ -5,7 +5,7 @@ import subprocess
 import sys
 from typing import Any
 
-from cosmogan import command, grid, shards
+from cosmogan import command, grid, outputs, shards
 from cosmogan.config import Experiment
 from hpc import mpi
 from hpc.log import Progress, say
@@ -56,6 +56,12 @@ def _simulate_what_is_missing(experiment: Experiment) -> None:
     """Run `simulate` for an experiment without snapshots of its own: in a child, since ranks load no torch."""
     if grid.is_simulated(experiment):
         return
+    if folder := experiment.simulate.gadget2:
+        missing = next(path for path in experiment.simulated if not outputs.is_there(path))
+        raise ValueError(
+            f"{missing}: not found; expected a snapshot of GADGET-2, by simulate.gadget2: write its input with "
+            f"python -m cosmogan.simulate, then run it with sbatch slurm/gadget2.sh {folder}"
+        )
     say("preprocess: preprocess.snapshots is not set and nothing is simulated yet: simulating first")
     command_line = [sys.executable, "-m", "cosmogan.simulate", str(experiment.freeze())]
     if subprocess.run(command_line, env=mpi.plain_environment(), check=False).returncode != 0:

@@ -1,12 +1,13 @@
 """Run particle-mesh simulations from Gaussian initial conditions and write them as GADGET-2 snapshots."""
 
+import argparse
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cosmogan import command, config, grid, outputs, parameters
+from cosmogan import command, config, gadget2, grid, outputs, parameters
 from cosmogan.nbody import gadget
 from hpc import mpi, rundir
 from hpc.log import Progress, clock, say
@@ -16,10 +17,11 @@ TEXT = """\
 Simulate boxes of dark matter: second-order initial conditions, a particle-mesh code, and GADGET-2 snapshots (format 1)
 at each of simulate.redshifts, or, with simulate.write=shards, the subvolumes that preprocess would make of them. One
 process, on a CPU or a GPU. Boxes that are there are not run again, an interrupted one goes on from its last redshift,
-and raising simulate.n_simulations adds boxes. With preprocess.snapshots of your own there is nothing to do."""
+and raising simulate.n_simulations adds boxes. With preprocess.snapshots of your own there is nothing to do. With
+--gadget2 it writes what a real GADGET-2 needs to run the boxes: initial conditions, parameter files and run.sh."""
 EXAMPLE = "python -m cosmogan.simulate configs/demo.yaml simulate.device=cpu"
 # What may differ when more boxes are made: where they run, what is kept of them, and how many there are.
-FREE = ("device", "write", "n_simulations")
+FREE = ("device", "write", "gadget2", "n_simulations")
 
 
 def receipt(experiment: config.Experiment) -> rundir.Receipt:
@@ -31,7 +33,8 @@ def receipt(experiment: config.Experiment) -> rundir.Receipt:
     for name, found in (("transfer", experiment.simulate.transfer_found), ("initial_conditions", begun_from)):
         recipe["simulate"][name] = rundir.checksum(found) if found and Path(found).is_file() else found
     recipe["length_unit"] = experiment.preprocess.length_unit
-    return rundir.Receipt(experiment.data_folder, "simulate", recipe)
+    folder = experiment.simulations_folder if experiment.simulate.gadget2 else experiment.data_folder
+    return rundir.Receipt(folder, "simulate", recipe)
 
 
 class Kept:
@@ -82,7 +85,14 @@ def done(experiment: config.Experiment) -> bool:
     """Say whether there is nothing to simulate; loads nothing heavy."""
     if experiment.preprocess.snapshots:
         return True
+    if experiment.simulate.gadget2:
+        return receipt(experiment).done() and not _unwritten(experiment)
     return receipt(experiment).done() and not Kept(experiment).boxes_missing()
+
+
+def _unwritten(experiment: config.Experiment) -> list[int]:
+    """Return the numbers of the boxes for which GADGET-2 has no input."""
+    return [n for n in range(experiment.simulate.n_simulations) if not gadget2.is_written(experiment, n)]
 
 
 def simulate(experiment: config.Experiment) -> None:
@@ -95,7 +105,41 @@ def simulate(experiment: config.Experiment) -> None:
         return
     from hpc.distributed import Processes
 
-    device, kept = Processes().device(settings.device), Kept(experiment)
+    device = Processes().device(settings.device)
+    if settings.gadget2:
+        _prepare_gadget2(experiment, device)
+    else:
+        _run_boxes(experiment, device)
+
+
+def _prepare_gadget2(experiment: config.Experiment, device: Any) -> None:
+    """Write the input of GADGET-2 for the boxes that have none."""
+    from cosmogan import box
+
+    n, folder = experiment.simulate.n_simulations, experiment.simulations_folder
+    made, to_write = receipt(experiment), _unwritten(experiment)
+    made.begin(keep=len(to_write) < n)
+    a = 1 / (1 + experiment.simulate.redshift_initial)
+    with Progress("simulate", n, "boxes") as progress:
+        progress.resume_at(n - len(to_write))
+        for number in to_write:
+            own = parameters.with_cosmology(experiment, number)
+            x, v = box.initial_conditions(own, number, device)
+            v = box.gadget_velocities(v, a, own.cosmology.omega_m)
+            gadget2.write(experiment, number, box.in_file_units(experiment, x), v)
+            progress.advance()
+    made.finish(boxes=n)
+    say(
+        f"simulate: wrote initial conditions and parameters of {len(to_write)} boxes for GADGET-2: {folder}\n"
+        f"  sbatch --array=0-{n - 1} slurm/gadget2.sh {folder}    # runs them; or each by its run.sh\n"
+        f"  python -m cosmogan.preprocess {experiment.freeze()}    # reads what comes out"
+    )
+
+
+def _run_boxes(experiment: config.Experiment, device: Any) -> None:
+    """Run the boxes that are not there in the embedded simulator."""
+    settings, kept = experiment.simulate, Kept(experiment)
+    where = experiment.shards_folder if settings.write == "shards" else experiment.simulations_folder
     made, to_run, start = receipt(experiment), kept.boxes_missing(), time.monotonic()
     made.begin(keep=len(to_run) < settings.n_simulations)
     kept.begin()
@@ -122,10 +166,15 @@ def _run(experiment: config.Experiment, number: int, kept: Kept, device: Any, pr
     box.run(own, number, state, device, lambda *particles: kept.write(number, *particles), progress)
 
 
+def _options(made: argparse.ArgumentParser) -> None:
+    what = "write the input of a real GADGET-2 for each box there, and run nothing"
+    made.add_argument("--gadget2", dest="simulate.gadget2", metavar="FOLDER", help=what)
+
+
 def work(experiment: config.Experiment, comm: mpi.SerialComm) -> None:
     """Run the command in its one process."""
     simulate(experiment)
 
 
 if __name__ == "__main__":
-    command.main("cosmogan.simulate", TEXT, EXAMPLE, work, world=mpi.SerialComm)
+    command.main("cosmogan.simulate", TEXT, EXAMPLE, work, world=mpi.SerialComm, options=_options)

@@ -1,9 +1,24 @@
 #!/bin/bash
-# sbatch slurm/gadget2.sh PARAMETERFILE: a real GADGET-2 run, whose snapshots preprocess then reads
+# sbatch --array=0-31 slurm/gadget2.sh FOLDER: a real GADGET-2 on the boxes of `python -m cosmogan.simulate CONFIG --gadget2 FOLDER`
+# GADGET2=/path/to/Gadget2 names the program: export it before, or in slurm/site.env.
 #SBATCH --job-name=gadget2
 #SBATCH --nodes=4
 #SBATCH --ntasks-per-node=16
 #SBATCH --time=24:00:00
-#SBATCH --output=%x-%j.log
+#SBATCH --signal=B:USR1@1800
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=%x-%A-%a.log
 cd "${SLURM_SUBMIT_DIR:-.}" && source slurm/site.env
-exec $COSMOGAN_MPIRUN "${GADGET2:-Gadget2}" "$1"
+export GADGET2 COSMOGAN_MPIRUN
+box=$(printf '%s/box-%03d' "${1:?expected a folder}" "${SLURM_ARRAY_TASK_ID:?expected sbatch --array=FIRST-LAST, the boxes}")
+# Before the time is up, a file tells GADGET-2 to write its restart files and end; the job queues again, and goes on.
+trap 'touch "$box/stop"; stopped=yes' USR1
+"$box/run.sh" &
+while kill -0 $! 2> /dev/null; do
+  wait $!
+  status=$?
+done
+# not by SLURM_JOB_ID, which in one of the tasks stands for the whole array
+[ -n "$stopped" ] && [ $status = 0 ] && exec scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
+exit $status
