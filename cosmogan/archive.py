@@ -83,6 +83,21 @@ def read(path: Path, generator: str, dimension: int) -> Latents:
     return latents
 
 
+def length(path: Path) -> int:
+    """Return the number of samples in an archive.
+
+    Raises
+    ------
+    ValueError
+        when it is missing or cannot be read.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            return len(file["index"])
+    except (OSError, KeyError) as error:
+        raise ValueError(f"{path}: not a readable archive of latents: {error}") from None
+
+
 def write_judged(path: Path, **columns: np.ndarray) -> None:
     """Write what rejection sampling judged (``rejection.npz``), atomically."""
     with whole_file(path) as temporary, open(temporary, "wb") as file:

@@ -8,13 +8,14 @@ from typing import Any
 from cosmogan import config
 from hpc import mpi
 from hpc.log import say
+from hpc.part import Part
 
 
 def main(
     module: str,
     text: str,
     example: str,
-    work: Callable[[config.Experiment, Any], None],
+    work: Callable[..., None],
     world: Callable[[], Any] = mpi.world,
     options: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
 ) -> None:
@@ -24,7 +25,7 @@ def main(
     ----------
     module : the command's module, as ``cosmogan.preprocess``
     text, example : what ``--help`` says
-    work : called with the experiment and the world
+    work : called with the experiment and the world, and with the part or None if the command has `part_option`
     world : makes the world: an object with ``rank`` and ``size``
     options : adds options to the parser; one whose ``dest`` is the name of a setting overrides it
     """
@@ -34,7 +35,9 @@ def main(
     with mpi.abort_on_error(mpi.SerialComm()):
         comm = world()
     with mpi.abort_on_error(comm):
-        work(read_experiment(arguments, comm.rank), comm)
+        text = vars(arguments).get("part")
+        part = None if text is None else Part.parse(text)
+        work(read_experiment(arguments, comm.rank), comm, *([part] if "part" in arguments else []))
 
 
 def parser(module: str, text: str, example: str) -> argparse.ArgumentParser:
@@ -52,20 +55,36 @@ def parser(module: str, text: str, example: str) -> argparse.ArgumentParser:
     return made
 
 
+def part_option(parser: argparse.ArgumentParser) -> None:
+    """Give a command that can do a part of its work the option for it."""
+    what = "for a job array: do every N-th item of the work from number I on, and no more; run without it afterwards"
+    parser.add_argument("--part", metavar="I/N", help=what)
+
+
 def read_experiment(arguments: argparse.Namespace, rank: int = 0) -> config.Experiment:
-    """Load the experiment that the command line names; a first word with ``=`` in it is an override.
+    """Load the experiment that a parsed command line names.
 
     Raises
     ------
     SettingsError
         when the file or a setting is wrong.
     """
-    path, overrides = arguments.config, list(arguments.overrides)
-    if path is not None and "=" in path:
-        path, overrides = None, [path, *overrides]
     options = {name: value for name, value in vars(arguments).items() if value is not None and value is not False}
-    overrides += [f"{name}={json.dumps(value)}" for name, value in options.items() if "." in name]
-    if path is None:
-        path = config.default_config()
-        say(f"no CONFIG given: using {path}", rank)
-    return config.load(path, overrides)
+    settings = [f"{name}={json.dumps(value)}" for name, value in options.items() if "." in name]
+    given = [] if arguments.config is None else [arguments.config]
+    return load([*given, *arguments.overrides, *settings], rank)
+
+
+def load(arguments: list[str], rank: int = 0) -> config.Experiment:
+    """Load the experiment of CONFIG and overrides as they stand on a command line; without CONFIG the default one.
+
+    Raises
+    ------
+    SettingsError
+        when the file or a setting is wrong.
+    """
+    if arguments and "=" not in arguments[0]:
+        return config.load(arguments[0], arguments[1:])
+    path = config.default_config()
+    say(f"no CONFIG given: using {path}", rank)
+    return config.load(path, arguments)

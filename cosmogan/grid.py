@@ -15,6 +15,7 @@ from cosmogan.nbody.paint import WINDOWS
 from cosmogan.nbody.subvolumes import SMALLEST_ROUND, Gridder, row_bytes
 from cosmogan.snapshots import Source
 from hpc import mpi
+from hpc.part import Part
 from hpc.rundir import Receipt, checksum, remove_leftovers
 from hpc.stages import Stages
 
@@ -84,20 +85,22 @@ def plan(experiment: Experiment, sources: tuple[Source, ...], n_shards: int) -> 
     return Plan(experiment, sources, layout, tuple(layout.deal(n_shards)), parameters.of_all(experiment, sources))
 
 
-def prepare(plan: Plan, receipt: Receipt, n_ranks: int) -> None:
-    """Refuse what cannot end well, clear away what a killed run left, and record what is about to be done."""
+def prepare(plan: Plan, receipt: Receipt, n_ranks: int, part: Part | None) -> None:
+    """Refuse what cannot end well, clear away what a killed run left, and record what is about to be done.
+
+    A part clears nothing away: others, on hosts that are not seen from here, may be writing.
+    """
     folder = plan.experiment.shards_folder
-    strangers = (
-        [] if receipt.path.exists() else sorted(p.name for p in folder.glob("*") if p.suffix in (".h5", ".json"))
-    )
-    if strangers:
+    strangers = sorted(p.name for p in folder.glob("*") if p.suffix in (".h5", ".json"))
+    if strangers and not receipt.path.exists():  # in this order: another part makes the record before its first shard
         raise ValueError(
             f"{folder}: has {strangers[0]}, and {receipt.path} is not there to say what made it; "
             "use another preprocess.output"
         )
     _check_memory(plan, n_ranks)
     receipt.begin(keep=True)
-    remove_leftovers(folder)
+    if part is None:
+        remove_leftovers(folder)
     _check_space(plan)
 
 
@@ -113,7 +116,7 @@ def is_simulated(experiment: Experiment) -> bool:
 def _check_memory(plan: Plan, n_ranks: int) -> None:
     settings, n_shards = plan.experiment.preprocess, len(plan.hands)
     own = -(-n_shards // n_ranks) * len(plan.hands[0]) * settings.subvolume**3 * 4
-    needed = own + SMALLEST_ROUND * max(row_bytes(source.snapshot) for source in plan.sources)
+    needed = own + SMALLEST_ROUND * max((row_bytes(source.snapshot) for source in plan.sources), default=0)
     if needed > settings.memory_per_rank * 1e6:
         more = "more ranks" if n_shards >= n_ranks else f"more than {n_shards} preprocess.shards"
         for_what = f"{settings.n_mesh}³ cells in {n_shards} shard(s)"

@@ -9,6 +9,7 @@ from cosmogan import command, grid, outputs, shards
 from cosmogan.config import Experiment
 from hpc import mpi
 from hpc.log import Progress, say
+from hpc.part import Part, share_of, title
 from hpc.rundir import Receipt
 from hpc.stages import Stages, table
 
@@ -19,26 +20,44 @@ the same, bit for bit. Killed at any moment, the same command goes on with the s
 EXAMPLE = "mpirun -n 64 python -m cosmogan.preprocess experiment.yaml preprocess.n_mesh=512 --profile"
 
 
-def preprocess(experiment: Experiment, comm: mpi.Comm) -> None:
-    """Write all shards of an experiment that are not yet there, and the manifest."""
+def parts(experiment: Experiment) -> int:
+    """Return how many snapshots there are, or will be, to share out."""
+    if not experiment.preprocess.snapshots:  # perhaps not simulated yet
+        return len(experiment.simulated)
+    return len(grid.sources(experiment))
+
+
+def preprocess(experiment: Experiment, comm: mpi.Comm, part: Part | None = None) -> None:
+    """Write all shards of an experiment that are not yet there, and the manifest; or only those of a part's snapshots.
+
+    Raises
+    ------
+    ValueError
+        when something cannot end well: names the setting or the file, what was found and what was expected.
+    """
     folder, stages = experiment.shards_folder, Stages()
     if not experiment.preprocess.snapshots:
-        mpi.on_root(comm, lambda: _simulate_what_is_missing(experiment))
+        mpi.on_root(comm, lambda: _simulate_what_is_missing(experiment, part))
     with stages("headers"):
         sources = mpi.on_root(comm, lambda: grid.sources(experiment))
         receipt = mpi.on_root(comm, lambda: grid.receipt(experiment, sources, comm.size))
         if mpi.on_root(comm, lambda: receipt.done() and shards.is_complete(folder)):
             say(f"preprocess: done: {folder}", comm.rank)
             return
-        plan = grid.plan(experiment, sources, receipt.recipe["shards"])
-        mpi.on_root(comm, lambda: grid.prepare(plan, receipt, comm.size))
+        plan = grid.plan(experiment, tuple(share_of(sources, part)), receipt.recipe["shards"])
+        mpi.on_root(comm, lambda: grid.prepare(plan, receipt, comm.size, part))
+    doing = title("preprocess", part)
     if comm.rank == 0:
-        say(_introduction(plan, comm.size))
-    with Progress("preprocess", sum(s.snapshot.n_particles for s in sources), "particles", comm.rank) as progress:
-        lines = [line for source in sources for line in grid.write(plan, source, comm, stages, progress.advance)]
+        say(f"{doing}: {_introduction(plan, comm.size)}")
+    with Progress(doing, sum(s.snapshot.n_particles for s in plan.sources), "particles", comm.rank) as progress:
+        lines = [line for source in plan.sources for line in grid.write(plan, source, comm, stages, progress.advance)]
     gathered, summary = comm.gather(lines), stages.summary(comm)
     if gathered is not None and summary is not None:
-        _finish(plan, receipt, sorted((line for part in gathered for line in part), key=lambda x: x["file"]), summary)
+        found = sorted((line for of_rank in gathered for line in of_rank), key=lambda x: x["file"])
+        if part is None:
+            _finish(plan, receipt, found, summary)
+        else:
+            say(f"{doing}: its {len(found)} shards are there: {folder}")
         if experiment.preprocess.profile:
             print(table(summary), flush=True)
     comm.barrier()
@@ -52,7 +71,7 @@ def done(experiment: Experiment) -> bool:
     return grid.receipt(experiment, grid.sources(experiment), 1).done() and shards.is_complete(folder)
 
 
-def _simulate_what_is_missing(experiment: Experiment) -> None:
+def _simulate_what_is_missing(experiment: Experiment, part: Part | None) -> None:
     """Run `simulate` for an experiment without snapshots of its own: in a child, since ranks load no torch."""
     if grid.is_simulated(experiment):
         return
@@ -62,6 +81,8 @@ def _simulate_what_is_missing(experiment: Experiment) -> None:
             f"{missing}: not found; expected a snapshot of GADGET-2, by simulate.gadget2: write its input with "
             f"python -m cosmogan.simulate, then run it with sbatch slurm/gadget2.sh {folder}"
         )
+    if part is not None:  # every part would make all boxes
+        raise ValueError(f"--part: {experiment.simulations_folder}: boxes are missing; run simulate first")
     say("preprocess: preprocess.snapshots is not set and nothing is simulated yet: simulating first")
     command_line = [sys.executable, "-m", "cosmogan.simulate", str(experiment.freeze())]
     if subprocess.run(command_line, env=mpi.plain_environment(), check=False).returncode != 0:
@@ -73,7 +94,7 @@ def _introduction(plan: grid.Plan, n_ranks: int) -> str:
     there = n_shards - sum(len(plan.missing(source)) for source in plan.sources)
     particles = sum(source.snapshot.n_particles for source in plan.sources)
     kept = f"; {there} of {n_shards} shards are there already" if there else ""
-    return f"preprocess: {len(plan.sources)} snapshot(s), {particles:,} particles, on {n_ranks} MPI rank(s){kept}"
+    return f"{len(plan.sources)} snapshot(s), {particles:,} particles, on {n_ranks} MPI rank(s){kept}"
 
 
 def _finish(plan: grid.Plan, receipt: Receipt, lines: list[dict[str, Any]], summary: list[dict[str, Any]]) -> None:
@@ -87,6 +108,7 @@ def _finish(plan: grid.Plan, receipt: Receipt, lines: list[dict[str, Any]], summ
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
+    command.part_option(parser)
     what = "print seconds, bytes, messages and the imbalance of ranks for each stage"
     parser.add_argument("--profile", dest="preprocess.profile", action="store_true", help=what)
 

@@ -1,17 +1,16 @@
 """Draw subvolumes from the released generator into sharded HDF5: (seed, index) → one volume."""
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import h5py
 import numpy as np
 
-from cosmogan import archive, command, conditions, shards
+from cosmogan import archive, command, conditions, drawn, shards
 from cosmogan.config import Experiment
 from hpc import memory, mpi
-from hpc.log import Progress, say
+from hpc.log import say
+from hpc.part import Part, title
 from hpc.rundir import Receipt, checksum
 from hpc.settings import differences
 
@@ -30,16 +29,37 @@ def done(experiment: Experiment) -> bool:
     return written and experiment.generator_path.exists() and _receipt(experiment).done()
 
 
-def sample(experiment: Experiment, comm: mpi.Comm) -> None:
-    """Write all shards that are not there yet and the manifest; or, when asked, only the latents.
+def parts(experiment: Experiment) -> int:
+    """Return how many shards there are to share out; 1 when the work is one piece.
+
+    Where the conditions of a conditional generator are not known yet, for want of simulations, as if it were one.
+    """
+    settings = experiment.sample
+    if _in_one_piece(experiment):
+        return 1
+    known = (experiment.shards_folder / "manifest.json").exists() or not experiment.model.condition
+    told = len(conditions.to_sample(experiment)) if known else 1
+    n = settings.n_samples if settings.from_latents is None else archive.length(Path(settings.from_latents))
+    return told * -(-n // settings.samples_per_shard)
+
+
+def _in_one_piece(experiment: Experiment) -> bool:
+    """Say whether all is one file, or what is accepted of a sequence of samples."""
+    return experiment.sample.latents_only or experiment.sample.rejection
+
+
+def sample(experiment: Experiment, comm: mpi.Comm, part: Part | None = None) -> None:
+    """Write all shards that are not there yet and the manifest, or a part's shards; or, when asked, only the latents.
 
     Raises
     ------
     ValueError
         when there is no generator, or it is damaged, of another model or for other subvolumes than the experiment says,
-        or ``sample.from_latents`` is no archive of its latents.
+        or ``sample.from_latents`` is no archive of its latents, or there are no parts.
     """
     settings = experiment.sample
+    if part is not None and _in_one_piece(experiment):
+        raise ValueError(f"--part: found {part.number}/{part.of} with --latents or sample.rejection: done in one piece")
     target = experiment.latents_path if settings.latents_only else experiment.samples_folder
     if comm.bcast(done(experiment) if comm.rank == 0 else None):
         say(f"sample: done: {target}", comm.rank)
@@ -57,13 +77,15 @@ def sample(experiment: Experiment, comm: mpi.Comm) -> None:
     _check_fits(experiment, generator.settings)
     latents = _latents(experiment, generator, comm)
     receipt = _receipt(experiment)
-    if comm.rank == 0:
+    if comm.rank == 0 and part is None:
         receipt.begin(keep=False)
     if not settings.latents_only:
-        _write_shards(experiment, generator, latents, comm)
+        drawn.write(experiment, generator, latents, comm, part)
     elif comm.rank == 0:
-        archive.write(target, latents, {**_source(experiment, generator), **generator.settings["model"]})
-    if comm.rank == 0:
+        archive.write(target, latents, {**drawn.source(experiment, generator), **generator.settings["model"]})
+    if part is not None:
+        say(f"{title('sample', part)}: its shards are there: {target}", comm.rank)
+    elif comm.rank == 0:
         receipt.finish(samples=len(latents.index))
         what = "latents" if settings.latents_only else f"volumes of {generator.geometry['subvolume']}³ cells"
         told = len(conditions.to_sample(experiment)) if not settings.latents_only else 1
@@ -136,91 +158,8 @@ def _latents(experiment: Experiment, generator: Any, comm: mpi.Comm) -> archive.
     return archive.Latents(drawn, np.full(len(index), settings.seed), index)
 
 
-def _source(experiment: Experiment, generator: Any) -> dict[str, Any]:
-    """Return what the densities come from, beside their seed and index."""
-    source = {"generator": generator.settings["sha256"], "latent_scale": generator.latent_scale}
-    if experiment.sample.from_latents is not None:
-        source["latents"] = checksum(experiment.sample.from_latents)
-    return source
-
-
-class _Part(NamedTuple):
-    """What one shard holds."""
-
-    source: dict[str, Any]
-    geometry: shards.Geometry
-    values: np.ndarray | None  # what a conditional generator is told
-    latents: archive.Latents
-
-
-def _parts(experiment: Experiment, generator: Any, latents: archive.Latents) -> dict[Path, _Part]:
-    """Return all shards: for each condition the same latents."""
-    size, found = experiment.sample.samples_per_shard, {}
-    told = conditions.to_sample(experiment)
-    for i, condition in enumerate(told):
-        source, geometry = _source(experiment, generator), conditions.geometry_of(generator.geometry, condition)
-        if condition:
-            source |= {"parameters": {name: x for name, x in condition.items() if name != "redshift"}}
-        prefix = f"condition-{i:03d}-" if len(told) > 1 else ""
-        for start in range(0, len(latents.index), size):
-            path = experiment.samples_folder / f"{prefix}samples-{start:08d}.h5"
-            values = generator.conditions.vector(condition) if condition else None
-            found[path] = _Part(source, geometry, values, latents.rows(slice(start, start + size)))
-    return found
-
-
-def _write_shards(experiment: Experiment, generator: Any, latents: archive.Latents, comm: mpi.Comm) -> None:
-    """Draw this rank's shards, and list them all in the manifest."""
-    if comm.rank == 0:
-        (experiment.samples_folder / "manifest.json").unlink(missing_ok=True)  # a folder that has one is complete
-    parts = _parts(experiment, generator, latents)
-    for line in sorted({line for part in parts.values() for line in _warnings(generator, part.values)}):
-        say(f"sample: warning: {line}", comm.rank)
-    mine = dict(list(parts.items())[comm.rank :: comm.size])
-    missing = {path: part for path, part in mine.items() if not _is_whole(path, part.source, part.latents)}
-    n = sum(len(part.latents.index) for part in missing.values())
-    with Progress("sample", n, "volumes", comm.rank) as progress:
-        for path, part in missing.items():
-            with shards.create(path, len(part.latents.index), part.geometry, "generated", part.source) as file:
-                _fill(file, generator, part, experiment.sample.batch_size, progress)
-    gathered = comm.gather([shards.describe(path) for path in mine])
-    if gathered is not None:
-        listed = sorted((line for lines in gathered for line in lines), key=lambda line: line["file"])
-        source = _source(experiment, generator)
-        shards.write_manifest(
-            experiment.samples_folder, next(iter(parts.values())).geometry, "generated", listed, source
-        )
-
-
-def _warnings(generator: Any, values: np.ndarray | None) -> list[str]:
-    return [] if values is None else generator.conditions.outside(values)
-
-
-def _fill(file: h5py.File, generator: Any, part: _Part, batch_size: int, progress: Progress) -> None:
-    """Draw one shard."""
-    import torch
-
-    latents = part.latents
-    file["seed"][:], file["index"][:] = latents.seed, latents.index
-    for first in range(0, len(latents.index), batch_size):
-        batch = torch.from_numpy(latents.latent[first : first + batch_size])
-        file["density"][first : first + len(batch)] = generator.volumes(batch, part.values).cpu().numpy()
-        progress.advance(len(batch))
-
-
-def _is_whole(path: Path, source: dict[str, Any], latents: archive.Latents) -> bool:
-    """Say whether a shard is there already with just these samples."""
-    if not path.exists():
-        return False
-    try:
-        with h5py.File(path, "r") as file:
-            same = json.loads(file.attrs["source"]) == source and np.array_equal(file["index"][:], latents.index)
-            return bool(same and np.array_equal(file["seed"][:], latents.seed))
-    except (OSError, KeyError):
-        return False
-
-
 def _options(parser: argparse.ArgumentParser) -> None:
+    command.part_option(parser)
     what = "write only the latents, to <output>/latents.h5"
     parser.add_argument("--latents", dest="sample.latents_only", action="store_true", help=what)
     what = "of the volumes, for a generator that is told it; any other condition as sample.condition.omega_m=0.3"

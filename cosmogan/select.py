@@ -1,5 +1,6 @@
 """Choose which epoch's generator is released, tune its latent scale, and release it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from cosmogan.config import Experiment
 from hpc import mpi
 from hpc.log import Progress, say
 from hpc.notes import Notes
+from hpc.part import Part, share_of, title
 from hpc.rundir import Receipt, whole_file, write_json
 
 TEXT = """\
@@ -25,8 +27,13 @@ def done(experiment: Experiment) -> bool:
     return path.exists() and path.with_suffix(".json").exists() and _receipt(experiment).done()
 
 
-def select(experiment: Experiment, comm: mpi.Comm) -> None:
-    """Score, choose, tune and release.
+def parts(experiment: Experiment) -> int:
+    """Return how many generators there are, or will be, to score."""
+    return len(_candidates(experiment))
+
+
+def select(experiment: Experiment, comm: mpi.Comm, part: Part | None = None) -> None:
+    """Score, choose, tune and release; or only score a part's candidates.
 
     Raises
     ------
@@ -36,15 +43,23 @@ def select(experiment: Experiment, comm: mpi.Comm) -> None:
     if comm.bcast(done(experiment) if comm.rank == 0 else None):
         say(f"select: done: {experiment.generator_path}", comm.rank)
         return
+    if not train.done(experiment):
+        raise ValueError(
+            f"{experiment.train_folder}: training is not finished (with these settings); "
+            "run train to its end, or set train.epochs to the epochs that it has reached and run it"
+        )
+    candidates = share_of(_candidates(experiment), part)
     receipt = _receipt(experiment)
-    candidates = _candidates(experiment)
-    if comm.rank == 0:
+    if comm.rank == 0 and part is None:
         receipt.begin(keep=False)
     from cosmogan.judge import Judge  # imports torch
 
     judge = Judge(experiment, comm)
-    notes = Notes(experiment.folder / "select", comm.rank)
-    table = _score_all(candidates, judge, notes, comm)
+    notes = Notes(experiment.folder / "select", comm.rank, part)
+    table = _score_all(candidates, judge, notes, comm, title("select", part))
+    if part is not None:
+        say(f"{title('select', part)}: its {len(table)} generators are scored", comm.rank)
+        return
     say(_ranking(table), comm.rank)
     chosen = _tune(choose(table), judge, notes, comm)
     if comm.rank == 0:
@@ -64,12 +79,8 @@ def _receipt(experiment: Experiment) -> Receipt:
 
 
 def _candidates(experiment: Experiment) -> list[dict[str, Any]]:
+    """Return all generators that training leaves from ``select.first_epoch`` on."""
     settings = experiment.train
-    if not train.done(experiment):
-        raise ValueError(
-            f"{experiment.train_folder}: training is not finished (with these settings); "
-            "run train to its end, or set train.epochs to the epochs that it has reached and run it"
-        )
     first = experiment.select.first_epoch
     if first > settings.epochs:
         raise ValueError(f"select.first_epoch: expected at most train.epochs = {settings.epochs}, found {first}")
@@ -78,7 +89,9 @@ def _candidates(experiment: Experiment) -> list[dict[str, Any]]:
     return [{"epoch": epoch, "ema": ema} for epoch in epochs for ema in kinds]
 
 
-def _score_all(candidates: list[dict[str, Any]], judge: Any, notes: Notes, comm: mpi.Comm) -> list[dict[str, Any]]:
+def _score_all(
+    candidates: Sequence[dict[str, Any]], judge: Any, notes: Notes, comm: mpi.Comm, doing: str
+) -> list[dict[str, Any]]:
     """Return all candidates with their scores, best first; those not yet scored are dealt out to the ranks."""
     n = judge.settings.n_samples
     mine = [judge.key(candidate, 1.0, n) for candidate in candidates[comm.rank :: comm.size]]
@@ -86,15 +99,15 @@ def _score_all(candidates: list[dict[str, Any]], judge: Any, notes: Notes, comm:
     known = comm.bcast(notes.read() if comm.rank == 0 else None)
     missing = [(key, candidate) for key, candidate in zip(keys, candidates, strict=True) if key not in known]
     if len(missing) < len(candidates):
-        say(f"select: {len(candidates) - len(missing)} of {len(candidates)} are scored already", comm.rank)
+        say(f"{doing}: {len(candidates) - len(missing)} of {len(candidates)} are scored already", comm.rank)
     scored = {}
-    with Progress("select", len(missing[comm.rank :: comm.size]), "generators", comm.rank) as progress:
+    with Progress(doing, len(missing[comm.rank :: comm.size]), "generators", comm.rank) as progress:
         for key, candidate in missing[comm.rank :: comm.size]:
             scored[key] = judge.score(candidate, n)
             notes.add(key, scored[key])
             progress.advance()
-    for part in comm.allgather(scored):
-        known |= part
+    for of_rank in comm.allgather(scored):
+        known |= of_rank
     table = [{**candidate, **known[key]} for key, candidate in zip(keys, candidates, strict=True)]
     return sorted(table, key=lambda line: (line["score"], line["epoch"]))
 
@@ -176,4 +189,4 @@ def _in_words(tuned: Any, scores: dict[str, float], bounds: tuple[float, float])
 
 
 if __name__ == "__main__":
-    command.main("cosmogan.select", TEXT, EXAMPLE, select)
+    command.main("cosmogan.select", TEXT, EXAMPLE, select, options=command.part_option)

@@ -1,6 +1,7 @@
 """Run particle-mesh simulations from Gaussian initial conditions and write them as GADGET-2 snapshots."""
 
 import argparse
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from cosmogan import command, config, gadget2, grid, outputs, parameters
 from cosmogan.nbody import gadget
 from hpc import mpi, rundir
 from hpc.log import Progress, clock, say
+from hpc.part import Part, share_of, title
 from hpc.stages import Stages
 
 TEXT = """\
@@ -58,10 +60,11 @@ class Kept:
         """Return the numbers of the boxes of which anything is missing."""
         return [number for number in range(self.experiment.simulate.n_simulations) if self.missing(number)]
 
-    def begin(self) -> None:
-        """Make ready to write, or refuse."""
+    def begin(self, boxes: list[int], part: Part | None) -> None:
+        """Make ready to write some boxes, or refuse."""
         if self.gridded:
-            grid.prepare(self.plan, self.receipt, 1)
+            sources = tuple(source for source in self.plan.sources if source.simulation in boxes)
+            grid.prepare(dataclasses.replace(self.plan, sources=sources), self.receipt, 1, part)
 
     def write(self, number: int, output: int, positions: Any, velocities: Any) -> None:
         """Write what is missing of a box at a redshift; the particles are tensors, as `box.run` has them."""
@@ -95,8 +98,13 @@ def _unwritten(experiment: config.Experiment) -> list[int]:
     return [n for n in range(experiment.simulate.n_simulations) if not gadget2.is_written(experiment, n)]
 
 
-def simulate(experiment: config.Experiment) -> None:
-    """Run the boxes that are not there."""
+def parts(experiment: config.Experiment) -> int:
+    """Return how many boxes there are to share out; 0 with snapshots of one's own."""
+    return 0 if experiment.preprocess.snapshots else experiment.simulate.n_simulations
+
+
+def simulate(experiment: config.Experiment, part: Part | None = None) -> None:
+    """Run the boxes that are not there, or those among them that are a part's."""
     settings = experiment.simulate
     where = experiment.shards_folder if settings.write == "shards" else experiment.simulations_folder
     if done(experiment):
@@ -107,50 +115,55 @@ def simulate(experiment: config.Experiment) -> None:
 
     device = Processes().device(settings.device)
     if settings.gadget2:
-        _prepare_gadget2(experiment, device)
+        _prepare_gadget2(experiment, device, part)
     else:
-        _run_boxes(experiment, device)
+        _run_boxes(experiment, device, part)
 
 
-def _prepare_gadget2(experiment: config.Experiment, device: Any) -> None:
-    """Write the input of GADGET-2 for the boxes that have none."""
+def _prepare_gadget2(experiment: config.Experiment, device: Any, part: Part | None) -> None:
+    """Write the input of GADGET-2 for the boxes that have none, or those among them that are a part's."""
     from cosmogan import box
 
-    n, folder = experiment.simulate.n_simulations, experiment.simulations_folder
-    made, to_write = receipt(experiment), _unwritten(experiment)
-    made.begin(keep=len(to_write) < n)
+    n, folder, doing = experiment.simulate.n_simulations, experiment.simulations_folder, title("simulate", part)
+    made, unwritten, boxes = receipt(experiment), _unwritten(experiment), share_of(range(n), part)
+    to_write = [number for number in boxes if number in unwritten]
+    made.begin(keep=len(unwritten) < n)
     a = 1 / (1 + experiment.simulate.redshift_initial)
-    with Progress("simulate", n, "boxes") as progress:
-        progress.resume_at(n - len(to_write))
+    with Progress(doing, len(boxes), "boxes") as progress:
+        progress.resume_at(len(boxes) - len(to_write))
         for number in to_write:
-            own = parameters.with_cosmology(experiment, number)
-            x, v = box.initial_conditions(own, number, device)
-            v = box.gadget_velocities(v, a, own.cosmology.omega_m)
+            of_box = parameters.with_cosmology(experiment, number)
+            x, v = box.initial_conditions(of_box, number, device)
+            v = box.gadget_velocities(v, a, of_box.cosmology.omega_m)
             gadget2.write(experiment, number, box.in_file_units(experiment, x), v)
             progress.advance()
-    made.finish(boxes=n)
-    say(
-        f"simulate: wrote initial conditions and parameters of {len(to_write)} boxes for GADGET-2: {folder}\n"
-        f"  sbatch --array=0-{n - 1} slurm/gadget2.sh {folder}    # runs them; or each by its run.sh\n"
-        f"  python -m cosmogan.preprocess {experiment.freeze()}    # reads what comes out"
-    )
+    say(f"{doing}: wrote initial conditions and parameters of {len(to_write)} boxes for GADGET-2: {folder}")
+    if part is None:
+        made.finish(boxes=n)
+        say(
+            f"  sbatch --array=0-{n - 1} slurm/gadget2.sh {folder}    # runs them; or each by its run.sh\n"
+            f"  python -m cosmogan.preprocess {experiment.freeze()}    # reads what comes out"
+        )
 
 
-def _run_boxes(experiment: config.Experiment, device: Any) -> None:
-    """Run the boxes that are not there in the embedded simulator."""
+def _run_boxes(experiment: config.Experiment, device: Any, part: Part | None) -> None:
+    """Run the boxes that are not there, or a part's, in the embedded simulator."""
     settings, kept = experiment.simulate, Kept(experiment)
     where = experiment.shards_folder if settings.write == "shards" else experiment.simulations_folder
-    made, to_run, start = receipt(experiment), kept.boxes_missing(), time.monotonic()
-    made.begin(keep=len(to_run) < settings.n_simulations)
-    kept.begin()
-    with Progress("simulate", settings.n_simulations * settings.n_steps, "steps") as progress:
-        progress.resume_at((settings.n_simulations - len(to_run)) * settings.n_steps)
+    made, missing, start = receipt(experiment), kept.boxes_missing(), time.monotonic()
+    boxes, doing = share_of(range(settings.n_simulations), part), title("simulate", part)
+    to_run = [number for number in boxes if number in missing]
+    made.begin(keep=len(missing) < settings.n_simulations)
+    kept.begin(to_run, part)
+    with Progress(doing, len(boxes) * settings.n_steps, "steps") as progress:
+        progress.resume_at((len(boxes) - len(to_run)) * settings.n_steps)
         for number in to_run:
             _run(experiment, number, kept, device, progress)
     seconds = time.monotonic() - start
-    made.finish(boxes=settings.n_simulations, seconds=round(seconds, 1))
+    if part is None:
+        made.finish(boxes=settings.n_simulations, seconds=round(seconds, 1))
     say(
-        f"simulate: wrote {len(to_run)} boxes of {settings.n_particles}³ particles, {settings.box_size:g} Mpc/h, "
+        f"{doing}: wrote {len(to_run)} boxes of {settings.n_particles}³ particles, {settings.box_size:g} Mpc/h, "
         f"{len(settings.redshifts)} redshift(s) in {clock(seconds)} on {device}: {where}"
     )
 
@@ -162,18 +175,19 @@ def _run(experiment: config.Experiment, number: int, kept: Kept, device: Any, pr
     state = experiment.simulations_folder / f"box-{number:03d}.state.npz"
     if kept.missing(number)[0] < box.next_output(state):
         state.unlink(missing_ok=True)
-    own = parameters.with_cosmology(experiment, number)
-    box.run(own, number, state, device, lambda *particles: kept.write(number, *particles), progress)
+    of_box = parameters.with_cosmology(experiment, number)
+    box.run(of_box, number, state, device, lambda *particles: kept.write(number, *particles), progress)
 
 
 def _options(made: argparse.ArgumentParser) -> None:
+    command.part_option(made)
     what = "write the input of a real GADGET-2 for each box there, and run nothing"
     made.add_argument("--gadget2", dest="simulate.gadget2", metavar="FOLDER", help=what)
 
 
-def work(experiment: config.Experiment, comm: mpi.SerialComm) -> None:
+def work(experiment: config.Experiment, comm: mpi.SerialComm, part: Part | None) -> None:
     """Run the command in its one process."""
-    simulate(experiment)
+    simulate(experiment, part)
 
 
 if __name__ == "__main__":

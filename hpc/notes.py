@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from hpc.part import Part, name
+
 
 class Notes:
     """A JSON line for each result, in a file for every rank; a line that was cut off is passed over.
@@ -12,10 +14,11 @@ class Notes:
     ----------
     folder : where the files lie
     rank : this process writes to the file of its rank, and reads all
+    part : the ranks that share the work, when others do at the same time
     """
 
-    def __init__(self, folder: Path, rank: int) -> None:
-        self._folder, self._path = folder, folder / f"notes-{rank:04d}.jsonl"
+    def __init__(self, folder: Path, rank: int, part: Part | None = None) -> None:
+        self._folder, self._path = folder, folder / f"notes-{name(part)}{rank:04d}.jsonl"
 
     def read(self) -> dict[str, Any]:
         """Return all results by their keys."""

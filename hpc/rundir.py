@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,8 @@ from typing import Any
 from hpc import settings
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_PART = re.compile(r"[.].+[.]([0-9]{1,9})[.]part")  # what `whole_file` writes to: the name and the process
+HOST = socket.gethostname()
+_PART = re.compile(r"[.].+[.]([0-9]{1,9})[.]part")  # what `whole_file` writes to: the name, the host and the process
 
 
 @contextlib.contextmanager
@@ -36,7 +38,7 @@ def whole_file(path: Path | str, meanwhile: Callable[[Path], None] = lambda writ
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.part")
     try:
         yield temporary
         with open(temporary, "rb+") as file, ThreadPoolExecutor(1) as pool:
@@ -64,12 +66,13 @@ def remove_leftovers(folder: Path | str) -> list[str]:
     """Delete the temporary files that killed runs left in a folder, and return their names.
 
     What a living process of this host writes stays. Another host's processes are not seen: call it before any of them
-    begins.
+    begins, and not where others work in the same folder.
     """
     removed = []
     for path in sorted(Path(folder).glob(".*.part")):
         match = _PART.fullmatch(path.name)
-        if match and not _is_alive(int(match[1])):
+        ours = match and path.name.endswith(f".{HOST}.{match[1]}.part")
+        if match and not (ours and _is_alive(int(match[1]))):
             path.unlink(missing_ok=True)
             removed.append(path.name)
     return removed

@@ -12,7 +12,7 @@ import pytest
 from conftest import run
 
 from cosmogan import shards
-from hpc.rundir import remove_leftovers, whole_file
+from hpc.rundir import HOST, remove_leftovers, whole_file
 
 GEOMETRY = shards.Geometry(redshift=0.0, box_size=32.0, n_mesh=64, subvolume=32, mean_cell_mass=8.0)
 SIZE = 32 * 32**3 * 4  # bytes of density in the shard below
@@ -127,11 +127,12 @@ def dead_process():
 
 
 def test_only_what_no_living_process_writes_is_removed(tmp_path):
-    leftover = f".shard.h5.{dead_process()}.part"
-    kept = [f".shard.h5.{os.getpid()}.part", ".shard.h5.1.part", "shard.h5", ".hidden", ".a.part", f".x.{10**9}0.part"]
-    for name in [leftover, *kept]:
+    left = [f".shard.h5.elsewhere.{os.getpid()}.part", f".shard.h5.{HOST}.{dead_process()}.part"]
+    living = [f".shard.h5.{HOST}.{os.getpid()}.part", f".shard.h5.{HOST}.1.part"]
+    kept = [*living, "shard.h5", ".hidden", ".a.part", f".x.{10**9}0.part"]
+    for name in [*left, *kept]:
         (tmp_path / name).touch()
-    assert remove_leftovers(tmp_path) == [leftover]
+    assert sorted(remove_leftovers(tmp_path)) == sorted(left)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
     assert remove_leftovers(tmp_path) == [] and remove_leftovers(tmp_path / "nowhere") == []
 

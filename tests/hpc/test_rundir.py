@@ -2,6 +2,7 @@ import hashlib
 
 import pytest
 
+from hpc import rundir
 from hpc.rundir import Receipt, checksum, read_json, whole_file, write_json
 
 
@@ -12,6 +13,17 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         temporary.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_equal_processes_of_two_hosts_do_not_write_to_one_name(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    with whole_file(path) as ours:
+        ours.write_text("ours")
+        monkeypatch.setattr(rundir, "HOST", "elsewhere")
+        with whole_file(path) as theirs:
+            theirs.write_text("theirs")
+        assert path.read_text() == "theirs"
+    assert path.read_text() == "ours" and list(tmp_path.iterdir()) == [path]
 
 
 def test_checksum_is_sha256(tmp_path):
