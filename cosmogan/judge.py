@@ -108,8 +108,7 @@ class Judge:
         """
         drawn = self._draw_together(candidate, latent_scale, n)
         found = [
-            scoring.amplitude(samples.power, look.target.power)
-            for samples, look in zip(drawn, self.looks, strict=True)
+            scoring.amplitude(samples.power, look.target.power) for samples, look in zip(drawn, self.looks, strict=True)
         ]
         value, error = np.transpose(found)
         return float(value.mean()), float(np.linalg.norm(error) / len(error))

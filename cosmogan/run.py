@@ -65,7 +65,7 @@ def run(experiment: Experiment, stages: dict[str, Stage], minutes: float | None 
 
 
 def _run_stage(name: str, stage: Stage, config: str, seconds: float | None) -> None:
-    environment = {**os.environ, **thread_environment(stage)}
+    environment = {**os.environ, **thread_environment(stage.cpus_per_task)}
     process = subprocess.Popen(command_line(stage, [config]), env=environment)
     try:
         status = process.wait(seconds)

@@ -1,10 +1,11 @@
 """A chain of stages: commands in order, how each one's processes start, and what they need of a machine."""
 
+import importlib
 import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from hpc import settings
 
@@ -21,11 +22,14 @@ class Stage:
     gpus_per_node: int = 0
     minutes: int = 60
     memory_gb: int | None = None  # a node; null: the site's default
+    array: int = 0  # most jobs among which SLURM deals out independent work (`parts`); 0: the stage is one job
 
     def __post_init__(self) -> None:
         for name in ("nodes", "tasks_per_node", "cpus_per_task", "minutes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, found {getattr(self, name)}")
+        if self.array < 0:
+            raise ValueError(f"array: expected at least 0, found {self.array}")
         if self.start == "process" and self.tasks != 1:
             raise ValueError(f"tasks_per_node: {self.module} runs as one process, found {self.tasks}")
 
@@ -34,18 +38,39 @@ class Stage:
         """Processes in all."""
         return self.nodes * self.tasks_per_node
 
+    def done(self, experiment: Any) -> bool:
+        """Say whether nothing is left to do: the command's module knows, by its ``done(experiment)``."""
+        return bool(importlib.import_module(self.module).done(experiment))
+
+    def parts(self, experiment: Any) -> int:
+        """Return among how many jobs the work can be dealt out, by the module's ``parts(experiment)``; 1 without."""
+        count = getattr(importlib.import_module(self.module), "parts", None)
+        return 1 if self.array == 0 or count is None else min(self.array, count(experiment))
+
 
 @dataclass(frozen=True)
-class Cluster:
+class Chain:
+    """Commands in the order of a run, and how their experiment is read."""
+
+    experiment: str  # module:function that makes one of CONFIG and overrides; it has a ``folder``
+    stages: dict[str, Stage]
+
+    def read(self, arguments: list[str]) -> Any:
+        """Return the experiment that CONFIG and overrides describe."""
+        module, _, function = self.experiment.partition(":")
+        return getattr(importlib.import_module(module), function)(arguments)
+
+
+@dataclass(frozen=True)
+class Cluster(Chain):
     """A machine: its scheduler, what the site wants on every job, and the stages with their resources."""
 
     executor: Literal["local", "debug", "slurm"]
-    stages: dict[str, Stage]  # in the order of a run
     partition: str | None = None
     account: str | None = None
     setup: tuple[str, ...] = ()  # shell lines before the work, as ``module load cuda``
     extra: dict[str, str | int] = field(default_factory=dict)  # other options of sbatch, as ``constraint: h100``
-    srun: tuple[str, ...] = ()  # options of srun, as ``--mpi=pmi2``: how it starts MPI ranks
+    mpi: str | None = None  # how MPI ranks start: ``mpirun``, or a plug-in of srun; null: whatever fits the library
 
 
 def clusters_folder() -> Path:
@@ -53,6 +78,11 @@ def clusters_folder() -> Path:
     here = Path(__file__).parent
     packaged = here / "cluster"
     return packaged if packaged.is_dir() else here.parent / "configs" / "cluster"
+
+
+def load_chain() -> Chain:
+    """Read the chain that comes with the package."""
+    return settings.load(Chain, clusters_folder() / "chain.yaml")
 
 
 def load_cluster(name: str) -> Cluster:
@@ -107,6 +137,6 @@ def mpirun() -> str:
     return found
 
 
-def thread_environment(stage: Stage) -> dict[str, str]:
-    """Return the environment that keeps each process to its own cores."""
-    return {"OMP_NUM_THREADS": str(stage.cpus_per_task), "NUMBA_NUM_THREADS": str(stage.cpus_per_task)}
+def thread_environment(threads: int | str) -> dict[str, str]:
+    """Return the environment that keeps each process to so many threads."""
+    return {"OMP_NUM_THREADS": str(threads), "NUMBA_NUM_THREADS": str(threads)}

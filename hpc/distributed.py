@@ -2,13 +2,14 @@
 
 import atexit
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+
+from hpc import slurm
 
 
 @dataclass(frozen=True)
@@ -120,23 +121,30 @@ def _end(status: int) -> None:
 
 
 def _first_host() -> str:
-    """Return the host of rank 0: the first of the SLURM job's nodes, else this machine."""
-    nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_JOB_NODELIST")
-    if not nodes:
-        return "127.0.0.1"
-    if "[" not in nodes:
-        return nodes.split(",")[0]
-    listed = subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True)
-    return listed.stdout.split()[0]
+    """Return the host of rank 0: the first of the SLURM job's nodes, else this machine.
+
+    Raises
+    ------
+    ValueError
+        when the processes are on several machines, and nothing says which is the first.
+    """
+    host = slurm.first_host(os.environ)
+    here = os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") or os.environ.get("MPI_LOCALNRANKS")  # processes
+    if host is None and here is not None and int(here) < find(os.environ).size:
+        raise ValueError(
+            "MASTER_ADDR: not set, and mpirun started processes on several machines; "
+            "set it to the first one's name, and MASTER_PORT to a free port, for all of them"
+        )
+    return host or "127.0.0.1"
 
 
 def _job_port() -> int:
-    """Return a port that two jobs on one host do not share: from the job's number, else the parent's."""
-    job = (
-        os.environ.get("SLURM_JOB_ID")
-        or os.environ.get("SUBMITIT_LOCAL_JOB_ID")
-        or os.environ.get("PMI_ID")
-        or str(os.getppid())
-    )
+    """Return a port that two jobs on one host do not share: from the job's number, else the launcher's process.
+
+    It lies below those that the system hands out to whoever asks for any.
+    """
+    names = ("SLURM_JOB_ID", "SUBMITIT_LOCAL_JOB_ID", "PMI_ID")
+    job = next((os.environ[name] for name in names if name in os.environ), str(os.getppid()))
     digits = "".join(c for c in job if c.isdigit()) or "0"
-    return 20000 + int(digits) % 40000
+    step = os.environ.get("SLURM_STEP_ID", "0")
+    return 10000 + (7 * int(digits) + int(step) % 7) % 22000

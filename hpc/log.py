@@ -5,7 +5,9 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+TELL_INTERVAL = 2.0  # seconds between two writings of HPC_PROGRESS
 
 
 def say(text: str, rank: int = 0) -> None:
@@ -23,10 +25,15 @@ class Progress:
     total : number of steps
     unit : what a step is, in words
     rank : only rank 0 draws
+
+    Who started the process can follow it: where the environment names a file in ``HPC_PROGRESS``, rank 0 keeps there
+    how far it is, as JSON: of everything that it has counted so far ``label``, ``began`` (what was there already),
+    ``count``, ``total`` and ``unit``.
     """
 
     terminal_interval = 0.2  # seconds between redraws
     log_interval = 10.0
+    _counted: ClassVar[list["Progress"]] = []  # by this process, for HPC_PROGRESS
 
     def __init__(self, label: str, total: int, unit: str = "", rank: int = 0) -> None:
         self.label, self.total, self.unit = label, total, unit
@@ -37,17 +44,23 @@ class Progress:
         self._last = self._start
         self._drawing = rank == 0
         self._drawn = False
+        self._told = 0.0
+        if rank == 0:
+            self._counted.append(self)
 
     def __enter__(self) -> "Progress":
+        self._tell()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._tell()
         if self._drawn and self._terminal:
             print(file=sys.stderr, flush=True)
 
     def resume_at(self, count: int) -> None:
         """Start from ``count`` steps that an earlier run made; they do not enter the speed."""
         self.count = self._first = count
+        self._tell()
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         """Count steps and redraw when it is time."""
@@ -56,6 +69,22 @@ class Progress:
         if self._drawing and now - self._last >= self._interval:
             self._last = now
             self._draw(now - self._start, note)
+        if self._drawing and now - self._told >= TELL_INTERVAL:
+            self._tell()
+            self._told = now
+
+    def _tell(self) -> None:
+        name = os.environ.get("HPC_PROGRESS")
+        if name is None or not self._drawing:
+            return
+        path = Path(name)
+        lines = [
+            {"label": one.label, "began": one._first, "count": one.count, "total": one.total, "unit": one.unit}
+            for one in self._counted
+        ]
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        temporary.write_text(json.dumps(lines))
+        os.replace(temporary, path)
 
     def _draw(self, elapsed: float, note: str) -> None:
         made = max(self.count - self._first, 1)

@@ -155,6 +155,18 @@ def launched_size() -> int:
     return 1
 
 
+def library() -> str:
+    """Return what the MPI library says that it is, as "MPICH Version: …"; empty where there is none. Starts no MPI."""
+    try:
+        import mpi4py
+
+        mpi4py.rc.initialize = False
+        from mpi4py import MPI
+    except (ImportError, RuntimeError):
+        return ""
+    return str(MPI.Get_library_version())
+
+
 def world() -> Comm:
     """Return the communicator of all ranks that the launcher started.
 

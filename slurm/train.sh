@@ -6,9 +6,10 @@
 #SBATCH --cpus-per-task=4
 #SBATCH --gpus-per-node=4
 #SBATCH --time=12:00:00
+#SBATCH --signal=B:USR1@300
+#SBATCH --requeue
+#SBATCH --open-mode=append
 #SBATCH --output=%x-%j.log
-#SBATCH --signal=TERM@120
-cd "${SLURM_SUBMIT_DIR:-.}" && source slurm/site.env
-export OMP_NUM_THREADS=$SLURM_CPUS_PER_TASK
-# one task a GPU; a job that ran out of time goes on when the same line is submitted again
-exec srun --kill-on-bad-exit=1 python -m cosmogan.train "$@"
+source slurm/site.env
+# Ranks, threads, log and record, and another begin when the time is up: hpc/batch.py
+exec python -m hpc.batch train "$@"

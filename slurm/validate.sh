@@ -5,7 +5,10 @@
 #SBATCH --ntasks-per-node=16
 #SBATCH --cpus-per-task=1
 #SBATCH --time=01:00:00
+#SBATCH --signal=B:USR1@60
+#SBATCH --requeue
+#SBATCH --open-mode=append
 #SBATCH --output=%x-%j.log
-cd "${SLURM_SUBMIT_DIR:-.}" && source slurm/site.env
-export OMP_NUM_THREADS=$SLURM_CPUS_PER_TASK
-exec $COSMOGAN_MPIRUN python -m cosmogan.validate "$@"
+source slurm/site.env
+# Ranks, threads, log and record, and another begin when the time is up: hpc/batch.py
+exec python -m hpc.batch validate "$@"

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,19 @@ def measured(tmp_path_factory):
     few = {name: found for name, found in tree.items() if not re.search("_[1-9]$", name)}
     results.write(experiment.statistics_path, few | {"warnings": json.dumps(["the reference was trained on"])})
     return experiment
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """A running SLURM of three nodes; the tests' Python comes first on PATH in its jobs."""
+    import slurm_cluster
+
+    why = slurm_cluster.missing()
+    if why:
+        pytest.skip(why)
+    with tempfile.TemporaryDirectory(prefix="slurm-", dir="/tmp") as folder:
+        made = slurm_cluster.Cluster(Path(folder))
+        first = os.pathsep.join([str(Path(sys.executable).parent), made.environment["PATH"]])
+        made.environment |= {"PATH": first, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        with made:
+            yield made

@@ -135,6 +135,7 @@ def _train(
                 to_save.wind()
             if outcome.stop:
                 store.wait()
+                trainer.processes.barrier()  # a launcher may end all as soon as the first has left
                 raise Interrupted(interruption.number or signal.SIGTERM)
             if rank == 0 and to_preview.due():
                 record.show(preview(trainer.look(N_PREVIEW)))

@@ -1,24 +1,43 @@
 """Chains of small commands, started by every executor that needs no scheduler."""
 
+import os
 import sys
 
 import pytest
 import yaml
+from conftest import ROOT
 
 from hpc import chain, launch
 from hpc.settings import SettingsError
 
+READER = """
+from pathlib import Path
+from types import SimpleNamespace
+from hpc import settings
+
+def read(arguments):
+    tree = settings.read_tree(Path(arguments[0]))
+    return SimpleNamespace(folder=Path(tree["output"]))
+"""
+
 COMMAND = """
 import os, sys
 from pathlib import Path
-from hpc import distributed, mpi
-name, start = __spec__.name, {start!r}
-world = {{"process": mpi.SerialComm, "mpi": mpi.world, "torch": distributed.join}}[start]()
-if "fail=1" in sys.argv:
-    raise SystemExit(3)
-with open(Path(sys.argv[1]).parent / "log.txt", "a") as file:
-    file.write(f"{{name}} {{world.rank}} of {{world.size}} {{os.environ['OMP_NUM_THREADS']}} {{sys.argv[2:]}}\\n")
-distributed.leave()
+
+def done(experiment):
+    return Path("{name}.done").exists()
+
+def main():
+    from hpc import distributed, mpi
+    world = {{"process": mpi.SerialComm, "mpi": mpi.world, "torch": distributed.join}}[{start!r}]()
+    if "fail=1" in sys.argv:
+        raise SystemExit(3)
+    with open(Path(sys.argv[1]).parent / "log.txt", "a") as file:
+        file.write(f"{name} {{world.rank}} of {{world.size}} {{os.environ['OMP_NUM_THREADS']}} {{sys.argv[2:]}}\\n")
+    distributed.leave()
+
+if __name__ == "__main__":
+    main()
 """
 
 
@@ -27,13 +46,14 @@ def experiment(tmp_path, monkeypatch):
     """A chain of three commands, one of each way to start, and an experiment for it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
     stages = {}
     for start, tasks in (("process", 1), ("mpi", 2), ("torch", 2)):
-        (tmp_path / f"do_{start}.py").write_text(COMMAND.format(start=start))
+        (tmp_path / f"do_{start}.py").write_text(COMMAND.format(name=f"do_{start}", start=start))
         stages[start] = {"module": f"do_{start}", "start": start, "tasks_per_node": tasks, "minutes": 2}
-    for executor in ("local", "debug"):
-        machine = yaml.safe_dump({"executor": executor, "stages": stages}, sort_keys=False)
+    (tmp_path / "reader.py").write_text(READER)
+    for executor in ("local", "debug", "slurm"):
+        machine = yaml.safe_dump({"executor": executor, "experiment": "reader:read", "stages": stages}, sort_keys=False)
         (tmp_path / f"{executor}.yaml").write_text(machine)
     (tmp_path / "experiment.yaml").write_text("output: run\n")
     return tmp_path
@@ -68,6 +88,8 @@ def test_debug_runs_every_stage_in_this_process(experiment):
 @pytest.mark.parametrize("cluster", ["local.yaml", "debug.yaml"])
 @pytest.mark.parametrize("stage", ["process", "torch"])
 def test_a_failing_stage_is_named_with_its_log(experiment, cluster, stage):
+    for name in ("process", "mpi")[: 2 if stage == "torch" else 0]:
+        (experiment / f"do_{name}.done").touch()
     with pytest.raises(RuntimeError, match=f"{stage}: failed; log: "):
         launch.launch("experiment.yaml", cluster, stage=stage, overrides=["fail=1"])
 
@@ -78,10 +100,32 @@ def test_a_failing_stage_ends_the_chain(experiment, python):
     assert "mpi: job" not in done.stdout
 
 
-def test_a_requeued_job_is_the_same_job():
-    stage = chain.Stage("m", "torch", tasks_per_node=2)
-    again = launch.StageJob(stage, ["c.yaml"], True).checkpoint().function
-    assert (again.stage, again.arguments, again.in_process) == (stage, ["c.yaml"], True)
+def test_a_requeued_job_is_the_same_job(tmp_path):
+    given = ("train", chain.Stage("m", "torch", tasks_per_node=2), ["c.yaml"], tmp_path, None)
+    assert launch.BatchJob(*given).checkpoint().function._given == given
+
+
+def test_what_is_done_is_left_out(experiment):
+    (experiment / "do_process.done").touch()
+    launch.launch("experiment.yaml", "debug.yaml", stage="mpi")
+    assert lines(experiment) == ["do_mpi 0 of 1 1 []"]
+    with pytest.raises(ValueError, match="--stage torch: its input is not there: mpi is not done"):
+        launch.launch("experiment.yaml", "debug.yaml", stage="torch")
+
+
+def test_a_dry_run_prints_what_would_run(experiment, capsys):
+    launch.launch("experiment.yaml", "local.yaml", dry_run=True)
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 3 and said[1].split()[-2:] == ["do_mpi", str(experiment / "experiment.yaml")]
+    launch.launch("experiment.yaml", "slurm.yaml", dry_run=True)
+    assert capsys.readouterr().out.count("#SBATCH --job-name=") == 3
+    assert not (experiment / "log.txt").exists() and not (experiment / "run").exists()
+
+
+def test_slurm_where_there_is_none(experiment, monkeypatch):
+    monkeypatch.setenv("PATH", str(experiment))
+    with pytest.raises(ValueError, match=r"--cluster slurm\.yaml: no SLURM on this machine \(sbatch: not found\)"):
+        launch.launch("experiment.yaml", "slurm.yaml")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +134,6 @@ def test_a_requeued_job_is_the_same_job():
         ({"stage": "trian"}, "trian: expected one of process, mpi, torch"),
         ({"cluster": "mars"}, r"--cluster mars: .* not found; expected one of debug, local, slurm, or a YAML file"),
         ({"config": "none.yaml"}, r"none\.yaml: cannot be read"),
-        ({"overrides": ["output=3"]}, "output: expected a folder for this run, found 3"),
     ],
 )
 def test_bad_input_is_named(experiment, options, message):
@@ -107,7 +150,7 @@ def test_the_machines_that_come_with_it_have_the_whole_chain(name):
 
 
 def test_a_single_process_with_several_tasks_is_refused(tmp_path):
-    (tmp_path / "c.yaml").write_text("executor: local\nstages: {a: {module: m, tasks_per_node: 2}}")
+    (tmp_path / "c.yaml").write_text("executor: local\nexperiment: m:read\nstages: {a: {module: m, tasks_per_node: 2}}")
     with pytest.raises(SettingsError, match=r"stages\.a\.tasks_per_node: m runs as one process, found 2"):
         chain.load_cluster(str(tmp_path / "c.yaml"))
 

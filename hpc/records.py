@@ -1,0 +1,102 @@
+"""What a batch job leaves in the run's folder: its record, how far it is, its log, and that it is the only one."""
+
+import contextlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hpc import slurm
+from hpc.rundir import read_json, write_json
+
+Position = list[list[Any]] | None  # where an attempt began, of each thing it counted; None: it got nowhere
+
+
+@dataclass
+class Record:
+    """One stage, or part of one, in batch jobs: ``<run>/jobs/<name>.json``."""
+
+    job: str
+    log: str
+    state: str = "running"  # running, ended (early: it may begin again), done, failed
+    why: str = ""  # in words, when failed
+    attempts: list[Position] = field(default_factory=list)  # before this one, of the same job
+
+
+class Records:
+    """The records of a run.
+
+    Parameters
+    ----------
+    folder : the run's
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "jobs"
+
+    def path(self, name: str) -> Path:
+        """Return a record's file."""
+        return self.folder / f"{name}.json"
+
+    def progress_path(self, name: str) -> Path:
+        """Return where the processes of a job say how far they are."""
+        return self.folder / f"{name}.progress.json"
+
+    def read(self, name: str) -> Record | None:
+        """Return a record, None when there is none."""
+        return Record(**read_json(self.path(name))) if self.path(name).exists() else None
+
+    def write(self, name: str, record: Record) -> None:
+        """Replace a record."""
+        write_json(self.path(name), asdict(record))
+
+    def counted(self, name: str) -> list[dict[str, Any]]:
+        """Return what the processes of a job have counted so far, the latest last."""
+        with contextlib.suppress(OSError, ValueError):
+            return json.loads(self.progress_path(name).read_text())
+        return []
+
+    def position(self, name: str) -> Position:
+        """Return where a job began."""
+        return [[one["label"], one["began"], one["total"]] for one in self.counted(name)] or None
+
+    @contextlib.contextmanager
+    def claimed(self, name: str, job: str) -> Any:
+        """Be the only job that does this.
+
+        A claim holds as long as its job does: what a dead one left is taken over.
+
+        Raises
+        ------
+        ValueError
+            when another living job does the same: names it.
+        """
+        claim = self.folder / f".{name}.job"
+        claim.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                with open(claim, "x") as file:
+                    file.write(job)
+                break
+            except FileExistsError:
+                holder = claim.read_text()
+                state = slurm.states([holder]).get(holder)
+                if holder not in (job, "") and state is not None and state.alive:
+                    raise ValueError(
+                        f"{self.folder.parent}: job {holder} ({state.word.lower()}) does the same here; wait for it, "
+                        f"or end it: scancel {holder}"
+                    ) from None
+                claim.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            claim.unlink(missing_ok=True)
+
+
+def how_far(counted: list[dict[str, Any]]) -> str:
+    """Return how far a job is, in words."""
+    if not counted:
+        return ""
+    last = counted[-1]
+    percent = 100 * last["count"] / max(last["total"], 1)
+    return f"{percent:.0f} % ({last['count']} of {last['total']} {last['unit']})"

@@ -1,0 +1,103 @@
+"""The batch scripts of the jobs that `hpc.launch` submits, made by submitit."""
+
+import contextlib
+import io
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import submitit
+
+from hpc.chain import Cluster, Stage
+
+BEFORE_END = 300  # seconds before the time is up that a stage is told to save; a quarter of it at most
+
+# What sbatch complains of, and the settings of the cluster's file that say it.
+_COMPLAINTS = (
+    ("partition", ("partition",)),
+    ("account", ("account",)),
+    ("qos", ("extra",)),
+    ("feature", ("extra",)),
+    ("time limit", ("minutes",)),
+    ("memory", ("memory_gb",)),
+    ("configuration", ("gpus_per_node", "tasks_per_node", "cpus_per_task", "nodes", "memory_gb")),
+    ("gres", ("gpus_per_node",)),
+)
+
+
+class _Executor(submitit.SlurmExecutor):
+    """submitit's, which also writes its script where there is no SLURM."""
+
+    @classmethod
+    def affinity(cls) -> int:
+        return 2
+
+
+class Scripts:
+    """Makes and submits the jobs of a run.
+
+    Parameters
+    ----------
+    machine : the site
+    folder : gets scripts, pickles and logs
+    """
+
+    def __init__(self, machine: Cluster, folder: Path) -> None:
+        self._machine, self._folder = machine, folder.resolve()
+
+    def text(self, label: str, stage: Stage, n: int, after: str | None) -> str:
+        """Return the script of a job, or of an array of ``n``."""
+        executor = self._executor(label, stage, after)
+        if n > 1:
+            executor.parameters["map_count"] = n
+        return executor._make_submission_file_text(executor._submitit_command_str, "")
+
+    def submit(self, label: str, stage: Stage, work: list[Any], after: str | None) -> list[submitit.Job]:
+        """Submit a job, or an array when there is more than one thing to do.
+
+        Raises
+        ------
+        submitit.core.utils.FailedJobError
+            with sbatch's words, when it refuses.
+        """
+        executor = self._executor(label, stage, after)
+        with contextlib.redirect_stderr(io.StringIO()), executor.batch():  # the error has sbatch's words, too
+            jobs = [executor.submit(one) for one in work]
+        return jobs
+
+    def _executor(self, label: str, stage: Stage, after: str | None) -> _Executor:
+        machine = self._machine
+        python = f"exec {shlex.quote(sys.executable)}"  # SLURM's signals reach the script's own process only
+        folder = self._folder / label / "%j"
+        executor = _Executor(folder, max_num_timeout=1_000_000, python=python)  # hpc.batch knows when to give up
+        seconds = min(BEFORE_END, 60 * stage.minutes // 4)
+        extra: dict[str, Any] = {"requeue": True, "signal": f"B:USR2@{seconds}", **machine.extra}
+        if after is not None:
+            extra |= {"dependency": f"afterok:{after}", "kill-on-invalid-dep": "yes"}  # do not wait for what failed
+        parameters = {
+            "job_name": label,
+            "nodes": stage.nodes,
+            "ntasks_per_node": stage.tasks_per_node,
+            "cpus_per_task": stage.cpus_per_task,
+            "gpus_per_node": stage.gpus_per_node or None,
+            "time": stage.minutes,
+            "mem": None if stage.memory_gb is None else f"{stage.memory_gb}GB",
+            "partition": machine.partition,
+            "account": machine.account,
+            "setup": list(machine.setup) or None,
+            "stderr_to_stdout": True,
+            "use_srun": False,
+            "additional_parameters": extra,
+        }
+        executor.update_parameters(**{name: value for name, value in parameters.items() if value is not None})
+        return executor
+
+
+def blame(words: str, machine: Cluster, stage: Stage) -> str:
+    """Return sbatch's words, with the settings that they are about."""
+    lines = [line.strip() for line in words.splitlines() if "sbatch: error" in line or "srun: error" in line]
+    text = "; ".join(dict.fromkeys(lines)) or words.strip().splitlines()[-1]
+    names = next((names for word, names in _COMPLAINTS if word in text.lower()), ())
+    settings = [f"{name}: {getattr(machine if hasattr(machine, name) else stage, name)}" for name in names]
+    return text + (f" (asked for: {', '.join(settings)})" if settings else "")

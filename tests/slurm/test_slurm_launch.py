@@ -1,0 +1,167 @@
+"""The launcher on a real SLURM: small commands, and all that a scheduler does to them."""
+
+import getpass
+import sys
+
+import pytest
+import toy_chain
+from slurm_cluster import until
+
+
+class Run:
+    """An experiment of toy commands, and the launcher's command line for it."""
+
+    def __init__(self, cluster, folder):
+        self.cluster, self.folder = cluster, folder
+        self.file = toy_chain.write(folder)
+
+    def launch(self, *words, check=True):
+        command = [sys.executable, "-m", "hpc.launch", *words, "--cluster", self.file]
+        path = f"{self.folder}:{self.cluster.environment['PYTHONPATH']}"
+        return self.cluster.call(*command, cwd=self.folder, check=check, PYTHONPATH=path)
+
+    def submit(self, *words):
+        """Submit the chain; return the numbers of the jobs."""
+        said = self.launch("experiment.yaml", *words)
+        return [line.split(": job ")[1].split()[0].strip(",") for line in said.splitlines() if ": job " in line]
+
+    def status(self):
+        """Return the lines of the table by stage."""
+        lines = self.launch("status", "experiment.yaml").splitlines()[1:]
+        return {line.split()[0]: " ".join(line.split()[1:]) for line in lines}
+
+    def progress(self, name="first"):
+        path = self.folder / "run" / "jobs" / f"{name}.progress.json"
+        until(lambda: path.exists() and '"count": ' in path.read_text(), what="the command has begun")
+
+    def begun(self, n):
+        """Wait until a command was started for the n-th time."""
+        until(lambda: (self.folder / "log.txt").exists() and len(toy_chain.log(self.folder)) == n, what=f"attempt {n}")
+        self.progress()
+
+
+@pytest.fixture
+def toys(cluster, tmp_path):
+    yield Run(cluster, tmp_path)
+    cluster.call("scancel", "--user", getpass.getuser(), check=False)
+
+
+def test_a_chain_runs_in_order_and_only_what_is_not_done_is_submitted(toys):
+    first, second = toys.submit()
+    toys.cluster.wait(second, "COMPLETED")
+    assert [line.split()[0] for line in toy_chain.log(toys.folder)] == ["first", "second"]
+    assert toys.status() == {"first": f"{first} done", "second": f"{second} done"}
+    assert "nothing to submit: every stage is done" in toys.launch("experiment.yaml")
+    (toys.folder / "second.done").unlink()
+    assert len(toys.submit()) == 1
+
+
+def test_a_failure_is_named_with_its_log_and_the_same_command_completes_the_run(toys):
+    first, second = toys.submit("first.fail")
+    toys.cluster.wait(second, "CANCELLED")
+    lines = toys.status()
+    log = toys.folder / "run" / "jobs" / "first" / first / f"{first}_0_log.out"
+    assert lines["first"].startswith(f"{first} failed") and f"failed with exit status 3; log: {log}" in lines["first"]
+    assert lines["second"].startswith(f"{second} cancelled") and "what it waited for failed" in lines["second"]
+    assert "error: first: failed with exit status 3" in log.read_text()
+    toys.cluster.wait(toys.submit()[-1], "COMPLETED")
+
+
+def test_two_launches_of_one_run_and_an_end(toys):
+    first, second = toys.submit("first.hang")
+    toys.progress()
+    said = toys.launch("experiment.yaml", check=False)
+    assert f"jobs of this run are in the queue ({first}, {second})" in said
+    lines = toys.status()
+    assert "running" in lines["first"] and "5 % (1 of 20 things)" in lines["first"]
+    assert "pending" in lines["second"] and "waits: Dependency" in lines["second"]
+    assert "cancelled 2 job(s)" in toys.launch("cancel", "experiment.yaml")
+    toys.cluster.wait(first, "CANCELLED")
+    until(lambda: first not in toys.cluster.queue())
+    assert "cancelled; log: " in toys.status()["first"]
+    toys.cluster.wait(toys.submit()[-1], "COMPLETED")  # a dead job's claim holds nothing back
+
+
+def test_out_of_time_it_saves_and_goes_on_as_the_same_job(toys):
+    first, second = toys.submit("first.stop=3", "keep")
+    toys.progress()
+    toys.cluster.call("scancel", "--batch", "--signal=USR2", first)  # as SLURM does before the time is up
+    toys.cluster.start_again(first)
+    toys.cluster.wait(second, "COMPLETED")
+    assert [line.split()[0] for line in toy_chain.log(toys.folder)] == ["first", "first", "second"]
+
+
+def test_no_endless_requeue(toys):
+    first, _ = toys.submit("first.hang")
+    for attempt in (1, 2):
+        toys.begun(attempt)
+        toys.cluster.call("scancel", "--batch", "--signal=USR2", first)
+        toys.cluster.start_again(first)
+    toys.cluster.wait(first, "FAILED")
+    assert "begins at 0 of 20 (first) for the third time: two attempts got no further" in toys.status()["first"]
+
+
+def test_other_jobs_take_its_nodes(toys):
+    first, second = toys.submit("first.stop=3", "keep")
+    toys.progress()
+    urgent = ["sbatch", "--parsable", "--partition=high", "--nodes=3", "--exclusive", "--output=/dev/null"]
+    taker = toys.cluster.call(*urgent, "--wrap", "sleep 1").strip()
+    toys.cluster.wait(taker, "COMPLETED")
+    toys.cluster.start_again(first)
+    toys.cluster.wait(second, "COMPLETED")
+    assert (toys.folder / "first.kept").read_text() == "10"
+
+
+def test_killed_for_memory(toys):
+    toys.file = toy_chain.write(toys.folder, first={"memory_gb": 1})
+    _, second = toys.submit("first.eat")
+    toys.cluster.wait(second, "CANCELLED")
+    assert "memory" in toys.status()["first"] and "log: " in toys.status()["first"]
+
+
+def test_a_failed_node_and_the_job_begins_again_elsewhere(toys):
+    first, second = toys.submit("first.stop=3", "keep")
+    toys.progress()
+    (toys.folder / "first.kept").write_text("10")
+    node = toys.cluster.job(first)["BatchHost"]
+    toys.cluster.kill(node)
+    try:
+        toys.cluster.start_again(first)
+        toys.cluster.wait(second, "COMPLETED")
+    finally:
+        toys.cluster.repair(node)
+
+
+def test_arrays_are_as_large_as_the_site_allows(toys):
+    toys.file = toy_chain.write(toys.folder, first={"array": 6})
+    _, finish, second = toys.submit()
+    toys.cluster.wait(second, "COMPLETED")
+    lines = [line.split(" ", 1) for line in toy_chain.log(toys.folder)]
+    told = sorted(eval(words)[-1] for name, words in lines[:-2] if name == "first")  # MaxArraySize is 5: 4 tasks
+    assert told == ["--part=1/4", "--part=2/4", "--part=3/4", "--part=4/4"]
+    assert lines[-2:] == [["first", "[]"], ["second", "[]"]]
+    assert toys.status()["first"] == f"{finish} done"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"partition": "nowhere"}, "Invalid partition name specified (asked for: partition: nowhere)"),
+        ({"first": {"gpus_per_node": 9}}, "gpus_per_node: 9"),
+    ],
+)
+def test_what_sbatch_refuses_is_said_with_the_setting(toys, options, message):
+    toys.file = toy_chain.write(toys.folder, **options)
+    said = toys.launch("experiment.yaml", check=False)
+    assert said.startswith("error: first: sbatch: error:") and message in said and said.count("\n") == 1
+    assert not toys.cluster.queue()
+
+
+def test_a_stage_without_its_input_is_refused(toys):
+    said = toys.launch("experiment.yaml", "--stage", "second", check=False)
+    assert said.startswith("error: --stage second: its input is not there: first is not done")
+
+
+def test_watching_ends_with_the_jobs(toys):
+    last = toys.launch("experiment.yaml", "--watch").splitlines()[-1].split()
+    assert last[0] == "second" and last[2] == "done"

@@ -1,0 +1,79 @@
+"""A chain of two small commands, for what the scheduler does to any command."""
+
+from pathlib import Path
+
+import yaml
+
+COMMAND = '''
+import signal, sys, time
+from pathlib import Path
+from types import SimpleNamespace
+from hpc.log import Progress
+
+HERE = Path(__file__).parent
+NAME = Path(__file__).stem
+
+
+def read(arguments):
+    return SimpleNamespace(folder=HERE / "run")
+
+
+def done(experiment):
+    return (HERE / f"{NAME}.done").exists()
+
+
+def parts(experiment):
+    return 7
+
+
+def work(words):
+    """Count to 20, and go on from what an earlier attempt has kept; the words say what goes wrong."""
+    kept = HERE / f"{NAME}.kept"
+    first = int(kept.read_text()) if kept.exists() else 0
+    with Progress(NAME, 20, "things") as progress:
+        progress.resume_at(first)
+        for i in range(first, 20):
+            progress.advance()
+            if "hang" in words:
+                time.sleep(600)
+            if "fail" in words:
+                raise SystemExit(3)
+            if "eat" in words:
+                eaten = bytearray(3_000_000_000)
+                time.sleep(60)
+            if f"stop={i}" in words:
+                time.sleep(600)
+
+
+def stopped(number, frame):
+    if "keep" in sys.argv:
+        (HERE / f"{NAME}.kept").write_text("10")
+    raise SystemExit(143)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stopped)
+    part = [word for word in sys.argv if word.startswith("--part=")]
+    with open(HERE / "log.txt", "a") as log:
+        log.write(f"{NAME} {sys.argv[2:]}\\n")
+    if not part:
+        work([word.removeprefix(NAME + ".") for word in sys.argv])
+        (HERE / f"{NAME}.done").touch()
+'''
+
+
+def write(folder: Path, **options) -> Path:
+    """Write the commands ``first`` and ``second``, an experiment and a cluster; return the cluster's file."""
+    for name in ("first", "second"):
+        (folder / f"{name}.py").write_text(COMMAND)
+    (folder / "experiment.yaml").write_text("{}\n")
+    stages = {name: {"module": name, "minutes": 5} | options.pop(name, {}) for name in ("first", "second")}
+    path = folder / "toy.yaml"
+    tree = {"executor": "slurm", "experiment": "first:read", "stages": stages, **options}
+    path.write_text(yaml.safe_dump(tree, sort_keys=False))
+    return path
+
+
+def log(folder: Path) -> list[str]:
+    """Return what was run, in order."""
+    return (folder / "log.txt").read_text().splitlines()
