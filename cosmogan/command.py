@@ -61,17 +61,6 @@ def part_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--part", metavar="I/N", help=what)
 
 
-def load(arguments: list[str]) -> config.Experiment:
-    """Load the experiment that CONFIG and overrides describe, given as on a command line.
-
-    Raises
-    ------
-    SettingsError
-        when the file or a setting is wrong.
-    """
-    return read_experiment(parser("hpc.launch", "", "").parse_intermixed_args(arguments))
-
-
 def read_experiment(arguments: argparse.Namespace, rank: int = 0) -> config.Experiment:
     """Load the experiment that a parsed command line names.
 

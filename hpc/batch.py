@@ -171,7 +171,7 @@ def run_script(name: str, arguments: list[str]) -> None:
     if not slurm.in_job():
         raise ValueError(f"hpc.batch: not inside a batch job; submit one: sbatch slurm/{name}.sh")
     number = slurm.this_job(os.environ)
-    folder = made.read(arguments).folder
+    folder = made.read([word for word in arguments if not word.startswith("-")]).folder
     log = (folder / "jobs" / f"{name}-{number}.log").resolve()
     say(f"{name}: job {number}; log: {log}")
     with _output_to(log):
