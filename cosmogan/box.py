@@ -1,5 +1,6 @@
 """One simulated box, from random numbers to what it is at each redshift."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,8 +11,8 @@ import torch
 from cosmogan import config
 from cosmogan.nbody import cosmology, gadget, lpt, particle_mesh, transfer
 from cosmogan.outputs import UNITS
-from hpc import rundir
-from hpc.log import Progress
+from hpc import memory, rundir
+from hpc.log import Progress, say
 
 Save = Callable[[int, torch.Tensor, torch.Tensor], None]  # the redshift's number, positions, velocities
 
@@ -20,6 +21,31 @@ def schedule(experiment: config.Experiment) -> list[np.ndarray]:
     """Return the scale factors of the steps that lead to each redshift."""
     settings = experiment.simulate
     return particle_mesh.schedule(settings.redshift_initial, settings.redshifts, settings.n_steps)
+
+
+def fitting(experiment: config.Experiment, device: torch.device) -> config.Experiment:
+    """Return the experiment as it fits the device's memory: on a small GPU with a coarser force mesh.
+
+    Raises
+    ------
+    ValueError
+        when it does not fit.
+    """
+    settings, gpu = experiment.simulate, device.type == "cuda"
+    n, factor, free = settings.n_particles, settings.mesh_factor, memory.available(device)
+    one, own = (particle_mesh.memory(n**3, f * n, gpu) for f in (1, factor))
+    if own <= free:
+        return experiment
+    found = f"needs {own / 1e9:.3g} GB, found {free / 1e9:.3g} GB free on {device}"
+    if gpu and one <= free:
+        say(f"warning: simulate.mesh_factor: {factor} {found}; taking 1, whose small scales are less accurate")
+        return dataclasses.replace(experiment, simulate=dataclasses.replace(settings, mesh_factor=1))
+    fits = next((m for m in range(n, 1, -1) if particle_mesh.memory(m**3, factor * m, gpu) <= free), 1)
+    coarser = f", simulate.mesh_factor=1 ({one / 1e9:.3g} GB)" if one <= free else ""
+    raise ValueError(
+        f"simulate.n_particles: {n}³ particles with a force mesh of {factor * n}³ cells: {found}; "
+        f"expected at most {fits}³ particles{coarser}, or more memory"
+    )
 
 
 def run(

@@ -127,6 +127,8 @@ def _prepare_gadget2(experiment: config.Experiment, device: Any, part: Part | No
     n, folder, doing = experiment.simulate.n_simulations, experiment.simulations_folder, title("simulate", part)
     made, unwritten, boxes = receipt(experiment), _unwritten(experiment), share_of(range(n), part)
     to_write = [number for number in boxes if number in unwritten]
+    coarse = dataclasses.replace(experiment.simulate, mesh_factor=1)  # initial conditions need no force mesh
+    box.fitting(dataclasses.replace(experiment, simulate=coarse), device)
     made.begin(keep=len(unwritten) < n)
     a = 1 / (1 + experiment.simulate.redshift_initial)
     with Progress(doing, len(boxes), "boxes") as progress:
@@ -148,17 +150,20 @@ def _prepare_gadget2(experiment: config.Experiment, device: Any, part: Part | No
 
 def _run_boxes(experiment: config.Experiment, device: Any, part: Part | None) -> None:
     """Run the boxes that are not there, or a part's, in the embedded simulator."""
+    from cosmogan import box
+
     settings, kept = experiment.simulate, Kept(experiment)
     where = experiment.shards_folder if settings.write == "shards" else experiment.simulations_folder
     made, missing, start = receipt(experiment), kept.boxes_missing(), time.monotonic()
     boxes, doing = share_of(range(settings.n_simulations), part), title("simulate", part)
     to_run = [number for number in boxes if number in missing]
+    fitting = box.fitting(experiment, device) if to_run else experiment
     made.begin(keep=len(missing) < settings.n_simulations)
     kept.begin(to_run, part)
     with Progress(doing, len(boxes) * settings.n_steps, "steps") as progress:
         progress.resume_at((len(boxes) - len(to_run)) * settings.n_steps)
         for number in to_run:
-            _run(experiment, number, kept, device, progress)
+            _run(fitting, number, kept, device, progress)
     seconds = time.monotonic() - start
     if part is None:
         made.finish(boxes=settings.n_simulations, seconds=round(seconds, 1))

@@ -1,6 +1,9 @@
-"""What this process asks of the C library's allocator."""
+"""Memory: what this process can have, and what it asks of the C library's allocator."""
 
 import ctypes
+import os
+from pathlib import Path
+from typing import Any
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # mallopt's names for them (glibc's malloc.h)
 LARGEST = 2**31 - 1  # [bytes], larger than any tensor of a batch
@@ -16,3 +19,36 @@ def keep_freed() -> None:
     if mallopt is not None:
         for threshold in (MMAP_THRESHOLD, TRIM_THRESHOLD):
             mallopt(threshold, LARGEST)
+
+
+def available(device: Any) -> int:
+    """Return the bytes that can still be had on a torch device: of a GPU, or of the host, which a job may limit."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.mem_get_info(device)[0]
+    return min([_host_available(), *_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
+
+
+def _host_available() -> int:
+    """Return what the system says is free or can be freed; where it does not say, all that there is."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _limits(groups: Path, mounted: Path) -> list[int]:
+    """Return the limits of this process's control groups [bytes], of version 1 or 2, where they are set."""
+    found = []
+    for line in groups.read_text().splitlines() if groups.exists() else []:
+        _, controllers, group = line.split(":", 2)
+        own = Path(group.lstrip("/"))
+        for folder in (own, *own.parents):
+            name = mounted / folder / "memory.max"
+            if "memory" in controllers.split(","):
+                name = mounted / "memory" / folder / "memory.limit_in_bytes"
+            if name.is_file() and (limit := name.read_text().strip()).isdigit():
+                found.append(int(limit))
+    return found

@@ -274,3 +274,7 @@ def test_command_line(tmp_path, python):
     refused = python("cosmogan.simulate", tmp_path / "tiny.yaml", "simulate.n_simulations=1", "simulate.n_steps=4")
     assert refused.returncode == 1 and "simulate.n_steps: 3 -> 4" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+    huge = python("cosmogan.simulate", tmp_path / "tiny.yaml", "output=huge", "simulate.n_particles=8192", cwd=tmp_path)
+    assert huge.returncode == 1 and huge.stderr.startswith("error: simulate.n_particles: 8192³ particles with a force")
+    assert len(huge.stderr.splitlines()) == 1 and not (tmp_path / "huge").exists()

@@ -36,8 +36,13 @@ def gravity(positions: torch.Tensor, box_size: float, n_mesh: int) -> torch.Tens
     -------
     (n, 3) float32 [Mpc/h]
     """
-    on_cpu = positions.device.type == "cpu"
-    assign, read = (paint_cpu, read_slope_cpu) if on_cpu else (paint_torch, read_slope_torch)
+    read = read_slope_cpu if positions.device.type == "cpu" else read_slope_torch
+    return read(positions, potential(positions, box_size, n_mesh), box_size).neg_()
+
+
+def potential(positions: torch.Tensor, box_size: float, n_mesh: int) -> torch.Tensor:
+    """Return φ (n_mesh, n_mesh, n_mesh) of ∇²φ = δ, in (Mpc/h)²; arguments as of `gravity`."""
+    assign = paint_cpu if positions.device.type == "cpu" else paint_torch
     delta_k = torch.fft.rfftn(assign(positions, box_size, n_mesh))
     delta_k *= n_mesh**3 / len(positions)
     # Particles that start on a lattice leave its harmonics in the counts. A mesh as coarse as the lattice sees none
@@ -45,8 +50,7 @@ def gravity(positions: torch.Tensor, box_size: float, n_mesh: int) -> torch.Tens
     # 1.00 of that of a mesh four times finer; a finer one would amplify them (its correlation there falls to 0.97).
     if n_mesh**3 <= len(positions):
         divide_by_windows(delta_k)
-    potential = torch.fft.irfftn(inverse_laplacian(delta_k, box_size), s=(n_mesh,) * 3)
-    return read(positions, potential, box_size).neg_()
+    return torch.fft.irfftn(inverse_laplacian(delta_k, box_size), s=(n_mesh,) * 3)
 
 
 def wavenumbers(n: int, device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

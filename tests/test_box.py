@@ -1,0 +1,67 @@
+"""Whether a box fits the memory: said before it starts."""
+
+import sys
+
+import conftest
+import pytest
+import torch
+
+from cosmogan import box, config
+from cosmogan.nbody import particle_mesh
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+def experiment(n_particles=512, mesh_factor=2):
+    settings = config.Simulate(n_particles=n_particles, mesh_factor=mesh_factor)
+    return config.Experiment(name="large", output="nowhere", simulate=settings)
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """Set what a device has free [GB]."""
+    return lambda found: monkeypatch.setattr(box.memory, "available", lambda device: found * 1e9)
+
+
+def test_what_fits_is_left_as_it_is(free):
+    free(40)
+    for device in (CPU, GPU):
+        assert box.fitting(experiment(), device) == experiment()
+
+
+def test_a_small_gpu_gets_a_coarse_mesh_and_says_so(free, capsys):
+    free(16)
+    assert box.fitting(experiment(), GPU) == experiment(mesh_factor=1)
+    printed = capsys.readouterr().out
+    assert printed.startswith("warning: simulate.mesh_factor: 2 needs 34.7 GB, found 16 GB free on cuda; taking 1")
+
+
+def test_what_does_not_fit_is_refused_with_what_would(free):
+    free(16)
+    with pytest.raises(ValueError, match=r"512³ particles with a force mesh of 1024³ cells: needs 24.2 GB") as refused:
+        box.fitting(experiment(), CPU)
+    said = str(refused.value)
+    assert "found 16 GB free on cpu; expected at most 446³ particles, simulate.mesh_factor=1 (14.8 GB), or more" in said
+    assert box.fitting(experiment(446), CPU) == experiment(446)
+    free(1)
+    with pytest.raises(ValueError, match=r"expected at most 130³ particles, or more memory$"):
+        box.fitting(experiment(), GPU)
+
+
+PEAKS = """
+import resource
+import numpy as np
+import torch
+from cosmogan.nbody import particle_mesh
+for n in (16, 96):
+    x, v = torch.rand(n**3, 3) * 64, torch.zeros(n**3, 3)
+    for _ in particle_mesh.evolve(x, v, np.array([0.5, 0.6]), 64.0, 2 * n, 0.3):
+        pass
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def test_a_run_takes_what_is_said():
+    """96³ particles in a process of its own: its largest resident size, less that with a tiny box."""
+    small, large = map(int, conftest.run([sys.executable, "-c", PEAKS]).stdout.split())
+    assert 0.7 < (large - small) / particle_mesh.memory(96**3, 192, on_gpu=False) < 1.1
