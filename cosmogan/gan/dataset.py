@@ -113,6 +113,12 @@ class TrainingSet:
             cubes = cubes.to(self.device, non_blocking=True)
             yield Batch(torch.stack([transform(cube, s) for cube, s in zip(cubes, turns, strict=True)])[:, None], told)
 
+    def fake_conditions(self, seed: int, first: int, n: int) -> torch.Tensor | None:
+        """Return what conditional networks are told of consecutive fakes, (n, names); None for others."""
+        if self._conditions is None:
+            return None
+        return self._conditions.told(self.places(seed, np.arange(first, first + n)), seed, first).fake
+
     def _load(self, seed: int, first: int, n: int) -> tuple[torch.Tensor, np.ndarray]:
         places = self.places(seed, np.arange(first, first + n))
         if self._cached is None:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -53,6 +54,18 @@ class GroupedBatchNorm(nn.Module):
     def _normalise(self, x: torch.Tensor, mean: torch.Tensor, var: torch.Tensor, momentum: float) -> torch.Tensor:
         """Normalise by x's own statistics, written to mean and var, when training; else by mean and var."""
         return F.batch_norm(x, mean, var, self.weight, self.bias, self.training, momentum, self.eps)
+
+
+def calibrate(network: nn.Module, batches: Iterable[torch.Tensor]) -> None:
+    """Set the running statistics of all BatchNorms of a network in training mode to the mean over batches, in place."""
+    norms = [layer for layer in network.modules() if isinstance(layer, GroupedBatchNorm)]
+    with torch.no_grad():
+        for i, batch in enumerate(batches, 1):
+            for norm in norms:
+                norm.momentum = 1 / i
+            network(batch)
+    for norm in norms:
+        norm.momentum = GroupedBatchNorm.momentum
 
 
 def channels(width: int, subvolume: int) -> list[int]:

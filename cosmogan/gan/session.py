@@ -126,6 +126,7 @@ def _train(
             watch.add(outcome)
             progress.advance(1, record.note())
             if trainer.epoch_ends:
+                trainer.calibrate(data.fake_conditions)
                 watch.judge(trainer)
                 if rank == 0:
                     save_generators(trainer, folder / "generators")
@@ -138,6 +139,7 @@ def _train(
                 trainer.processes.barrier()  # a launcher may end all as soon as the first has left
                 raise Interrupted(interruption.number or signal.SIGTERM)
             if rank == 0 and to_preview.due():
+                trainer.calibrate(data.fake_conditions)
                 record.show(preview(trainer.look(N_PREVIEW)))
                 to_preview.wind()
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from cosmogan.gan.learner import Learner, precision, rate_factor
 from hpc.distributed import Processes
 
 RESEED = 1_000_003  # between the seeds of one training's restarts
+CALIBRATION = 512  # samples whose statistics an averaged generator gets
 
 
 class Collapse(Exception):
@@ -183,11 +185,30 @@ class Trainer:
         return torch.cat((z, *told), dim=1)[:, :, None, None, None]
 
     def _follow(self) -> None:
-        """Move the averaged generator, running statistics included, towards the present one."""
+        """Move the averaged generator's weights towards the present ones."""
         if self.average is not None:
             seen = self.train.batch_size * self.train.n_critic  # since it followed last
             weight = -math.expm1(-seen / self.train.ema)
-            torch._foreach_lerp_(_floats(self.average), _floats(self.generator.network), weight)
+            with torch.no_grad():
+                torch._foreach_lerp_([*self.average.parameters()], [*self.generator.network.parameters()], weight)
+
+    def calibrate(self, conditions: Callable[[int, int, int], torch.Tensor | None]) -> None:
+        """Give the averaged generator the running statistics of its own samples, the same ones each time.
+
+        Those of the present generator, or their average, belong to other weights: P(k) comes out wrong by factors.
+
+        Parameters
+        ----------
+        conditions : (seed, first, n) → what conditional networks are told of those fakes, (n, numbers); else None
+        """
+        n = self.train.batch_size
+
+        def latents(first: int) -> torch.Tensor:
+            told = conditions(self.seed, first, n)
+            return self._latents(latent.CALIBRATE, first, n, *(() if told is None else (self._here(told),)))
+
+        if self.average is not None:
+            networks.calibrate(self.average, map(latents, range(0, CALIBRATION, n)))
 
     def look(self, n: int) -> torch.Tensor:
         """Return always the same ``n`` samples, (n, m, m, m) scaled, of the averaged generator where there is one.
@@ -224,10 +245,6 @@ class Trainer:
         self.discriminator.restore(state["discriminator"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-
-
-def _floats(network: torch.nn.Module) -> list[torch.Tensor]:
-    return [*(parameter.detach() for parameter in network.parameters()), *network.buffers()]
 
 
 def share(train: Train, processes: Processes) -> Part:

@@ -71,15 +71,27 @@ def test_the_gate_opens_only_above_its_score():
     assert make(gate=score - 1e-6).update(densities(), NO_VOTES).gate_rate == 1
 
 
-def test_the_average_counts_samples_and_follows_running_statistics():
+def test_the_average_counts_samples():
     made = make(ema=40)
-    start = copy.deepcopy(made.average.state_dict())
+    start = weights(made.average)
     made.update(densities(), NO_VOTES)
-    weight = 1 - math.exp(-8 / 40)
-    for name, now in made.generator.network.state_dict().items():
-        expected = start[name] + weight * (now - start[name])
-        torch.testing.assert_close(made.average.state_dict()[name], expected)
-    assert not torch.equal(made.average.state_dict()["1.running_mean"], start["1.running_mean"])
+    now, weight = weights(made.generator.network), 1 - math.exp(-8 / 40)
+    torch.testing.assert_close(weights(made.average), start + weight * (now - start))
+
+
+def test_the_average_is_drawn_from_with_the_statistics_of_its_own_samples():
+    made = make(ema=40, generator_rate=1e-2)
+    made.update(densities(), NO_VOTES)
+    made.calibrate(lambda *_: None)
+    first, norm = made.average[:2]
+    with torch.no_grad():
+        out = first(latent.draw(MODEL, 1, latent.CALIBRATE, 0, trainer.CALIBRATION)[:, :, None, None, None])
+    torch.testing.assert_close(norm.running_mean, out.mean((0, 2, 3, 4)), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(norm.running_var, out.var((0, 2, 3, 4)), rtol=0.05, atol=0)
+    assert norm.momentum == 0.1 and not torch.equal(norm.running_mean, made.generator.network[1].running_mean)
+    before = copy.deepcopy(made.average.state_dict())
+    made.calibrate(lambda *_: None)
+    torch.testing.assert_close(made.average.state_dict(), before, rtol=0, atol=0)  # nothing of it is random
 
 
 def test_rates_are_held_and_then_fall():
