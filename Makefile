@@ -17,7 +17,7 @@ else
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install reference demo test lint clean
+.PHONY: help install reference demo reproduce test lint clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +28,9 @@ reference: $(REFERENCE)  ## add nbodykit and Pylians, which some tests compare w
 
 demo: $(INSTALLED)  ## run the whole chain at a small size: configs/demo.yaml
 	$(PYTHON) -m cosmogan.run configs/demo.yaml
+
+reproduce: $(INSTALLED)  ## the paper from nothing: REPRODUCE_SCALE=smoke (default), quarter or full; docs/reproduction.md
+	PYTHON=$(PYTHON) scripts/reproduce.sh
 
 test: $(INSTALLED)  ## run the tests (ARGS="-m 'not slow'": options for pytest)
 	$(PYTHON) -m pytest $(ARGS)

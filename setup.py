@@ -46,7 +46,11 @@ setup(
     # The experiments stand at the top of the repository, where a user looks for them; a plain install carries them
     # inside the package. (An editable install leaves them where they are: cosmogan.config.configs_folder finds both.)
     package_dir={"cosmogan.configs": "configs", "hpc.cluster": "configs/cluster"},
-    package_data={"cosmogan.configs": ["*.yaml"], "hpc.cluster": ["*.yaml"]},
+    package_data={
+        "cosmogan": ["data/pretrained.*", "data/README.md"],
+        "cosmogan.configs": ["*.yaml"],
+        "hpc.cluster": ["*.yaml"],
+    },
     ext_modules=[
         # Plain C, called by ctypes. A product and a sum stay two instructions: the same densities on any processor.
         Extension(

@@ -5,12 +5,12 @@ from typing import Any
 __version__ = "0.1.0"
 
 
-def load_generator(path: Any, device: str = "cpu") -> Any:
+def load_generator(path: Any = "pretrained", device: str = "cpu") -> Any:
     """Read a released generator: ``load_generator(path).sample(n, seed=…)`` is (n, m, m, m) densities.
 
     Parameters
     ----------
-    path : of the ``.safetensors`` file, its ``.json`` beside it
+    path : of the ``.safetensors`` file, its ``.json`` beside it; or ``pretrained``: the one in the package
     device : ``cpu``, ``cuda`` or ``cuda:1``
 
     Returns
@@ -22,6 +22,7 @@ def load_generator(path: Any, device: str = "cpu") -> Any:
     ValueError
         when a file is missing, damaged, or not a generator's; the message names it.
     """
+    from cosmogan.config import PRETRAINED
     from cosmogan.gan import released  # loads torch, which preprocessing does without
 
-    return released.load(path, device)
+    return released.load(PRETRAINED if path == "pretrained" else path, device)

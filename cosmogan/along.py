@@ -36,7 +36,7 @@ def everything(experiment: Experiment, comm: mpi.Comm) -> Tree:
     found: Tree = {"conditions": _conditions(experiment, comm)}
     if comm.rank > 0:
         return {}
-    if "redshift" in experiment.model.condition and experiment.generator_path.exists():
+    if "redshift" in experiment.model.condition and experiment.drawn_from.exists():
         found["sequence"] = _sequence(experiment)
     return found
 
@@ -129,7 +129,7 @@ def growing_redshifts(early: float, late: float, omega_m: float, n: int) -> np.n
 
 def _sequence(experiment: Experiment) -> Tree:
     """Return what becomes of volumes whose latents are kept while the redshift falls."""
-    generator = released.load(experiment.generator_path, Processes().device(experiment.train.device))
+    generator = released.load(experiment.drawn_from, Processes().device(experiment.train.device))
     told, size, n = generator.conditions, _size(generator), generator.geometry["subvolume"]
     at = told.names.index("redshift")
     redshifts = growing_redshifts(told.high[at], told.low[at], experiment.cosmology.omega_m, N_STEPS)

@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from cosmogan import config
@@ -51,6 +52,7 @@ def parser(module: str, text: str, example: str) -> argparse.ArgumentParser:
     made.add_argument(
         "config", nargs="?", metavar="CONFIG", help="YAML file; default: cosmogan.yaml here, else the demo experiment"
     )
+    made.set_defaults(without_config=None)  # what an option takes in place of the default
     made.add_argument("overrides", nargs="*", metavar="section.key=value", help="override any setting of CONFIG")
     return made
 
@@ -72,10 +74,10 @@ def read_experiment(arguments: argparse.Namespace, rank: int = 0) -> config.Expe
     options = {name: value for name, value in vars(arguments).items() if value is not None and value is not False}
     settings = [f"{name}={json.dumps(value)}" for name, value in options.items() if "." in name]
     given = [] if arguments.config is None else [arguments.config]
-    return load([*given, *arguments.overrides, *settings], rank)
+    return load([*given, *arguments.overrides, *settings], rank, arguments.without_config)
 
 
-def load(arguments: list[str], rank: int = 0) -> config.Experiment:
+def load(arguments: list[str], rank: int = 0, default: Path | None = None) -> config.Experiment:
     """Load the experiment of CONFIG and overrides as they stand on a command line; without CONFIG the default one.
 
     Raises
@@ -85,6 +87,6 @@ def load(arguments: list[str], rank: int = 0) -> config.Experiment:
     """
     if arguments and "=" not in arguments[0]:
         return config.load(arguments[0], arguments[1:])
-    path = config.default_config()
+    path = default or config.default_config()
     say(f"no CONFIG given: using {path}", rank)
     return config.load(path, arguments)

@@ -136,6 +136,6 @@ def kappa_at(experiment: Experiment, redshift: float) -> float:
 
 def record(experiment: Experiment) -> dict[str, Any]:
     """Return what the statistics of a conditional run depend on beside the shards."""
-    path, names = experiment.generator_path, list(experiment.model.condition)
+    path, names = experiment.drawn_from, list(experiment.model.condition)
     kept = experiment.section("redshifts", "separate_boxes", "n_training")
     return {**kept, "condition": names, "generator": checksum(path) if path.exists() else None}

@@ -15,6 +15,8 @@ import yaml
 from hpc import settings
 from hpc.rundir import whole_file
 
+PRETRAINED = Path(__file__).parent / "data" / "pretrained.safetensors"  # trained by configs/pretrained.yaml
+
 # Settings that stand in a record only where they are used: runs without them keep the records that they have.
 CONDITIONAL: tuple[tuple[str, str], ...] = (
     ("model", "condition"),
@@ -276,6 +278,8 @@ class Sample:
 
     n_samples: int = 2000
     seed: int = 1
+    generator: str | None = None  # drawn from: a released one's .safetensors, or `pretrained`; null: this run's own
+    figure: str | None = None  # slabs and the voxel PDF of what was drawn: a name that ends in .png or .pdf
     batch_size: int = 64
     samples_per_shard: int = 500
     latents_only: bool = False  # write the latents and no volumes (--latents)
@@ -298,6 +302,12 @@ class Sample:
             self.from_latents is None or not (self.latents_only or self.rejection),
             "from_latents: a file of latents says what is drawn; expected neither latents_only nor rejection with it",
         )
+        _check(
+            self.figure is None or self.figure.endswith((".png", ".pdf")),
+            f"figure: expected a name that ends in .png or .pdf, found {self.figure}",
+        )
+        _check(not (self.figure and self.latents_only), "figure: latents make none; expected no latents_only with it")
+        _check(not (self.generator and self.rejection), "rejection: needs the run that trained; expected no generator")
 
 
 @dataclass(frozen=True)
@@ -413,6 +423,13 @@ class Experiment:
     def generator_path(self) -> Path:
         """The released generator's weights; its settings lie beside it as ``.json``."""
         return self.folder / "generator" / "generator.safetensors"
+
+    @property
+    def drawn_from(self) -> Path:
+        """The released generator that `sample` draws from: this run's own, the one in the package, or another."""
+        if self.sample.generator is None:
+            return self.generator_path
+        return PRETRAINED if self.sample.generator == "pretrained" else Path(self.sample.generator)
 
     @property
     def discriminator_path(self) -> Path:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from cosmogan import archive, command, conditions, drawn, shards
-from cosmogan.config import Experiment
+from cosmogan.config import Experiment, configs_folder
+from cosmogan.shards.show import show
 from hpc import memory, mpi
 from hpc.log import say
 from hpc.part import Part, title
@@ -26,7 +27,7 @@ def done(experiment: Experiment) -> bool:
         written = experiment.latents_path.exists()
     else:
         written = shards.is_complete(experiment.samples_folder)
-    return written and experiment.generator_path.exists() and _receipt(experiment).done()
+    return written and experiment.drawn_from.exists() and _receipt(experiment).done()
 
 
 def parts(experiment: Experiment) -> int:
@@ -63,17 +64,24 @@ def sample(experiment: Experiment, comm: mpi.Comm, part: Part | None = None) -> 
     target = experiment.latents_path if settings.latents_only else experiment.samples_folder
     if comm.bcast(done(experiment) if comm.rank == 0 else None):
         say(f"sample: done: {target}", comm.rank)
-        return
+    else:
+        _draw(experiment, target, comm, part)
+    if settings.figure is not None and part is None and comm.rank == 0:
+        show(target, Path(settings.figure))
+
+
+def _draw(experiment: Experiment, target: Path, comm: mpi.Comm, part: Part | None) -> None:
     import torch
 
     from cosmogan.gan import released
     from hpc.distributed import Processes
 
+    settings = experiment.sample
     memory.keep_freed()
     if comm.size > 1:
         torch.set_num_threads(1)  # one rank a core
     device = Processes(comm.rank, comm.size, comm.rank).device(experiment.train.device)
-    generator = released.load(experiment.generator_path, device)
+    generator = released.load(experiment.drawn_from, device)
     _check_fits(experiment, generator.settings)
     latents = _latents(experiment, generator, comm)
     receipt = _receipt(experiment)
@@ -96,7 +104,7 @@ def sample(experiment: Experiment, comm: mpi.Comm, part: Part | None = None) -> 
 
 def _receipt(experiment: Experiment) -> Receipt:
     """Return the record of what the samples depend on; the batch changes nothing."""
-    path = experiment.generator_path
+    path = experiment.drawn_from
     recipe = experiment.section("model", "sample")
     files = {"generator": path, "settings": path.with_suffix(".json")}
     if experiment.sample.from_latents is not None:
@@ -104,13 +112,14 @@ def _receipt(experiment: Experiment) -> Receipt:
     recipe |= {name: checksum(file) if file.exists() else None for name, file in files.items()}
     if experiment.model.condition:
         recipe["told"] = conditions.to_sample(experiment)
-    del recipe["sample"]["batch_size"]
+    for name in ("batch_size", "generator", "figure"):  # the generator is known by its checksum
+        del recipe["sample"][name]
     return Receipt(experiment.folder, "sample", recipe)
 
 
 def _check_fits(experiment: Experiment, generator: dict[str, Any]) -> None:
     """Raise a ValueError when the released generator is not the one that the experiment describes."""
-    path = experiment.generator_path.with_suffix(".json")
+    path = experiment.drawn_from.with_suffix(".json")
     model = experiment.section("model")["model"]
     known = {name: value for name, value in generator["model"].items() if name in model}
     changed = list(differences(known, {name: model[name] for name in known}, "model."))
@@ -158,8 +167,21 @@ def _latents(experiment: Experiment, generator: Any, comm: mpi.Comm) -> archive.
     return archive.Latents(drawn, np.full(len(index), settings.seed), index)
 
 
+class _Pretrained(argparse.Action):
+    """Draw from the generator in the package, by the settings that it was trained with."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, *_: Any) -> None:
+        namespace.without_config = configs_folder() / "pretrained.yaml"
+        setattr(namespace, "sample.generator", "pretrained")
+
+
 def _options(parser: argparse.ArgumentParser) -> None:
     command.part_option(parser)
+    what = "draw from the generator that comes with the package; needs no CONFIG"
+    parser.add_argument("--pretrained", action=_Pretrained, nargs=0, help=what)
+    parser.add_argument("-n", dest="sample.n_samples", type=int, metavar="N", help="how many")
+    what = "draw slabs and the voxel PDF of them: .png or .pdf"
+    parser.add_argument("--figure", dest="sample.figure", metavar="FILE", help=what)
     what = "write only the latents, to <output>/latents.h5"
     parser.add_argument("--latents", dest="sample.latents_only", action="store_true", help=what)
     what = "of the volumes, for a generator that is told it; any other condition as sample.condition.omega_m=0.3"

@@ -78,7 +78,7 @@ def _latents(experiment: Experiment, compared: Comparison) -> results.Tree:
     """Return the norms of the samples' latents, as the network takes them, where the released generator drew them."""
     from cosmogan.gan import released
 
-    folder, path = compared.generated.source, experiment.generator_path
+    folder, path = compared.generated.source, experiment.drawn_from
     if not isinstance(folder, shards.Folder) or not (path.exists() and path.with_suffix(".json").exists()):
         return {}
     generator = released.load(path)

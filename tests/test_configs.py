@@ -6,10 +6,11 @@ import pytest
 import small_experiment
 
 from cosmogan import config, shards, train
-from hpc import settings
+from hpc import chain, settings
 
 FOLDER = config.configs_folder()
-OTHER = {"demo", "demo-cosmology", "demo-redshift", "feder2020", "feder2020-redshift"}
+OTHER = {"demo", "demo-cosmology", "demo-redshift", "feder2020", "feder2020-redshift", "pretrained"}
+REPRODUCE = {f"reproduce-{scale}" for scale in ("smoke", "quarter", "full")}
 DIFFERENCES = {
     "feder2020-gaussian": {"model.prior: student_t -> gaussian"},
     "feder2020-cauchy": {"model.prior: student_t -> cauchy"},
@@ -36,7 +37,7 @@ def load(name):
 
 
 def test_every_file_is_known_here():
-    assert {path.stem for path in FOLDER.glob("*.yaml")} == OTHER | DIFFERENCES.keys()
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == OTHER | REPRODUCE | DIFFERENCES.keys()
 
 
 @pytest.mark.parametrize("name", DIFFERENCES)
@@ -82,3 +83,21 @@ def test_only_the_first_simulations_are_trained_on(tmp_path):
     experiment = config.load(path, ["preprocess.snapshots=[a]", "n_training=4"])
     with pytest.raises(ValueError, match="n_training: expected at most the 3 not held out, found 4"):
         train.training_rows(experiment, folder)
+
+
+@pytest.mark.parametrize(("name", "training", "held_out"), [("quarter", 8, 2), ("full", 32, 4)])
+def test_the_reproduction_is_the_paper_at_redshift_0_straight_to_shards(name, training, held_out):
+    main, experiment = load("feder2020"), load(f"reproduce-{name}")
+    for section in ("cosmology", "preprocess", "model", "train", "select", "sample", "validate"):
+        assert experiment.section(section) == main.section(section)
+    assert experiment.straight_to_shards and experiment.simulate.redshifts == (0,)
+    numbers = range(experiment.simulate.n_simulations)
+    assert len(experiment.trained_on(numbers)) == training and len(experiment.held_out) == held_out
+    assert experiment.data_folder != main.data_folder  # which keeps snapshots
+
+
+@pytest.mark.parametrize(("name", "tasks"), [("one-gpu", 1), ("four-gpus", 4)])
+def test_a_machine_with_gpus_has_a_process_for_each(name, tasks):
+    stages = chain.load_cluster(name).stages
+    assert {stages[stage].tasks for stage in ("train", "select", "sample", "validate")} == {tasks}
+    assert stages["simulate"].tasks == 1 and list(stages) == list(chain.load_cluster("local").stages)

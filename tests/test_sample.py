@@ -12,6 +12,7 @@ from cosmogan import config, sample, select, shards, train
 from cosmogan.gan import networks, released
 from hpc.distributed import Processes
 from hpc.mpi import SerialComm
+from hpc.settings import SettingsError
 
 
 @pytest.fixture
@@ -104,6 +105,32 @@ def test_latents_are_an_archive_that_gives_the_volumes_back(released_at, command
     assert len(again) == 19
     np.testing.assert_array_equal(again.read(np.arange(19)), expected[:19])
     assert command_line(released_at, "--from-latents", kept).startswith("sample: done: ")
+
+
+def test_another_runs_generator_is_drawn_from_by_its_file(released_at, tmp_path_factory, command_line):
+    file = released_at / "run/generator/generator.safetensors"
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    command_line(elsewhere, f"sample.generator={file}", "-n", "7")
+    expected = released.load(file).sample(7)
+    np.testing.assert_allclose(shards.Folder(elsewhere / "run/samples").read(np.arange(7)), expected, rtol=2e-6)
+    assert "expected no generator" in refused_setting(elsewhere, f"sample.generator={file}", "sample.rejection=true")
+
+
+def test_what_was_drawn_is_summed_up_and_shown(released_at, command_line):
+    picture = released_at / "drawn.png"
+    said = command_line(released_at, "--figure", picture)
+    assert "sample: drew 20 volumes" in said and "20 of 8³ cells" in said
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    picture.unlink()
+    assert command_line(released_at, "--figure", picture).startswith("sample: done: ") and picture.exists()
+    assert "expected a name that ends in .png or .pdf" in refused_setting(released_at, "sample.figure=drawn.gif")
+    assert "latents make none" in refused_setting(released_at, "sample.figure=a.png", "sample.latents_only=true")
+
+
+def refused_setting(folder, *overrides):
+    with pytest.raises(SettingsError) as error:
+        config.load(write(folder), overrides)
+    return str(error.value)
 
 
 def refused(folder, *overrides):

@@ -1,0 +1,55 @@
+"""The generator that comes with the package: drawn from with no config, by whoever has installed it."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT, run
+
+import cosmogan
+from cosmogan import config, shards
+from cosmogan.config import PRETRAINED
+
+
+@pytest.fixture(scope="module")
+def settings():
+    return json.loads(PRETRAINED.with_suffix(".json").read_text())
+
+
+def test_a_plain_install_carries_it_and_draws_with_no_config(tmp_path):
+    built = run([sys.executable, "setup.py", "-q", "build_py", "--build-lib", tmp_path / "lib"], cwd=ROOT)
+    assert built.returncode == 0, built.stderr
+    command = [sys.executable, "-m", "cosmogan.sample", "--pretrained", "-n", "8", "--figure", "out.png"]
+    done = run(command, cwd=tmp_path, PYTHONPATH=str(tmp_path / "lib"))
+    assert done.returncode == 0, done.stderr
+    assert "sample: drew 8 volumes of 32³ cells: runs/pretrained/samples" in done.stdout
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    drawn = shards.Folder(tmp_path / "runs/pretrained/samples").read(np.arange(8))
+    np.testing.assert_allclose(drawn, cosmogan.load_generator().sample(8), rtol=1e-5)
+
+
+def test_its_volumes_are_a_cosmic_web_of_the_mean_density(settings):
+    density = cosmogan.load_generator().sample(64, seed=3)
+    assert density.shape == (64, 32, 32, 32) and density.min() >= 0 and density.max() <= settings["max_density"]
+    assert 0.85 < density.mean() < 1.15
+    assert 0.2 < (density < 0.5).mean() < 0.8 and (density > 10).mean() > 1e-3  # voids, and knots
+
+
+def test_it_is_what_its_experiment_trains(settings):
+    experiment = config.load(config.configs_folder() / "pretrained.yaml")
+    for section in ("simulate", "preprocess", "model", "train", "select"):
+        recorded, now = settings["config"][section], experiment.section(section)[section]
+        assert all(recorded[name] == now[name] for name in recorded.keys() & now.keys())  # later settings: defaults
+    assert tuple(settings["config"]["held_out"]) == experiment.held_out
+    assert not [text for text in _texts(settings) if text.startswith("/")]  # a path of the machine that trained it
+    assert PRETRAINED.stat().st_size < 7e6
+
+
+def _texts(tree):
+    """Yield all strings of a JSON tree."""
+    if isinstance(tree, str):
+        yield tree
+    elif isinstance(tree, dict | list):
+        for child in tree.values() if isinstance(tree, dict) else tree:
+            yield from _texts(child)
