@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -145,8 +146,8 @@ def matrix_peak(dtype: torch.dtype, device: torch.device) -> float:
     return 2 * n**3 / min(timed(lambda: a @ a, device) for _ in range(6))
 
 
-def compare_steps(options: argparse.Namespace, device: torch.device) -> float:
-    """Print how our step compares with the plain one; return our samples a second."""
+def compare_steps(options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """Return how our step compares with the plain one."""
     memory.keep_freed()  # as the command does
     ours = Trainer(Model(), settings_of(options), options.side, 100, Processes(), device)
     plain = Plain(options, device)
@@ -161,7 +162,7 @@ def compare_steps(options: argparse.Namespace, device: torch.device) -> float:
         seconds[name].append(step("seconds"))
     medians = {name: statistics.median(found) for name, found in seconds.items()}
     peak = matrix_peak(torch.bfloat16 if options.precision == "bf16" else torch.float32, device)
-    line = {
+    return {
         "benchmark": "train step", "device": device.type, "precision": options.precision, "batch": options.batch,
         "side": options.side, "threads": torch.get_num_threads(), "torch": torch.__version__,
         "seconds": medians, "speedup": medians["plain"] / medians["ours"],
@@ -169,8 +170,6 @@ def compare_steps(options: argparse.Namespace, device: torch.device) -> float:
         "samples_per_second": options.batch / medians["ours"],
         "matrix_peak_teraflops": peak / 1e12, "fraction_of_peak": flops["ours"] / medians["ours"] / peak,
     }  # fmt: skip
-    print(json.dumps(line), flush=True)
-    return options.batch / medians["ours"]
 
 
 def write_shards(folder: Path, side: int) -> shards.Folder:
@@ -222,9 +221,11 @@ def main() -> None:
     options = parser.parse_args()
     device = Processes().device()
     try:
-        consumed = compare_steps(options, device)
+        line = compare_steps(options, device)
     except ValueError as error:  # the device lacks this precision
         parser.exit(1, f"{error}\n")
+    print(json.dumps(line), flush=True)
+    consumed = line["samples_per_second"]
     with tempfile.TemporaryDirectory() as folder:
         for kind, speed in loader_speeds(write_shards(Path(folder), options.side), options.batch, device):
             line = {"benchmark": "train data", "device": device.type, "kind": kind, "samples_per_second": speed}

@@ -57,3 +57,8 @@ def test_preprocess_needs_no_torch():
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_no_benchmark_hides_a_standard_module():
+    """A script's own folder comes first where Python looks for what another script there imports."""
+    assert not {path.stem for path in (ROOT / "benchmarks").glob("*.py")} & sys.stdlib_module_names

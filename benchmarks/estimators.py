@@ -1,8 +1,8 @@
 """Time statistics against Pylians and nbodykit, and a whole validation; one JSON line each.
 
-    python benchmarks/statistics.py                        # one thread: P(k) and bispectra of 200 fields of 64³ cells
-    python benchmarks/statistics.py --validate 2000        # that many generated and held-out subvolumes, on two ranks
-    python benchmarks/statistics.py --validate 100000 --side 16
+    python benchmarks/estimators.py                        # one thread: P(k) and bispectra of 200 fields of 64³ cells
+    python benchmarks/estimators.py --validate 2000        # that many generated and held-out subvolumes, on two ranks
+    python benchmarks/estimators.py --validate 100000 --side 16
 
 Peers are measured in the same run, in parts that alternate with ours, so that a busy machine slows all alike; the ratio
 is the median of the parts' (``make reference`` adds the peers). Fields are lognormal. `validate` reads its volumes from
@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch are imported
-sys.path.remove(str(Path(__file__).resolve().parent))  # this file has the name of a standard module
 
 import numpy as np
 import torch

@@ -1,0 +1,120 @@
+"""What a GPU does of the paper's work, as one table: training beside a plain loop and the matrix peak; else seconds.
+
+    python benchmarks/gpu.py                                                     # the paper's sizes, on a GPU
+    python benchmarks/gpu.py --side 16 --batches 8 --volumes 32 --validated 64 --particles 32     # a rehearsal
+
+Training is that of `benchmarks/train.py`, with its peer, at each precision that the device has. Volumes are drawn by
+the paper's network, untrained. Validation is the whole command on random volumes, its start included.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+import train  # benchmarks/train.py
+from sample import release  # benchmarks/sample.py
+
+from cosmogan import box, config
+from cosmogan.gan import released
+from hpc.distributed import Processes
+from hpc.log import Progress
+
+Row = tuple[str, str]
+
+
+def training(options: argparse.Namespace, device: torch.device) -> Iterator[Row]:
+    """Yield a row for each precision and batch, and one for the loader."""
+    fastest = 0.0
+    for precision in ("float32", "tf32", "bf16"):
+        for batch in options.batches:
+            settings = SimpleNamespace(precision=precision, batch=batch, side=options.side, repeats=options.repeats)
+            try:
+                found = train.compare_steps(settings, device)
+            except ValueError as error:  # the device lacks this precision
+                yield f"train, {precision}", str(error)
+                break
+            fastest = max(fastest, found["samples_per_second"])
+            yield (
+                f"train, {precision}, batch {batch}",
+                f"{found['samples_per_second']:.4g} samples/s, {found['speedup']:.2f} × the plain loop, "
+                f"{found['fraction_of_peak']:.1%} of the matrix peak of {found['matrix_peak_teraflops']:.3g} TFLOP/s",
+            )
+    with tempfile.TemporaryDirectory() as folder:
+        written = train.write_shards(Path(folder), options.side)
+        for kind, speed in train.loader_speeds(written, options.batches[0], device):
+            yield f"loader and augmentation, {kind}", f"{speed:.4g} samples/s, {speed / fastest:.3g} × the fastest step"
+
+
+def drawing(options: argparse.Namespace, device: torch.device) -> Iterator[Row]:
+    """Yield the time to draw volumes: on the device, and with the copy to the host's memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        experiment = release(Path(folder), options.side, options.batches[0])
+        generator = released.load(experiment.generator_path, device)
+    host = torch.empty(options.volumes, *[options.side] * 3, pin_memory=device.type == "cuda")
+
+    def draw(copy: bool) -> None:
+        for first in range(0, options.volumes, 64):
+            n = min(64, options.volumes - first)
+            volumes = generator.draw(1, first, n)
+            if copy:
+                host[first : first + n].copy_(volumes, non_blocking=True)
+
+    draw(True)  # to warm up
+    for name, copy in (("on the device", False), ("to host memory", True)):
+        yield f"draw {options.volumes} volumes, {name}", f"{train.timed(lambda c=copy: draw(c), device):.3g} s"
+
+
+def simulating(options: argparse.Namespace, device: torch.device) -> Iterator[Row]:
+    """Yield the time of one box of the paper's settings, from random numbers to redshift 0."""
+    n = options.particles
+    overrides = [f"simulate.n_particles={n}", f"simulate.box_size={0.695 * n}", "simulate.transfer=eisenstein-hu"]
+    experiment = config.load(config.configs_folder() / "reproduce-full.yaml", overrides)
+    fitting, steps = box.fitting(experiment, device), experiment.simulate.n_steps
+    with tempfile.TemporaryDirectory() as folder, Progress("simulate", steps, "steps") as progress:
+        state = Path(folder) / "state.npz"
+        seconds = train.timed(lambda: box.run(fitting, 0, state, device, lambda *_: None, progress), device)
+    yield f"simulate a box of {n}³ particles", f"{seconds:.3g} s, {steps} steps"
+
+
+def validating(options: argparse.Namespace, device: torch.device) -> Iterator[Row]:
+    """Yield the time of `validate` for as many random volumes as the paper's 2000, or fewer, against as many."""
+    n, generator = options.validated, np.random.default_rng(1)
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{name}.npy" for name in ("samples", "reference")]
+        for file in files:
+            np.save(file, generator.gamma(0.5, 2.0, (n, *[options.side] * 3)).astype(np.float32))
+        command = [sys.executable, "-m", "cosmogan.validate", "--samples", files[0], "--reference", files[1]]
+        start = time.perf_counter()
+        done = subprocess.run([*map(str, command), "--box-size", "44.48"], cwd=folder, capture_output=True, text=True)
+        seconds = time.perf_counter() - start
+    said = done.stderr.strip().splitlines()
+    yield f"validate {n} volumes against {n}", f"{seconds:.3g} s" if done.returncode == 0 else f"failed: {said[-1:]}"
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--side", type=int, default=64, help="cells a side of a volume")
+    parser.add_argument("--batches", type=int, nargs="+", default=[16, 64])
+    parser.add_argument("--repeats", type=int, default=20, help="steps timed of each loop")
+    parser.add_argument("--volumes", type=int, default=512, help="drawn")
+    parser.add_argument("--validated", type=int, default=2000, help="volumes validated")
+    parser.add_argument("--particles", type=int, default=512, help="a side of the simulated box")
+    options = parser.parse_args()
+    device = Processes().device()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    print(f"{name}, torch {torch.__version__}, volumes of {options.side}³ cells", flush=True)
+    for part in (training, drawing, simulating, validating):
+        for what, result in part(options, device):
+            print(f"{what:<48}  {result}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
