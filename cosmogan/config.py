@@ -210,6 +210,7 @@ class Train:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "tf32", "bf16", "float64"] = "auto"  # auto: tf32 where the GPU has it
     cache: Literal["auto", "none", "host", "device"] = "auto"  # where the densities stay once they are read
+    stage_to: str | None = None  # folder on each node to copy the shards to first, as $TMPDIR; null: not copied
     checkpoint_minutes: float = 10.0
     keep_checkpoints: int = 2
     preview_minutes: float | None = 10.0  # between small figures of where the generator stands; null: none

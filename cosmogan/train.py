@@ -1,9 +1,12 @@
 """Train the networks, on one process or many: the shell around `cosmogan.gan.session`."""
 
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from cosmogan import command, conditions, config
-from hpc import memory, rundir
+from hpc import memory, rundir, staging
 from hpc.log import say
 
 TEXT = """\
@@ -13,7 +16,7 @@ a checkpoint at the next step; the same command goes on from there. Also starts 
 EXAMPLE = "torchrun --standalone --nproc-per-node 2 -m cosmogan.train configs/demo.yaml"
 # What may differ when training goes on: where it runs, how far, and how often it saves.
 FREE = ("epochs", "device", "cache", "checkpoint_minutes", "keep_checkpoints", "preview_minutes")
-FREE += ("on_collapse", "max_restarts", "allow_changed")
+FREE += ("stage_to", "on_collapse", "max_restarts", "allow_changed")
 # What may never differ: the step would stand for other samples, or the networks for others.
 FIXED = ("train.batch_size", "train.epoch_repeats", "train.loss", "train.n_critic")
 SOME = 32  # subvolumes whose mean density is looked at
@@ -44,10 +47,16 @@ def work(experiment: config.Experiment, processes: Any) -> None:
     if done(experiment):
         say(f"train: finished ({experiment.train.epochs} epochs); nothing to do", processes.rank)
         return
+    with staged(experiment, processes) as copies:
+        _train(experiment, processes, copies)
+
+
+def _train(experiment: config.Experiment, processes: Any, copies: Mapping[Path, Path]) -> None:
+    """Train to the end, or until a signal."""
     from cosmogan.gan import session
     from hpc import distributed
 
-    trainer, data, preview = prepare(experiment, processes)
+    trainer, data, preview = prepare(experiment, processes, copies)
     made = receipt(experiment)
     if processes.rank == 0:
         made.begin(keep=True, allowed=allowed(experiment))
@@ -66,6 +75,22 @@ def work(experiment: config.Experiment, processes: Any) -> None:
         )
     say(f"train: finished {experiment.train.epochs} epochs, {trainer.steps} steps", processes.rank)
     distributed.leave()
+
+
+@contextlib.contextmanager
+def staged(experiment: config.Experiment, processes: Any) -> Iterator[Mapping[Path, Path]]:
+    """Copy the shards that are trained on to each node, by ``train.stage_to``, and give where the copies are."""
+    place = experiment.train.stage_to
+    if place is None:
+        yield {}
+        return
+    folder = conditions.open_shards(experiment)
+    sums = {line["file"]: line["sha256"] for line in folder.manifest["shards"]}
+    paths = [shard.path for shard in folder.shards_of(training_rows(experiment, folder))]
+    say(f"train: copying {len(paths)} shards to {place} on each node", processes.rank)
+    files = {path: sums[path.name] for path in paths}
+    with staging.staged(files, place, "train.stage_to", processes) as copies:
+        yield copies
 
 
 def training_rows(experiment: config.Experiment, folder: Any) -> Any:
@@ -123,8 +148,16 @@ def check_densities(folder: Any, rows: Any, subvolume: int) -> None:
         )
 
 
-def prepare(experiment: config.Experiment, processes: Any) -> tuple[Any, Any, Any]:
-    """Return the trainer at its first step, the training set, and what draws previews."""
+def prepare(
+    experiment: config.Experiment, processes: Any, copies: Mapping[Path, Path] | None = None
+) -> tuple[Any, Any, Any]:
+    """Return the trainer at its first step, the training set, and what draws previews.
+
+    Parameters
+    ----------
+    experiment, processes : what is trained, and where
+    copies : of shards, from which they are read
+    """
     import torch
 
     from cosmogan.gan import dataset
@@ -136,9 +169,11 @@ def prepare(experiment: config.Experiment, processes: Any) -> tuple[Any, Any, An
     device = processes.device(settings.device)
     torch.backends.cudnn.benchmark = True
     folder = conditions.open_shards(experiment)
+    folder.read_from(copies or {})
     rows = training_rows(experiment, folder)
     subvolume = folder.geometry.subvolume
-    check_densities(folder, rows, experiment.preprocess.subvolume)
+    # On one process: it opens many shards.
+    processes.each(processes.rank == 0, lambda: check_densities(folder, rows, experiment.preprocess.subvolume))
     epoch_steps = settings.epoch_repeats * len(rows) // settings.batch_size
     trainer = Trainer(experiment.model, settings, subvolume, epoch_steps, processes, device)
     cache = dataset.cache(settings.cache, len(rows) * subvolume**3 * 4, device, processes.size)

@@ -3,13 +3,16 @@
 import atexit
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
 from hpc import slurm
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,26 @@ class Processes:
         value = torch.tensor(float(flag), device=device)
         dist.all_reduce(value, op=dist.ReduceOp.MAX)
         return bool(value.item())
+
+    def each(self, chosen: bool, work: Callable[[], T]) -> list[T | None]:
+        """Do something on the processes that are chosen; return what came out on each process, in rank order, on all.
+
+        When it fails on one, it fails on all: that one raises its error, the others end silently.
+        """
+        result, error = None, None
+        try:
+            result = work() if chosen else None
+        except (ValueError, OSError) as found:
+            error = found
+        gathered: list[Any] = [(result, error is not None)]
+        if self.size > 1:
+            gathered *= self.size
+            dist.all_gather_object(gathered, (result, error is not None))
+        if error is not None:
+            raise error
+        if any(failed for _, failed in gathered):
+            raise SystemExit(1)
+        return [result for result, _ in gathered]
 
     def barrier(self) -> None:
         """Wait until every process is here."""

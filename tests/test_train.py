@@ -65,6 +65,43 @@ def test_resumed_is_uninterrupted_bit_for_bit(tmp_path, monkeypatch, uninterrupt
     assert_same(generators(tmp_path), generators(uninterrupted))
 
 
+@pytest.fixture
+def opened(monkeypatch):
+    """Record every shard that is opened."""
+    paths, open_file = [], shards.folder.open_file
+    monkeypatch.setattr(shards.folder, "open_file", lambda path: paths.append(path) or open_file(path))
+    return paths
+
+
+def test_training_from_copies_on_the_node_is_the_same_bit_for_bit(tmp_path, monkeypatch, uninterrupted, opened):
+    (tmp_path / "node").mkdir()
+    monkeypatch.setenv("NODE", str(tmp_path / "node"))
+    lift = interrupt_after(monkeypatch, 22)
+    with pytest.raises(SystemExit):
+        train.work(load(tmp_path, stage_to="$NODE"), Processes())
+    assert sorted(path.name for path in opened) == ["simulation-000.h5", "simulation-001.h5"]  # once, not held out
+    assert {path.parent.parent for path in opened} == {tmp_path / "node"} and not list((tmp_path / "node").iterdir())
+    lift()
+    train.work(load(tmp_path), Processes())  # goes on from the shards themselves
+    assert_same(generators(tmp_path), generators(uninterrupted))
+
+
+def test_copies_are_gone_after_an_error(tmp_path):
+    (tmp_path / "node").mkdir()
+    damaged = load(tmp_path, stage_to=str(tmp_path / "node")).shards_folder / "simulation-001.h5"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=rf"^{damaged}: found SHA-256 .* damaged"):
+        train.work(load(tmp_path, stage_to=str(tmp_path / "node")), Processes())
+    assert not list((tmp_path / "node").iterdir())
+
+
+def test_all_processes_but_the_first_open_no_shard_to_begin_with(tmp_path, opened):
+    train.prepare(load(tmp_path), Processes(rank=1, size=1, local_rank=1))
+    assert opened == []
+    train.prepare(load(tmp_path), Processes())
+    assert len(opened) == 2
+
+
 def test_metrics_have_no_gaps_and_no_doubles_after_a_kill(tmp_path, monkeypatch):
     whole = tmp_path / "whole"
     train.work(load(whole), Processes())

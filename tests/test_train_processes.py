@@ -75,9 +75,11 @@ def alone(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
-    """A folder of the same training in float64 on two processes."""
+    """A folder of the same training in float64 on two processes, from copies of the shards."""
     folder = tmp_path_factory.mktemp("pair")
-    finish(launch(folder, 2, precision="float64"))
+    (folder / "node").mkdir()
+    text = finish(launch(folder, 2, precision="float64", stage_to=str(folder / "node")))
+    assert text.count("copying 2 shards") == 1, text
     return folder
 
 
@@ -96,6 +98,10 @@ def test_two_processes_train_the_same_model_as_one(alone, pair):
     assert_same_training(pair, alone)
     rates = {line["gate_rate"] for line in metrics(alone)}
     assert any(0 < rate < 1 for rate in rates), rates
+
+
+def test_two_processes_leave_no_copies(pair):
+    assert not list((pair / "node").iterdir())
 
 
 @pytest.mark.slow

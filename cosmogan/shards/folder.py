@@ -2,7 +2,8 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cosmogan.shards.manifest import Manifest
+from cosmogan.shards.manifest import Manifest, Shard
 from cosmogan.shards.schema import in_words, open_file
 
-MAX_OPEN = 64  # files
+MAX_OPEN = 256  # files, about half a MB of memory each
 
 
 class Folder:
@@ -162,6 +163,14 @@ class Folder:
         values = np.array(self.redshift_values)
         nearest = [values[np.searchsorted(values, shard.redshift, side="right") - 1] for shard in self.shards]
         return self._repeated(nearest, np.float64)
+
+    def shards_of(self, rows: np.ndarray) -> list[Shard]:
+        """Return the shards that some rows lie in."""
+        return [self.shards[number] for number, _ in self._by_shard(rows)]
+
+    def read_from(self, copies: Mapping[Path, Path]) -> None:
+        """Read shards from their copies, where there are any."""
+        self.shards = tuple(replace(shard, path=copies.get(shard.path, shard.path)) for shard in self.shards)
 
     def rows_of(self, simulations: list[int]) -> np.ndarray:
         """Return the row numbers that belong to the given simulations."""

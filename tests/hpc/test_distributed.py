@@ -13,11 +13,16 @@ from hpc import distributed
 processes = distributed.join()
 mean = processes.mean(torch.tensor([float(processes.rank)]))
 flag = processes.any(processes.rank == 1, torch.device("cpu"))
+each = processes.each(processes.rank == 1, lambda: "this one")
+try:
+    processes.each(processes.rank == 1, lambda: int("none"))
+except (SystemExit, ValueError) as error:
+    ended = processes.each(True, lambda: type(error).__name__)
 if processes.rank == 0:
-    print(processes.size, mean.item(), flag)
+    print(processes.size, mean.item(), flag, each, ended)
 distributed.leave()
 """
-
+MET = "2 0.5 True [None, 'this one'] ['SystemExit', 'ValueError']\n"
 
 LEFT = """
 import torch.distributed as dist
@@ -61,13 +66,13 @@ def test_torchrun_workers_meet(tmp_path):
     (tmp_path / "script.py").write_text(SUM)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run([*launcher, str(tmp_path / "script.py")], capture_output=True, text=True, timeout=100)
-    assert done.stdout == "2 0.5 True\n", done.stderr
+    assert done.stdout == MET, done.stderr
 
 
 def test_mpirun_workers_meet_without_mpi4py(tmp_path, mpirun):
     (tmp_path / "script.py").write_text("import sys\nsys.modules['mpi4py'] = None\n" + SUM)
     done = mpirun(2, "script", cwd=tmp_path)
-    assert done.stdout == "2 0.5 True\n", done.stderr
+    assert done.stdout == MET, done.stderr
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
