@@ -48,7 +48,8 @@ class Cosmology:
             0 < self.omega_b < self.omega_m, f"omega_b: expected a number between 0 and omega_m, found {self.omega_b}"
         )
         _check(0.1 < self.h < 2, f"h: expected H0/(100 km/s/Mpc), as 0.7, found {self.h}")
-        _check(self.sigma_8 > 0, f"sigma_8: expected a positive number, found {self.sigma_8}")
+        _check(0 < self.n_s < 3, f"n_s: expected a slope near 1, as 0.96, found {self.n_s}")
+        _check(0 < self.sigma_8 < 10, f"sigma_8: expected a positive number, as 0.8, found {self.sigma_8}")
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Simulate:
             good = len(ends) == 2 and ends[0] < ends[1]
             _check(good, f"latin_hypercube.{name}: expected two rising numbers, found {list(ends)}")
         _check(self.n_simulations >= 1, f"n_simulations: expected at least 1, found {self.n_simulations}")
-        _check(self.box_size > 0, f"box_size: expected a positive length in Mpc/h, found {self.box_size}")
+        _check(0 < self.box_size < math.inf, f"box_size: expected a positive length in Mpc/h, found {self.box_size}")
         _check(self.n_particles >= 2, f"n_particles: expected at least 2 a side, found {self.n_particles}")
         _check(self.mesh_factor >= 1, f"mesh_factor: expected at least 1, found {self.mesh_factor}")
         n_files = self.gadget2_files
@@ -102,7 +103,7 @@ class Simulate:
         _check(self.n_steps >= n, f"n_steps: expected at least one to each redshift, {n}, found {self.n_steps}")
         _check(self.redshifts[-1] >= 0, f"redshifts: expected no negative one, found {self.redshifts[-1]}")
         _check(
-            self.redshift_initial > self.redshifts[0],
+            self.redshifts[0] < self.redshift_initial < math.inf,
             f"redshift_initial: expected more than the first of redshifts, found {self.redshift_initial}",
         )
 
