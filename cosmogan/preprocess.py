@@ -3,11 +3,12 @@
 import argparse
 import subprocess
 import sys
+from functools import partial
 from typing import Any
 
 from cosmogan import command, grid, outputs, shards
 from cosmogan.config import Experiment
-from hpc import mpi
+from hpc import launcher, mpi
 from hpc.log import Progress, say
 from hpc.part import Part, share_of, title
 from hpc.rundir import Receipt
@@ -85,7 +86,7 @@ def _simulate_what_is_missing(experiment: Experiment, part: Part | None) -> None
         raise ValueError(f"--part: {experiment.simulations_folder}: boxes are missing; run simulate first")
     say("preprocess: preprocess.snapshots is not set and nothing is simulated yet: simulating first")
     command_line = [sys.executable, "-m", "cosmogan.simulate", str(experiment.freeze())]
-    if subprocess.run(command_line, env=mpi.plain_environment(), check=False).returncode != 0:
+    if subprocess.run(command_line, env=launcher.plain_environment(), check=False).returncode != 0:
         raise ValueError(f"{experiment.simulations_folder}: simulate failed, see above")
 
 
@@ -114,4 +115,5 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    command.main("cosmogan.preprocess", TEXT, EXAMPLE, preprocess, options=_options)
+    world = partial(mpi.world, "preprocess.memory_per_rank")
+    command.main("cosmogan.preprocess", TEXT, EXAMPLE, preprocess, world, options=_options)

@@ -1,6 +1,7 @@
 """Draw subvolumes from the released generator into sharded HDF5: (seed, index) → one volume."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -191,4 +192,5 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    command.main("cosmogan.sample", TEXT, EXAMPLE, sample, options=_options)
+    world = partial(mpi.world, "sample.batch_size")
+    command.main("cosmogan.sample", TEXT, EXAMPLE, sample, world, options=_options)

@@ -97,7 +97,7 @@ def main() -> None:
     foreign.add_options(parser)
     arguments = parser.parse_intermixed_args()
     with mpi.abort_on_error(mpi.SerialComm()):
-        comm = mpi.world()
+        comm = mpi.world("validate.batch_size")
     with mpi.abort_on_error(comm):
         if arguments.samples is None:
             validate(command.read_experiment(arguments, comm.rank), comm)

@@ -5,7 +5,6 @@ rank stands in, so every command runs without MPI installed.
 """
 
 import contextlib
-import os
 import signal
 import sys
 import time
@@ -15,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-# What the launchers in use tell a rank about the size of its world: MPICH and PMI-2, Open MPI, PMIx under srun.
-_SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-_LAUNCHER_PREFIXES = ("PMI_", "PMIX_", "OMPI_", "MPI_LOCAL", "MV2_", "HYDI_")
+from hpc import launcher
+from hpc.watch import become_watched
 
 
 class MPIError(RuntimeError):
@@ -140,21 +138,6 @@ def _row_type(values: np.ndarray) -> Any:
     return row.Commit()
 
 
-def plain_environment() -> dict[str, str]:
-    """Return this rank's environment without what its launcher put there, for a child that is no rank."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(_LAUNCHER_PREFIXES)}
-
-
-def launched_size() -> int:
-    """Return the number of ranks that an MPI launcher started, 1 when none did."""
-    for name in _SIZE_VARIABLES:
-        if name in os.environ:
-            return int(os.environ[name])
-    if "PMIX_RANK" in os.environ:  # srun --mpi=pmix gives no size of its own
-        return int(os.environ.get("SLURM_NTASKS", "1"))
-    return 1
-
-
 def library() -> str:
     """Return what the MPI library says that it is, as "MPICH Version: …"; empty where there is none. Starts no MPI."""
     try:
@@ -167,8 +150,14 @@ def library() -> str:
     return str(MPI.Get_library_version())
 
 
-def world() -> Comm:
+def world(memory: str | None = None) -> Comm:
     """Return the communicator of all ranks that the launcher started.
+
+    One of several ranks goes on in a child process, see `hpc.watch`: should it be killed, one line says so.
+
+    Parameters
+    ----------
+    memory : the setting that bounds a rank's memory, for that line; None: there is none
 
     Raises
     ------
@@ -176,10 +165,13 @@ def world() -> Comm:
         when a launcher started several ranks but mpi4py cannot be imported, or finds each of them alone
         (an mpirun of another MPI than the one that mpi4py uses).
     """
-    size = launched_size()
+    size = launcher.size()
     if size == 1:
         return SerialComm()
     try:
+        import mpi4py  # noqa: F401 - starts no MPI yet
+
+        become_watched(launcher.rank(), size, memory)
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
@@ -208,6 +200,7 @@ def _terminable() -> Iterator[None]:
     """Turn SIGTERM into an exception, so that what is half written is cleared away."""
 
     def end(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # some launchers say it twice
         raise Terminated
 
     before = signal.signal(signal.SIGTERM, end)
@@ -223,19 +216,20 @@ def abort_on_error(comm: Any, expected: tuple[type[BaseException], ...] = (Value
 
     Ranks above 0 wait a moment before they speak: what all ranks find wrong (a misspelt setting) rank 0 says once.
     """
-    try:
-        with _terminable():
+    with _terminable():
+        try:
             yield
-    except SystemExit:
-        raise
-    except BaseException as error:
-        if comm.rank > 0:
-            time.sleep(min(0.5 + 0.05 * comm.rank, 4.0))
-        _say(error, expected, comm)
-        if isinstance(comm, MPIComm):
-            time.sleep(0.3)  # the launcher forwards what was said before it ends all
-            comm.abort()
-        raise SystemExit(_EXIT.get(type(error), 1)) from None
+        except SystemExit:
+            raise
+        except BaseException as error:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # this is the end already
+            if comm.rank > 0:
+                time.sleep(min(0.5 + 0.05 * comm.rank, 4.0))
+            _say(error, expected, comm)
+            if isinstance(comm, MPIComm):
+                time.sleep(0.3)  # the launcher forwards what was said before it ends all
+                comm.abort()
+            raise SystemExit(_EXIT.get(type(error), 1)) from None
 
 
 def _say(error: BaseException, expected: tuple[type[BaseException], ...], comm: Any) -> None:

@@ -105,6 +105,9 @@ def test_a_killed_rank_ends_all_and_nothing_complete_is_lost(
     start = time.monotonic()
     done = mpirun(3, "faulty", experiment, cwd=tmp_path, FAULT=f"{stage}:{rank}:{turn}:{KILL}")
     assert done.returncode != 0 and time.monotonic() - start < 15
+    said = [line for line in done.stderr.splitlines() if "signal 9 (SIGKILL)" in line]
+    assert len(said) == 1 and said[0].startswith(f"error (rank {rank} of 3 on "), done.stderr
+    assert "lower preprocess.memory_per_rank" in said[0] and "run the same command again" in said[0]
     assert complete(experiment, tmp_path, mpirun, whole) >= kept
 
 

@@ -1,0 +1,28 @@
+"""What an MPI launcher tells the processes that it starts, in their environment."""
+
+import os
+
+# MPICH and PMI-2, Open MPI, MVAPICH, and PMIx under srun.
+_SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+_RANK_VARIABLES = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", "PMIX_RANK")
+_PREFIXES = ("PMI_", "PMIX_", "OMPI_", "MPI_LOCAL", "MV2_", "HYDI_")
+
+
+def size() -> int:
+    """Return the number of ranks that a launcher started, 1 when none did."""
+    for name in _SIZE_VARIABLES:
+        if name in os.environ:
+            return int(os.environ[name])
+    if "PMIX_RANK" in os.environ:  # srun --mpi=pmix gives no size of its own
+        return int(os.environ.get("SLURM_NTASKS", "1"))
+    return 1
+
+
+def rank() -> int:
+    """Return which of the ranks this process is, 0 when no launcher started it."""
+    return next((int(os.environ[name]) for name in _RANK_VARIABLES if name in os.environ), 0)
+
+
+def plain_environment() -> dict[str, str]:
+    """Return this rank's environment without what its launcher put there, for a child that is no rank."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_PREFIXES)}

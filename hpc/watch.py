@@ -1,0 +1,73 @@
+"""One line about a rank that SIGKILL ended, as the out-of-memory killer does: the rank can say nothing itself.
+
+The process that the launcher started forks: the child goes on as the rank, the parent only waits. It learns how the
+rank ended before the launcher does, speaks if need be, and ends the same way. Both are in one process group, so a
+launcher that ends all ranks ends both at once, and nothing is said of these.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from typing import NoReturn
+
+_PR_SET_PDEATHSIG = 1  # of prctl(2): the signal that a process gets when its parent ends
+
+
+def become_watched(rank: int, size: int, memory: str | None) -> None:
+    """Go on in a child process, and have one line said on the error stream should that be killed.
+
+    To be called before MPI starts. Does nothing but on Linux.
+
+    Parameters
+    ----------
+    rank, size : this process among the ranks
+    memory : the setting that bounds a rank's memory; None: there is none
+    """
+    if sys.platform != "linux":
+        return
+    launched = os.getpid()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the child's to act on
+    child = os.fork()
+    if child:
+        _end_as(_wait(child), f"error (rank {rank} of {size} on {socket.gethostname()}): {_reason(memory)}\n")
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != launched:
+        os._exit(1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _reason(memory: str | None) -> str:
+    relief = (f"lower {memory} or " if memory else "") + "start fewer ranks on a node"
+    why = "ended by signal 9 (SIGKILL), most likely for want of memory"
+    return f"{why}: {relief}, and run the same command again to go on"
+
+
+def _wait(child: int) -> int:
+    """Return how the child ended; what asks this process alone to end is passed on."""
+    while True:
+        if signal.sigwait({signal.SIGCHLD, signal.SIGTERM}) == signal.SIGTERM:
+            os.kill(child, signal.SIGTERM)
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return status
+
+
+def _end_as(status: int, line: str) -> NoReturn:
+    """End as the child did, with a line if that was by SIGKILL."""
+    if os.WIFEXITED(status):
+        os._exit(os.WEXITSTATUS(status))
+    number = os.WTERMSIG(status)
+    if number == signal.SIGKILL:
+        time.sleep(0.05)  # a launcher that ends one process after the other comes to this one
+        os.write(2, line.encode())
+        time.sleep(0.3)  # it forwards what was said before it ends all
+    else:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the core that tells something is the child's
+        signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+    os.kill(os.getpid(), number)
+    os._exit(128 + number)
