@@ -39,20 +39,21 @@ JobAcctGatherParams=OverMemoryKill
 AccountingStorageType=accounting_storage/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
-DefMemPerCPU=500
+DefMemPerCPU=2000
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0,sched_min_interval=0
 SlurmdParameters=config_overrides
 SlurmdTimeout=5
 ReturnToService=2
 MinJobAge=3600
+FirstJobId={first_job}
 KillWait=5
 JobRequeue=1
 MaxArraySize=5
 GresTypes=gpu
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-NodeName=DEFAULT CPUs=16 RealMemory=16000 Gres=gpu:4 State=UNKNOWN
+NodeName=DEFAULT CPUs=16 RealMemory=64000 Gres=gpu:4 State=UNKNOWN
 NodeName=node[1-3] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[1]},{ports[2]},{ports[3]}]
 PartitionName=main Nodes=node[1-3] Default=YES MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=REQUEUE
 PartitionName=high Nodes=node[1-3] MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
@@ -104,7 +105,8 @@ class Cluster:
                 one.bind(("127.0.0.1", 0))
             ports = [one.getsockname()[1] for one in sockets]
         host = socket.gethostname().split(".")[0]
-        text = CONF.format(host=host, folder=self.folder, user=getpass.getuser(), ports=ports)
+        first = secrets.randbelow(10_000_000) + 1  # MPICH names files after jobs, and other clusters were here
+        text = CONF.format(host=host, folder=self.folder, user=getpass.getuser(), ports=ports, first_job=first)
         (self.folder / "slurm.conf").write_text(text)
         (self.folder / "gres.conf").write_text("NodeName=node[1-3] Name=gpu File=/dev/tty[10-13]\n")
         key = self.folder / "munge.key"
