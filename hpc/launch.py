@@ -142,10 +142,10 @@ def launch(
     if machine.executor != "slurm":
         return _run_here(machine, todo, arguments, experiment.folder, dry_run)
     if dry_run:
-        print(_Submission(machine, experiment, arguments, slurm_limits=None).scripts(todo), end="")
+        print(_Submission(machine, experiment, arguments, limit=None).scripts(todo), end="")
         return []
     with _alone(experiment.folder):
-        return _Submission(machine, experiment, arguments, _limits()).submit(todo)
+        return _Submission(machine, experiment, arguments, _limit(todo)).submit(todo)
 
 
 def _to_do(machine: Cluster, experiment: Any, wanted: str | None) -> dict[str, Stage]:
@@ -165,9 +165,11 @@ def _to_do(machine: Cluster, experiment: Any, wanted: str | None) -> dict[str, S
     return {name: machine.stages[name] for name in names if name not in done}
 
 
-def _limits() -> int:
-    """Return how many jobs an array may have here."""
-    return min(slurm.largest_array(), slurm.most_jobs() or sys.maxsize)
+def _limit(stages: dict[str, Stage]) -> int:
+    """Return how many jobs an array may have here, when each stage also has one that finishes it."""
+    most, n_arrays = slurm.most_jobs(), sum(stage.array > 0 for stage in stages.values())
+    each = sys.maxsize if most is None or n_arrays == 0 else max((most - len(stages)) // n_arrays, 1)
+    return min(slurm.largest_array(), each)
 
 
 @contextlib.contextmanager
@@ -198,10 +200,10 @@ def _alone(folder: Path) -> Iterator[None]:
 class _Submission:
     """Jobs that depend on one another, in the order of the chain; an array is followed by a job that finishes."""
 
-    def __init__(self, machine: Cluster, experiment: Any, arguments: list[str], slurm_limits: int | None) -> None:
+    def __init__(self, machine: Cluster, experiment: Any, arguments: list[str], limit: int | None) -> None:
         self._machine, self._experiment, self._arguments = machine, experiment, arguments
         self._scripts = Scripts(machine, experiment.folder / "jobs")
-        self._limit = slurm_limits
+        self._limit = limit
 
     def _parts(self, stage: Stage) -> int:
         return min(stage.parts(self._experiment), self._limit or sys.maxsize)

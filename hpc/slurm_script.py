@@ -15,8 +15,8 @@ BEFORE_END = 300  # seconds before the time is up that a stage is told to save; 
 
 # What sbatch complains of, and the settings of the cluster's file that say it.
 _COMPLAINTS = (
+    ("account", ("account", "partition")),
     ("partition", ("partition",)),
-    ("account", ("account",)),
     ("qos", ("extra",)),
     ("feature", ("extra",)),
     ("time limit", ("minutes",)),
