@@ -132,7 +132,7 @@ def test_slurm_where_there_is_none(experiment, monkeypatch):
     ("options", "message"),
     [
         ({"stage": "trian"}, "trian: expected one of process, mpi, torch"),
-        ({"cluster": "mars"}, r"--cluster mars: .* not found; expected one of debug, local, slurm, or a YAML file"),
+        ({"cluster": "mars"}, r"--cluster mars: .* not found; expected one of debug, .*, slurm, or a YAML file"),
         ({"config": "none.yaml"}, r"none\.yaml: cannot be read"),
     ],
 )
