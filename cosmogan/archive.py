@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 import h5py
 import numpy as np
 
+from cosmogan import shards
 from hpc.rundir import provenance, whole_file
 
 FORMAT = "cosmogan-latents/1"
@@ -38,8 +39,13 @@ def write(path: Path, latents: Latents, about: dict[str, Any]) -> None:
     path : of the file
     latents : what it holds
     about : numbers and words for its attributes, at least ``generator``, the checksum of its weights
+
+    Raises
+    ------
+    OSError
+        when the disk or a quota is full: names the file, the reason, and what to do.
     """
-    with whole_file(path) as temporary, h5py.File(temporary, "w", libver="v110") as file:
+    with shards.whole_hdf5(path) as file:
         for name, values in latents._asdict().items():
             file.create_dataset(name, data=values)
         file.attrs.update(format=FORMAT, versions=json.dumps(provenance()), **about)

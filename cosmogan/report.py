@@ -91,14 +91,16 @@ def main() -> None:
     """Write the report that the command line asks for."""
     parser = command.parser("cosmogan.report", TEXT, EXAMPLE)
     parser.add_argument("--compare", nargs="+", type=Path, metavar="RUN", help="folders of runs, for one page of all")
-    parser.add_argument("--output", type=Path, default=Path("comparison"), help="folder of that page (comparison)")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="of that page (default: comparison)")
     arguments = parser.parse_intermixed_args()
     comm = mpi.world()
     with mpi.abort_on_error(comm):
+        if arguments.output and not arguments.compare:
+            raise ValueError("--output: expected together with --compare; a run's own page is in its folder, report/")
         if not arguments.compare:
             report(command.read_experiment(arguments, comm.rank), comm)
         elif comm.rank == 0:
-            compare(arguments.compare, arguments.output)
+            compare(arguments.compare, arguments.output or Path("comparison"))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from hpc.rundir import whole_file
+from cosmogan import shards
 
 FORMAT = "cosmogan-statistics/2"
 N_SPLITS = 100  # ways to halve the held-out boxes, at most
@@ -24,8 +24,14 @@ Tree = dict[str, Any]
 
 
 def write(path: Path, tree: Tree) -> None:
-    """Write the file of statistics, atomically."""
-    with whole_file(path) as temporary, h5py.File(temporary, "w", libver="v110") as file:
+    """Write the file of statistics, atomically.
+
+    Raises
+    ------
+    OSError
+        when the disk or a quota is full: names the file, the reason, and what to do.
+    """
+    with shards.whole_hdf5(path) as file:
         _fill(file, tree)
 
 

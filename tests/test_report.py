@@ -174,6 +174,12 @@ def test_runs_that_cannot_be_compared_are_refused(two, tmp_path):
         report.compare(two, tmp_path)
 
 
+def test_a_folder_for_the_page_of_one_run_is_refused(python, tmp_path):
+    done = python("cosmogan.report", "--output", tmp_path / "page", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: --output: expected together with --compare") and done.stderr.count("\n") == 1
+
+
 def test_runs_of_one_name_are_told_apart_by_their_folders(two):
     for folder in two:
         path = folder / "statistics.h5"

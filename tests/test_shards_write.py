@@ -146,3 +146,32 @@ with shards.create(Path(sys.argv[1]) / "a.h5", 1, shards.Geometry(0.0, 32.0, 64,
     assert run([sys.executable, "-c", code, tmp_path]).returncode == -9
     assert len(list(Path(tmp_path).iterdir())) == 1 and len(remove_leftovers(tmp_path)) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from cosmogan import archive, results
+from hpc import mpi
+path, numbers = Path(sys.argv[1]), np.zeros((10**5, 4), np.float32)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10**5, 10**5))
+with mpi.abort_on_error(mpi.SerialComm()):
+    {write}
+"""
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        "results.write(path, {'format': results.FORMAT, 'power': {'samples': numbers, 'mean': numbers[0]}})",
+        "archive.write(path, archive.Latents(numbers, *np.zeros((2, 10**5), int)), {'generator': 'abc'})",
+    ],
+)
+def test_any_file_that_cannot_grow_is_one_line_and_the_earlier_one_stays(tmp_path, write):
+    path = tmp_path / "out.h5"
+    path.write_bytes(b"the earlier one")
+    done = run([sys.executable, "-c", FULL.format(write=write), path])
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith(f"error: {path}: File too large while writing it; ")
+    assert [left.name for left in tmp_path.iterdir()] == ["out.h5"] and path.read_bytes() == b"the earlier one"

@@ -11,6 +11,7 @@ simulated. ``manifest.json`` lists a folder's shards with rows, redshifts and ch
 from cosmogan.shards.folder import Folder, open, open_one
 from cosmogan.shards.manifest import is_complete, write_manifest
 from cosmogan.shards.schema import COLUMNS, FORMAT, Geometry, read_geometry
+from cosmogan.shards.sink import whole_hdf5
 from cosmogan.shards.write import create, describe
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "open",
     "open_one",
     "read_geometry",
+    "whole_hdf5",
     "write_manifest",
 ]

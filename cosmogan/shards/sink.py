@@ -5,11 +5,16 @@ and the library crashes while the interpreter ends. So the first error is kept, 
 HDF5 closes in peace, and `Sink.check` raises.
 """
 
+import contextlib
 import ctypes
 import io
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
+
+import h5py
+
+from hpc.rundir import whole_file
 
 START_AFTER = 8 << 20  # bytes: what is written goes to disk from then on, while more is made
 WRITE = 2  # sync_file_range's SYNC_FILE_RANGE_WRITE: start, and don't wait
@@ -40,6 +45,25 @@ class Sink(io.FileIO):
         if self._start is not None and self._waiting >= START_AFTER:
             self._start(self.fileno(), ctypes.c_int64(0), ctypes.c_int64(0), WRITE)  # all of the file
             self._waiting = 0
+
+
+@contextlib.contextmanager
+def whole_hdf5(path: Path, meanwhile: Callable[[Path], None] = lambda written: None) -> Iterator[h5py.File]:
+    """Give an open HDF5 file to fill; it gets its final name when it is whole, and a failed one leaves nothing behind.
+
+    ``meanwhile`` is called as by `whole_file`.
+
+    Raises
+    ------
+    OSError
+        when the disk or a quota is full: names ``path``, the reason, and what to do.
+    """
+    with whole_file(path, meanwhile) as temporary, Sink(temporary) as sink:
+        try:
+            with h5py.File(sink, "w", libver="v110") as file:
+                yield file
+        finally:
+            sink.check()
 
 
 def _forgiving(call: Callable[[Any], Any], errors: list[BaseException]) -> Callable[[Any], Any]:

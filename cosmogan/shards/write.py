@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 
 from cosmogan.shards.schema import COLUMNS, FORMAT, Geometry, open_file
-from cosmogan.shards.sink import Sink
-from hpc.rundir import NO_ROOM, checksum, no_room, provenance, whole_file
+from cosmogan.shards.sink import whole_hdf5
+from hpc.rundir import NO_ROOM, checksum, no_room, provenance
 
 
 @contextlib.contextmanager
@@ -46,13 +46,9 @@ def create(
             lines.append(describe(written) | {"file": path.name})
 
     try:
-        with whole_file(path, note) as temporary, Sink(temporary) as sink:
-            try:
-                with h5py.File(sink, "w", libver="v110") as file:
-                    _lay_out(file, n, geometry, kind, source)
-                    yield file
-            finally:
-                sink.check()
+        with whole_hdf5(path, note) as file:
+            _lay_out(file, n, geometry, kind, source)
+            yield file
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
