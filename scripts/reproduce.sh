@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The paper from nothing: boxes simulated to shards, its generator and the Gaussian control, a report that says pass or fail.
 #   scripts/reproduce.sh [section.key=value …]      settings, as of snapshots of your own: preprocess.snapshots=[…]
-#   REPRODUCE_SCALE=smoke|quarter|full              a minute on two cores (default); 8 + 2 boxes of 512³; the paper's 32, + 4
+#   REPRODUCE_SCALE=smoke|quarter|full              minutes on two cores (default); 8 + 2 boxes of 512³; the paper's 32, + 4
 #   REPRODUCE_CLUSTER=local|one-gpu|four-gpus|FILE  the machine; default: by the number of GPUs that nvidia-smi lists
 #   REPRODUCE_MINUTES=10                            stop in time, with exit status 75; the same command goes on
 set -euo pipefail
@@ -36,4 +36,4 @@ run() {
 folder=runs/reproduce-$scale
 run "$@"
 run "name=reproduce-$scale-gaussian" "output=$folder-gaussian" "data=$folder" model.prior=gaussian "$@"
-"$python" -m cosmogan.report --compare "$folder" "$folder-gaussian"
+"$python" -m cosmogan.report --compare "$folder" "$folder-gaussian" --output "$folder-comparison"

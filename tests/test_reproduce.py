@@ -30,7 +30,7 @@ def test_it_runs_the_paper_and_its_control_on_the_same_shards_and_compares_them(
     start = "-m cosmogan.run configs/reproduce-smoke.yaml --cluster local"
     folder = "runs/reproduce-smoke"
     control = f"name=reproduce-smoke-gaussian output={folder}-gaussian data={folder} model.prior=gaussian"
-    compare = f"-m cosmogan.report --compare {folder} {folder}-gaussian"
+    compare = f"-m cosmogan.report --compare {folder} {folder}-gaussian --output {folder}-comparison"
     assert told == [f"{start} train.epochs=2", f"{start} {control} train.epochs=2", compare]
 
 
