@@ -41,7 +41,8 @@ def staged(files: Mapping[Path, str], place: str, setting: str, processes: Any) 
     copies_here = processes.local_rank == 0
     with contextlib.ExitStack() as own:
         made = processes.each(copies_here, lambda: own.enter_context(_claimed(files, place, setting)))
-        folder = next(path for path in made if path is not None and path.is_dir())  # this node's: names are random
+        on_this_node = (path for path in made if path is not None and path.is_dir())  # names are random
+        folder = made[processes.rank] or next(on_this_node)
         with Progress("copying to this node", len(files), "files", processes.rank) as progress:
             for path, sha256 in files.items():  # all meet after each, so that none waits for longer than its patience
                 processes.each(copies_here, partial(_copy, path, folder / path.name, sha256, setting))

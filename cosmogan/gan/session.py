@@ -130,18 +130,27 @@ def _train(
                 watch.judge(trainer)
                 if rank == 0:
                     save_generators(trainer, folder / "generators")
-            if trainer.epoch_ends or outcome.save or outcome.stop:
+            if outcome.stop:
+                _save_to_leave(trainer, store, _state(trainer, watch, record.sums))
+                raise Interrupted(interruption.number or signal.SIGTERM)
+            if trainer.epoch_ends or outcome.save:
                 if rank == 0:
                     store.save(_state(trainer, watch, record.sums))
                 to_save.wind()
-            if outcome.stop:
-                store.wait()
-                trainer.processes.barrier()  # a launcher may end all as soon as the first has left
-                raise Interrupted(interruption.number or signal.SIGTERM)
             if rank == 0 and to_preview.due():
                 trainer.calibrate(data.fake_conditions)
                 record.show(preview(trainer.look(N_PREVIEW)))
                 to_preview.wind()
+
+
+def _save_to_leave(trainer: Trainer, store: Checkpoints, state: dict[str, Any]) -> None:
+    """Save on the first process; all leave it together, as a launcher may end the others when one has left."""
+
+    def save() -> None:
+        store.save(state)
+        store.wait()
+
+    trainer.processes.each(trainer.processes.rank == 0, save)
 
 
 def _state(trainer: Trainer, watch: Watch, sums: torch.Tensor | None) -> dict[str, Any]:
