@@ -106,10 +106,8 @@ def parts(experiment: config.Experiment) -> int:
 def simulate(experiment: config.Experiment, part: Part | None = None) -> None:
     """Run the boxes that are not there, or those among them that are a part's."""
     settings = experiment.simulate
-    where = experiment.shards_folder if settings.write == "shards" else experiment.simulations_folder
     if done(experiment):
-        own = experiment.preprocess.snapshots
-        say("simulate: nothing to do: " + ("preprocess.snapshots is set" if own else f"all boxes are in {where}"))
+        say(f"simulate: nothing to do: {_why_done(experiment)}")
         return
     from hpc.distributed import Processes
 
@@ -118,6 +116,19 @@ def simulate(experiment: config.Experiment, part: Part | None = None) -> None:
         _prepare_gadget2(experiment, device, part)
     else:
         _run_boxes(experiment, device, part)
+
+
+def _why_done(experiment: config.Experiment) -> str:
+    if experiment.preprocess.snapshots:
+        return "preprocess.snapshots is set"
+    if experiment.simulate.gadget2:
+        return f"the input of GADGET-2 for all boxes is in {experiment.simulations_folder}"
+    return f"all boxes are in {_where(experiment)}"
+
+
+def _where(experiment: config.Experiment) -> Path:
+    """Return the folder of what comes out of the embedded simulator."""
+    return experiment.shards_folder if experiment.simulate.write == "shards" else experiment.simulations_folder
 
 
 def _prepare_gadget2(experiment: config.Experiment, device: Any, part: Part | None) -> None:
@@ -153,7 +164,6 @@ def _run_boxes(experiment: config.Experiment, device: Any, part: Part | None) ->
     from cosmogan import box
 
     settings, kept = experiment.simulate, Kept(experiment)
-    where = experiment.shards_folder if settings.write == "shards" else experiment.simulations_folder
     made, missing, start = receipt(experiment), kept.boxes_missing(), time.monotonic()
     boxes, doing = share_of(range(settings.n_simulations), part), title("simulate", part)
     to_run = [number for number in boxes if number in missing]
@@ -169,7 +179,7 @@ def _run_boxes(experiment: config.Experiment, device: Any, part: Part | None) ->
         made.finish(boxes=settings.n_simulations, seconds=round(seconds, 1))
     say(
         f"{doing}: wrote {len(to_run)} boxes of {settings.n_particles}³ particles, {settings.box_size:g} Mpc/h, "
-        f"{len(settings.redshifts)} redshift(s) in {clock(seconds)} on {device}: {where}"
+        f"{len(settings.redshifts)} redshift(s) in {clock(seconds)} on {device}: {_where(experiment)}"
     )
 
 

@@ -82,6 +82,20 @@ def test_the_listed_times_and_the_end_are_the_redshifts(tmp_path):
     np.testing.assert_allclose(1 / np.array(times) - 1, [3, 1, 0], atol=1e-8)
 
 
+def test_each_box_has_the_parameters_of_its_own_cosmology(tmp_path):
+    made = written(tmp_path, "simulate.latin_hypercube={omega_m: [0.2, 0.4]}", "simulate.n_particles=8")
+    seen = []
+    for number in range(2):
+        found = parameters(gadget2.folder(made, number) / gadget2.PARAMETERS)
+        header = snapshot.open_snapshot(gadget2.folder(made, number) / gadget2.INITIAL, "all").header
+        assert float(found["Omega0"]) == pytest.approx(header.omega_m)
+        assert float(found["OmegaLambda"]) == pytest.approx(1 - header.omega_m)
+        mass = header.mass_table[1] * 8**3  # GADGET-2 ends where the particles' mass is not that of Omega0
+        assert mass / BOX**3 == pytest.approx(gadget.CRITICAL_DENSITY * header.omega_m)
+        seen.append(header.omega_m)
+    assert abs(seen[0] - seen[1]) > 0.001
+
+
 def test_initial_conditions_are_the_growing_mode_of_the_linear_power(tmp_path):
     """In as many files as asked for; with fixed amplitudes, P(k) at z = 49 is linear theory's within 1 %."""
     made = written(tmp_path)
@@ -120,7 +134,7 @@ def test_a_second_call_writes_nothing_and_more_boxes_are_added(tmp_path, capsys)
     made = written(tmp_path)
     times = {path: path.stat().st_mtime_ns for path in made.simulations_folder.rglob("box-*/*")}
     simulate.simulate(made)
-    assert "nothing to do" in capsys.readouterr().out
+    assert "nothing to do: the input of GADGET-2 for all boxes is in" in capsys.readouterr().out
     written(tmp_path, "simulate.n_simulations=3")
     assert {path: path.stat().st_mtime_ns for path in times} == times and len(times) == 2 * (N_FILES + 3)
     assert gadget2.is_written(made, 2)
