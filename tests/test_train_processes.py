@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from small_experiment import load, write
-from trained import assert_same, generators, metrics, state
+from trained import assert_close, assert_same, finish, generators, metrics, start, state
 
 from cosmogan import train
 from hpc.distributed import Processes
@@ -18,19 +18,6 @@ from hpc.distributed import Processes
 ROOT = Path(__file__).parent.parent
 LAUNCHED = {"epochs": 2, "epoch_repeats": 3, "batch_size": 16, "gate": 0.51, "rate_end": 0.5}
 LAUNCHED |= {"generator_rate": 2e-3, "discriminator_rate": 1e-3}
-DRIVER = """\
-import os, runpy
-from cosmogan.gan import record
-from cosmogan.gan.trainer import Trainer
-record.INTERVAL = 5
-update = Trainer.update
-def stopped(self, density, votes):
-    if self.step == {step}:
-        os.kill(os.getpid(), {number})
-    return update(self, density, votes)
-Trainer.update = stopped
-runpy.run_module("cosmogan.train", run_name="__main__")
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -40,27 +27,7 @@ def frequent_records(monkeypatch):
 
 def launch(folder, processes, step=-1, number=signal.SIGTERM, **settings):
     """Train in processes of their own, which one signal each ends in the middle of a step."""
-    path = write(folder, **{**LAUNCHED, **settings})
-    driver = folder / "driver.py"
-    driver.write_text(DRIVER.format(step=step, number=int(number)))
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command = [sys.executable, *(torchrun if processes > 1 else []), driver, path]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    options = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "env": environment}
-    return subprocess.Popen([str(word) for word in command], **options)
-
-
-def finish(run, status=0):
-    text, _ = run.communicate(timeout=200)
-    assert (run.returncode == 0) == (status == 0), text
-    return text
-
-
-def assert_close(one, other, tolerance):
-    assert one.keys() == other.keys()
-    for name in one:
-        a, b = one[name].double(), other[name].double()
-        assert (a - b).norm() <= tolerance * a.norm() + 1e-30, (name, ((a - b).norm() / a.norm()).item())
+    return start(write(folder, **{**LAUNCHED, **settings}), processes, step, number)
 
 
 @pytest.fixture(scope="module")

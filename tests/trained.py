@@ -1,9 +1,27 @@
-"""What a training left, for the tests that compare two of them."""
+"""Training in processes of its own, and what it left, for the tests that compare two of them."""
 
 import json
+import subprocess
+import sys
 
 import torch
+from conftest import environment
 from safetensors.torch import load_file
+
+DRIVER = """\
+import os, runpy
+from cosmogan.gan import record
+from cosmogan.gan.trainer import Trainer
+record.INTERVAL = 5
+update = Trainer.update
+def stopped(self, density, votes):
+    if self.step == {step}:
+        os.kill(os.getpid(), {number})
+    return update(self, density, votes)
+Trainer.update = stopped
+runpy.run_module("cosmogan.train", run_name="__main__")
+"""
+
 
 MACHINE = ("samples_per_second", "data_wait", "memory")
 
@@ -37,3 +55,27 @@ def assert_same(one, other):
     for name in one:
         for key, value in one[name].items():
             assert torch.equal(value, other[name][key]), (name, key)
+
+
+def assert_close(one, other, tolerance):
+    assert one.keys() == other.keys()
+    for name in one:
+        a, b = one[name].double(), other[name].double()
+        assert (a - b).norm() <= tolerance * a.norm() + 1e-30, (name, ((a - b).norm() / a.norm()).item())
+
+
+def start(path, processes, step, number):
+    """Train in processes of their own, which one signal each ends in the middle of a step, or never at step -1."""
+    driver = path.parent / "driver.py"
+    driver.write_text(DRIVER.format(step=step, number=int(number)))
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command = [sys.executable, *(torchrun if processes > 1 else []), driver, path]
+    options = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "env": environment()}
+    return subprocess.Popen([str(word) for word in command], **options)
+
+
+def finish(run, status=0):
+    """Wait for the end of processes that `start` began; return what they said."""
+    text, _ = run.communicate(timeout=200)
+    assert (run.returncode == 0) == (status == 0), text
+    return text
