@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from cosmogan.blocks import Blocks, Values
-from cosmogan.comparison import Comparison
+from cosmogan.comparison import Comparison, Volumes
 from cosmogan.measurement import WINDOWS, Measurement
 from cosmogan.results import FORMAT, N_SPLITS, Tree
 from cosmogan.statistics import ensemble, fourier, neighbours, pdf
@@ -43,15 +43,16 @@ def tree(
     found["cross_power"] = {"unit": "(Mpc/h)^3", **wavenumbers(comparison, measurement)}
     for name, rows in pairs.items():
         samples = blocks.read(name.replace("_", " × "))["power"]
-        parts = ensemble.moments_of(samples, ensemble.groups(np.zeros(len(samples))))
+        parts = ensemble.moments_of(samples, ensemble.of_one_kind(len(samples)))
         found["cross_power"][name] = {**ensemble.summary(samples, parts), "rows": rows}
-    found["noise_floor"] = noise_floor(values["nbody"], floor_labels(comparison), comparison.settings.seed)
+    found["noise_floor"] = noise_floor(values["nbody"], comparison.nbody, comparison.settings.seed)
     found["neighbours"] = _neighbours(
         {name: blocks.read(f"neighbours of {name}") for name in comparison.sets}, comparison
     )
     prints = {name: blocks.read(name, lambda column: column == "fingerprint")["fingerprint"] for name in peers}
     found["diversity"] = diversity({name: prints[name][chosen] for name, chosen in peers.items()}, comparison)
-    return found | examples(comparison) | {"boxes": comparison.nbody.boxes}
+    places = {} if comparison.nbody.along is None else {"along": comparison.nbody.along}
+    return found | examples(comparison) | {"boxes": comparison.nbody.boxes, **places}
 
 
 def attributes(comparison: Comparison) -> Tree:
@@ -70,7 +71,7 @@ def attributes(comparison: Comparison) -> Tree:
         "h": comparison.h,
         "held_out": json.dumps(held_out.tolist()),
         "n_boxes": len(held_out),
-        "floor_kind": "boxes" if len(held_out) > 1 else "parts of one box",
+        "floor_kind": "boxes" if len(held_out) >= ensemble.FEW_BOXES else "parts of boxes",
         "n_held_out": len(comparison.nbody),
         "n_generated": len(comparison.generated),
         "n_training": 0 if comparison.training is None else len(comparison.training),
@@ -87,16 +88,10 @@ def attributes(comparison: Comparison) -> Tree:
 
 def groups(comparison: Comparison) -> dict[str, np.ndarray]:
     """Return the jackknife's group of each sample of each set."""
-    found = {name: ensemble.groups(volumes.boxes) for name, volumes in comparison.sets.items()}
+    found = {name: ensemble.groups(volumes.boxes, volumes.along) for name, volumes in comparison.sets.items()}
     if comparison.training is not None:
-        found["training"] = ensemble.groups(comparison.training.boxes)
+        found["training"] = ensemble.groups(comparison.training.boxes, comparison.training.along)
     return found
-
-
-def floor_labels(comparison: Comparison) -> np.ndarray:
-    """Return what is kept together when the real volumes are halved: boxes, or pieces where there is one box only."""
-    boxes = comparison.nbody.boxes
-    return boxes if len(np.unique(boxes)) > 1 else ensemble.groups(boxes)
 
 
 def wavenumbers(comparison: Comparison, measurement: Measurement) -> Tree:
@@ -143,13 +138,13 @@ def statistics(found: dict[str, Tree], values: dict[str, Values], labels: dict[s
     return found
 
 
-def noise_floor(values: Values, labels: np.ndarray, seed: int) -> Tree:
+def noise_floor(values: Values, volumes: Volumes, seed: int) -> Tree:
     """Return what one half of the real volumes is over the other, less 1: means and variances of every statistic.
 
     Of the power there is also what its covariance and correlation are off, rms over the ways to halve.
     """
-    numbers = np.unique(labels)
-    halves = ensemble.splits(numbers, N_SPLITS, seed)
+    density = values["mean_density"][:, 0]
+    labels, halves = ensemble.halves(volumes.boxes, volumes.along, density, N_SPLITS, seed)
     found: Tree = {}
     for name, samples in values.items():
         again = ensemble.split_ratios(ensemble.moments_of(samples, labels), halves)
@@ -178,7 +173,7 @@ def diversity(prints: dict[str, np.ndarray], comparison: Comparison) -> Tree:
     rng = np.random.default_rng(comparison.settings.seed)
     for name, rows in prints.items():
         some = rows[np.sort(rng.permutation(len(rows))[:n])]
-        pieces = ensemble.groups(np.zeros(n), N_DIVERSITY_GROUPS)
+        pieces = ensemble.of_one_kind(n, N_DIVERSITY_GROUPS)
         without = np.array([neighbours.diversity(some[pieces != piece]) for piece in np.unique(pieces)])
         found |= {name: neighbours.diversity(some), f"{name}_error": float(ensemble.jackknife_error(without))}
     first = rng.permutation(len(prints["nbody"])) < len(prints["nbody"]) // 2

@@ -10,6 +10,7 @@ import numpy as np
 
 from cosmogan import conditions, shards
 from cosmogan.config import Experiment, Validate
+from cosmogan.nbody.decompose import morton
 from hpc.rundir import read_json
 
 
@@ -38,6 +39,13 @@ class Volumes:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def along(self) -> np.ndarray | None:
+        """The place of each volume on a curve that fills its box, (n,); None: not known."""
+        if not isinstance(self.source, shards.Folder) or self.source.kind != "simulated":
+            return None
+        return morton(self.source.corners[self.rows] // self.source.geometry.subvolume)
 
     def picked(self, which: np.ndarray) -> "Volumes":
         """Return some of the volumes, in the order that is asked for."""

@@ -4,7 +4,7 @@ Groups ``power``, ``pdf_scaled``, ``pdf_unscaled``, ``mean_density``, ``peaks``,
 hold their bins and a group for each set (``nbody``: held out; ``generated``; ``training``) with ``samples`` (n, d),
 ``mean``, ``error`` of the mean, ``percentiles`` (16, 50, 84), ``covariance`` and its error, ``correlation``; and
 ``ratio``, what generated is over N-body, with errors. ``cross_power`` has a group for each kind of pair,
-``noise_floor`` each statistic of one half of the held-out boxes over that of the others, less 1.
+``noise_floor`` each statistic of one half of the held-out volumes over that of the others, less 1.
 `docs/conventions.md` lists all.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 from cosmogan import shards
 
 FORMAT = "cosmogan-statistics/2"
-N_SPLITS = 100  # ways to halve the held-out boxes, at most
+N_SPLITS = 100  # ways to halve the held-out volumes, at most
 
 # Plain data: groups are dictionaries, datasets arrays, attributes words and numbers.
 Tree = dict[str, Any]

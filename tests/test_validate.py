@@ -90,11 +90,16 @@ def test_the_noise_floor_is_of_halves_of_the_held_out_set(measured):
     floor = tree["noise_floor"]["power"]
     error = tree["power"]["nbody"]["error"] / tree["power"]["nbody"]["mean"]
     assert floor.shape == (results.N_SPLITS, len(tree["power"]["k"]))
-    assert tree["floor_kind"] == "parts of one box"
+    assert tree["floor_kind"] == "parts of boxes"
     for name in ("pdf_unscaled", "peaks", "bispectrum_1", "reduced_1", "mean_density_variance", "power_variance"):
         assert np.isfinite(tree["noise_floor"][name]).any()
-    # two halves of n/2: their ratio scatters by √(2/(n/2)) σ/mean, twice the error of the whole
-    np.testing.assert_allclose(floor.std(axis=0), 2 * error, rtol=0.4)
+    # two halves of n/2: their ratio scatters by √(2/(n/2)) σ/mean, twice the error of the whole; here by less, since
+    # halves of a box have nearly one mean density
+    assert (
+        np.isfinite(floor).all() and (floor.std(axis=0) < 2.2 * error).all() and (floor.std(axis=0) > 0.4 * error).all()
+    )
+    density = tree["noise_floor"]["mean_density"]
+    assert abs(density).max() < 0.2 * tree["mean_density"]["nbody"]["error"]
 
 
 def test_the_file_says_what_it_is_of(measured):

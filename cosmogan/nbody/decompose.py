@@ -8,6 +8,16 @@ from cosmogan.nbody import kernels
 from cosmogan.nbody.paint import BadPosition
 
 
+def morton(place: np.ndarray) -> np.ndarray:
+    """Return places (n, 3) of whole numbers along a Morton curve, (n,) int64: its consecutive eighths are octants."""
+    place = place.astype(np.int64)
+    code = np.zeros(len(place), np.int64)
+    for bit in range(int(place.max(initial=0)).bit_length()):
+        for axis in range(3):
+            code |= ((place[:, axis] >> bit) & 1) << (3 * bit + 2 - axis)
+    return code
+
+
 @dataclass(frozen=True)
 class Layout:
     """A periodic mesh cut into cubic subvolumes, numbered with the last axis fastest."""
@@ -39,12 +49,8 @@ class Layout:
         -------
         ``n_hands`` arrays of subvolumes' numbers, whose lengths differ by at most one
         """
-        place = self.corners(np.arange(self.n_subvolumes)).astype(np.int64) // self.subvolume
-        code = np.zeros(self.n_subvolumes, np.int64)
-        for bit in range(int(self.n_side - 1).bit_length()):
-            for axis in range(3):
-                code |= ((place[:, axis] >> bit) & 1) << (3 * bit + 2 - axis)
-        order = np.argsort(code, kind="stable")
+        place = self.corners(np.arange(self.n_subvolumes)) // self.subvolume
+        order = np.argsort(morton(place), kind="stable")
         return [order[hand::n_hands] for hand in range(n_hands)]
 
 

@@ -11,9 +11,10 @@ from hpc.rundir import whole_file
 
 KINDS = {"✓": "pass", "✗": "fail"}
 MEANING = (
-    "The noise floor is what N-body reaches against itself: one half of the held-out boxes against the other, median "
-    "over all halvings. Halves are smaller than sets, so it lies a little high; a value at or below it cannot be told "
-    "from noise. ± is the standard deviation when boxes and samples are drawn again."
+    "The noise floor is what N-body reaches against itself: one half of the held-out boxes (of fewer than 6: of parts "
+    "of theirs) against the other, median ± standard deviation over halvings. Halves are smaller than sets, so it lies "
+    "a little high; a value at or below it cannot be told from noise. ± of this run is the standard deviation when "
+    "boxes and samples are drawn again."
 )
 
 
@@ -89,11 +90,19 @@ def _warnings(run: Run) -> list[str]:
 def line(row: Row) -> tuple[str, ...]:
     """Return a criterion as cells of the table: goal, the paper's, value ± error, noise floor, verdict."""
     mark = "✓ pass" if row.passed else "✗ fail, within noise" if row.within_noise else "✗ fail"
-    return row.goal, row.paper, _value(row), verdict.words(row.found.floor, row.unit), mark
+    return row.goal, row.paper, _value(row), _floor(row), mark
 
 
 def _value(row: Row) -> str:
-    value, error = (verdict.words(getattr(row.found, name), row.unit) for name in ("value", "error"))
+    return _with_error(row.found.value, row.found.error, row.unit)
+
+
+def _floor(row: Row) -> str:
+    return _with_error(row.found.floor, row.found.floor_error, row.unit)
+
+
+def _with_error(number: float, scatter: float, unit: str) -> str:
+    value, error = (verdict.words(one, unit) for one in (number, scatter))
     if error == "—":
         return value
     both = f"{value.removesuffix(' %')} ± {error.removeprefix('× ')}"
@@ -103,7 +112,7 @@ def _value(row: Row) -> str:
 def _together(first: Row, rows: Sequence[Row | None]) -> tuple[str, ...]:
     """Return a criterion's cells with a verdict for each run, or a dash where it does not apply."""
     cells = [f"{'✓' if row.passed else '✗'}\N{NO-BREAK SPACE}{_value(row)}" if row else "—" for row in rows]
-    return first.goal, first.paper, *cells, verdict.words(first.found.floor, first.unit)
+    return first.goal, first.paper, *cells, _floor(first)
 
 
 def _figures(runs: Sequence[Run], folder: Path) -> Iterator[str]:

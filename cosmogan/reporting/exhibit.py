@@ -11,7 +11,7 @@ from cosmogan.reporting.verdict import BELOW_NYQUIST
 from cosmogan.results import Tree
 
 BAND = "Lines are medians, bands hold 16 to 84 % of the samples."
-FLOOR = "Grey: the noise floor, rms of one half of the N-body boxes against the other."
+FLOOR = "Grey: the noise floor, rms of one half of the N-body volumes against the other."
 
 Table = dict[str, np.ndarray]  # a column's name with its unit → its values
 

@@ -49,7 +49,8 @@ def words(value: float, unit: str) -> str:
 
 def rows(tree: Tree) -> list[Row]:
     """Judge the statistics of a run."""
-    again = Again.of(tree["boxes"], tree["n_generated"], tree["seed"])
+    density = tree["mean_density"]["nbody"]["samples"][:, 0]
+    again = Again.of(tree["boxes"], tree.get("along"), density, tree["n_generated"], tree["seed"])
     return [
         *_spectra(tree, again),
         *_densities(tree, again),

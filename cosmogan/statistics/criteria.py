@@ -2,7 +2,7 @@
 
 Every measure takes the values of real and of generated samples, (n, d) each, and returns one number that should be
 small. Its error comes from drawing pieces of boxes, and of the generated set, again with replacement; its noise floor
-from real samples alone, one half of the boxes against the other.
+from real samples alone, one half of their boxes, or of regions of few boxes, against the other.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,8 @@ class Finding:
 
     value: float
     error: float  # standard deviation of the value when the samples are drawn again; NaN: not known
-    floor: float  # the value that real samples reach against themselves: median over ways to halve their boxes
+    floor: float  # the value that real samples reach against themselves: median over ways to halve them
+    floor_error: float = np.nan  # standard deviation over these ways; NaN: not known
 
 
 @dataclass(frozen=True)
@@ -38,20 +39,20 @@ class Again:
     halves: np.ndarray  # (n_splits, n_real) bool
 
     @classmethod
-    def of(cls, boxes: np.ndarray, n_fake: int, seed: int) -> "Again":
+    def of(cls, boxes: np.ndarray, along: np.ndarray | None, density: np.ndarray, n_fake: int, seed: int) -> "Again":
         """Make them.
 
         Parameters
         ----------
-        boxes : (n_real,) the box of each real sample
+        boxes, along, density : (n_real,) of the real samples, as `ensemble.halves` takes them
         n_fake : generated samples
         seed : of the draws
         """
         rng = np.random.default_rng(seed)
-        groups = ensemble.groups(boxes), ensemble.groups(np.zeros(n_fake))
-        kept_together = boxes if len(np.unique(boxes)) > 1 else groups[0]
+        groups = ensemble.groups(boxes, along), ensemble.of_one_kind(n_fake)
         real, fake = ([_drawn(labels, rng) for _ in range(N_DRAWS)] for labels in groups)
-        return cls(real, fake, ensemble.splits(kept_together, N_DRAWS, seed))
+        labels, halves = ensemble.halves(boxes, along, density, N_DRAWS, seed)
+        return cls(real, fake, halves[:, labels])
 
 
 def _drawn(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -72,8 +73,10 @@ def judge(measure: Measure, real: np.ndarray, fake: np.ndarray, again: Again) ->
     pairs = zip(again.real, again.fake, strict=True)
     drawn = np.array([measure(real[rows], fake[others]) for rows, others in pairs])
     error = float(drawn.std()) if np.isfinite(drawn).all() else np.nan
-    halves = [measure(real[half], real[~half]) for half in again.halves]
-    return Finding(measure(real, fake), error, float(np.nanmedian(halves)) if np.isfinite(halves).any() else np.nan)
+    halves = np.array([measure(real[half], real[~half]) for half in again.halves])
+    floor = float(np.nanmedian(halves)) if np.isfinite(halves).any() else np.nan
+    scatter = float(halves.std()) if np.isfinite(halves).all() and len(halves) > 1 else np.nan
+    return Finding(measure(real, fake), error, floor, scatter)
 
 
 def worst_mean(real: np.ndarray, fake: np.ndarray) -> float:

@@ -15,6 +15,9 @@ import numpy as np
 
 PERCENTILES = (16, 50, 84)
 N_GROUPS = 32  # of the jackknife
+FEW_BOXES = 6  # fewer are halved by regions: of boxes there would be ten ways at most, of two a single one
+N_REGIONS = 16  # of few boxes together, at least; octants at most
+BALANCED = 30  # of so many ways to halve regions, the one whose halves have the nearest mean densities is taken
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,13 @@ def percentiles(samples: np.ndarray) -> np.ndarray:
     return np.percentile(np.asarray(samples, np.float64), PERCENTILES, axis=0)
 
 
-def groups(boxes: np.ndarray, n_groups: int = N_GROUPS) -> np.ndarray:
-    """Cut samples into groups of consecutive ones, none of which holds samples of two boxes.
+def groups(boxes: np.ndarray, along: np.ndarray | None, n_groups: int = N_GROUPS) -> np.ndarray:
+    """Cut samples into groups of consecutive ones along a curve, none of which holds samples of two boxes.
 
     Parameters
     ----------
     boxes : (n,) the box of each sample
+    along : (n,) the place of each on a curve that fills its box, so that a group is a region; None: not known
     n_groups : wanted; a box is one at least, a sample one at most
 
     Returns
@@ -85,9 +89,16 @@ def groups(boxes: np.ndarray, n_groups: int = N_GROUPS) -> np.ndarray:
     first = 0
     for box in np.unique(boxes):
         rows = np.flatnonzero(boxes == box)
+        if along is not None:
+            rows = rows[np.argsort(along[rows], kind="stable")]
         numbers[rows] = first + np.arange(len(rows)) * min(pieces, len(rows)) // len(rows)
         first += min(pieces, len(rows))
     return numbers
+
+
+def of_one_kind(n: int, n_groups: int = N_GROUPS) -> np.ndarray:
+    """Return `groups` of n samples that have no box, (n,) int."""
+    return groups(np.zeros(n), None, n_groups)
 
 
 def moments_of(samples: np.ndarray, labels: np.ndarray) -> list[Moments]:
@@ -196,6 +207,37 @@ def splits(labels: np.ndarray, n_splits: int, seed: int) -> np.ndarray:
         rng = np.random.default_rng(seed)
         chosen = [rng.permutation(n)[:half] for _ in range(n_splits)]
     return np.stack([np.isin(labels, values[some]) for some in chosen])
+
+
+def halves(
+    boxes: np.ndarray, along: np.ndarray | None, density: np.ndarray, n_splits: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return ways to halve samples: by whole boxes, few boxes by regions of theirs.
+
+    Boxes have one mean density, regions have not, and most statistics follow it. So of the ways to halve regions those
+    are taken in which the mean densities of the halves are nearest to each other, as those of boxes are. Samples whose
+    places are not known may be of no box at all, and are halved anyhow.
+
+    Parameters
+    ----------
+    boxes, along : (n,) as `groups` takes them
+    density : (n,) the mean of each sample
+    n_splits, seed : as `splits` takes them
+
+    Returns
+    -------
+    (n,) int, what each sample belongs to, counted from 0; (n_splits, n of these) bool, True for the first half
+    """
+    numbers, box = np.unique(boxes, return_inverse=True)
+    if len(numbers) >= FEW_BOXES:
+        return box, splits(np.arange(len(numbers)), n_splits, seed)
+    labels = groups(boxes, along, max(8 * len(numbers), N_REGIONS))
+    n, total = np.bincount(labels), np.bincount(labels, None if along is None else density)
+    ways = splits(np.arange(len(n)), BALANCED * n_splits, seed)
+    with np.errstate(invalid="ignore"):  # a single sample has no halves
+        apart = abs((ways @ total) / (ways @ n) - (~ways @ total) / (~ways @ n))
+    kept = min(n_splits, max(len(ways) // BALANCED, 10))
+    return labels, ways[np.argsort(apart, kind="stable")[:kept]]
 
 
 def split_ratios(parts: list[Moments], halves: np.ndarray) -> list[dict[str, np.ndarray]]:
