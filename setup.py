@@ -35,6 +35,7 @@ setup(
     packages=[
         "hpc",
         "cosmogan",
+        "cosmogan.config",
         "cosmogan.nbody",
         "cosmogan.gan",
         "cosmogan.statistics",

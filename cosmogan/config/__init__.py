@@ -1,0 +1,49 @@
+"""The experiment: every setting, in the order in which data flows. Read by every command.
+
+Lengths are comoving Mpc/h, wavenumbers h/Mpc, masses 1e10 Msun/h.
+"""
+
+import math
+from pathlib import Path
+
+from cosmogan.config.experiment import CONDITIONAL, PACKAGE, PRETRAINED, Experiment
+from cosmogan.config.networks import Model, Train
+from cosmogan.config.products import Sample, Select, Validate
+from cosmogan.config.simulations import Cosmology, Preprocess, Simulate
+from hpc import settings
+
+__all__ = ["CONDITIONAL", "PRETRAINED", "Cosmology", "Experiment", "Model", "Preprocess", "Sample", "Select"]
+__all__ += ["Simulate", "Train", "Validate", "configs_folder", "default_config", "load"]
+
+
+def configs_folder() -> Path:
+    """Return the folder of the experiments that come with the package."""
+    packaged = PACKAGE / "configs"
+    return packaged if packaged.is_dir() else PACKAGE.parent / "configs"
+
+
+def default_config() -> Path:
+    """Return ``cosmogan.yaml`` of the working folder, or else the demo experiment."""
+    own = Path("cosmogan.yaml")
+    return own if own.exists() else configs_folder() / "demo.yaml"
+
+
+def load(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -> Experiment:
+    """Read an experiment.
+
+    Raises
+    ------
+    SettingsError
+        one line that names the file, the setting, what was found and what was expected.
+    """
+    experiment = settings.load(Experiment, path, overrides)
+    n = math.inf if experiment.preprocess.snapshots else experiment.simulate.n_simulations
+    for number in experiment.held_out:
+        if not 0 <= number < n:
+            raise settings.SettingsError(f"{path}: held_out: expected simulations from 0 to {n - 1}, found {number}")
+    if not experiment.preprocess.snapshots:
+        try:
+            experiment.trained_on(range(experiment.simulate.n_simulations))
+        except ValueError as error:
+            raise settings.SettingsError(f"{path}: {error}") from None
+    return experiment

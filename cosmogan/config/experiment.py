@@ -1,0 +1,188 @@
+"""An experiment: all sections, and where its files lie."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cosmogan.config.check import check
+from cosmogan.config.networks import Model, Train
+from cosmogan.config.products import Sample, Select, Validate
+from cosmogan.config.simulations import Cosmology, Preprocess, Simulate
+from hpc import settings
+from hpc.rundir import whole_file
+
+PACKAGE = Path(__file__).parent.parent
+PRETRAINED = PACKAGE / "data" / "pretrained.safetensors"  # trained by configs/pretrained.yaml
+
+# Settings that stand in a record only where they are used: runs without them keep the records that they have.
+CONDITIONAL: tuple[tuple[str, str], ...] = (
+    ("model", "condition"),
+    ("model", "kappa_redshift"),
+    ("train", "fake_conditions"),
+)
+CONDITIONAL += (("sample", "condition"), ("simulate", "latin_hypercube"), ("preprocess", "parameters"))
+CONDITIONAL += (("simulate", "gadget2"), ("simulate", "gadget2_files"))
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment, from simulations to a report, in one folder."""
+
+    name: str
+    output: str  # the run's folder
+    data: str | None = None  # run folder with the simulations and shards; null: this one's own
+    held_out: tuple[int, ...] = ()  # numbers of the simulations that only validation sees
+    n_training: int | None = None  # simulations to train on, the first of those not held out; null: all of these
+    redshift: float | None = None  # of the shards to learn from and to validate against; null: the only one there is
+    redshifts: tuple[float, ...] = ()  # those that a generator told the redshift is trained on; empty: all
+    separate_boxes: bool = False  # of each training simulation only one of these redshifts, the same number of each
+    cosmology: Cosmology = field(default_factory=Cosmology)
+    simulate: Simulate = field(default_factory=Simulate)
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    model: Model = field(default_factory=Model)
+    train: Train = field(default_factory=Train)
+    select: Select = field(default_factory=Select)
+    sample: Sample = field(default_factory=Sample)
+    validate: Validate = field(default_factory=Validate)
+
+    def __post_init__(self) -> None:
+        n = self.n_training
+        check(n is None or n >= 1, f"n_training: expected at least 1 or null, found {n}")
+        for name in ("redshifts", "separate_boxes"):
+            only = "redshift" in self.model.condition or not getattr(self, name)
+            check(only, f"{name}: expected it only with redshift in model.condition: a generator of several redshifts")
+        cosmological = self.cosmology.__dataclass_fields__
+        for name in self.simulate.latin_hypercube:
+            check(name in cosmological, f"simulate.latin_hypercube: expected {', '.join(cosmological)}, found {name}")
+        wrong = [name for name in self.sample.condition if name not in self.model.condition]
+        check(not wrong, f"sample.condition: expected numbers of model.condition, found {', '.join(wrong)}")
+        check(
+            not (self.sample.rejection and self.model.condition),
+            "sample.rejection: expected false with model.condition, as the acceptance would differ by condition",
+        )
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return Path(self.output)
+
+    @property
+    def data_folder(self) -> Path:
+        """The run's folder that holds the simulations and shards; several experiments can have one."""
+        return Path(self.data) if self.data else self.folder
+
+    @property
+    def simulations_folder(self) -> Path:
+        """Where `simulate`, or GADGET-2, writes ``box-000/snapshot_000`` and so on."""
+        return Path(self.simulate.gadget2) if self.simulate.gadget2 else self.data_folder / "simulations"
+
+    @property
+    def simulated(self) -> tuple[Path, ...]:
+        """The files of `simulate` that `preprocess` reads."""
+        return tuple(
+            self.simulations_folder / f"box-{i:03d}" / f"snapshot_{output:03d}"
+            for i in range(self.simulate.n_simulations)
+            for output in self.gridded_outputs
+        )
+
+    @property
+    def gridded_outputs(self) -> range:
+        """Which simulated redshifts become subvolumes: the last, or all when a generator is told the redshift."""
+        n = len(self.simulate.redshifts)
+        return range(n) if "redshift" in self.model.condition else range(n - 1, n)
+
+    @property
+    def straight_to_shards(self) -> bool:
+        """Whether the simulated boxes become subvolumes with no snapshots between."""
+        return not self.preprocess.snapshots and self.simulate.write == "shards"
+
+    @property
+    def snapshots(self) -> tuple[str, ...]:
+        """What `preprocess` reads: the user's snapshots, or those that `simulate` wrote."""
+        if "redshift" in self.model.condition and not self.preprocess.snapshots:
+            return (str(self.simulations_folder / "box-{simulation:03d}" / "snapshot_{snapshot:03d}"),)
+        return self.preprocess.snapshots or tuple(map(str, self.simulated))
+
+    @property
+    def shards_folder(self) -> Path:
+        """Where `preprocess` writes."""
+        return Path(self.preprocess.output) if self.preprocess.output else self.data_folder / "shards"
+
+    @property
+    def train_folder(self) -> Path:
+        """Checkpoints, every epoch's generator, metrics."""
+        return self.folder / "train"
+
+    @property
+    def generator_path(self) -> Path:
+        """The released generator's weights; its settings lie beside it as ``.json``."""
+        return self.folder / "generator" / "generator.safetensors"
+
+    @property
+    def drawn_from(self) -> Path:
+        """The released generator that `sample` draws from: this run's own, the one in the package, or another."""
+        if self.sample.generator is None:
+            return self.generator_path
+        return PRETRAINED if self.sample.generator == "pretrained" else Path(self.sample.generator)
+
+    @property
+    def discriminator_path(self) -> Path:
+        """The discriminator of rejection sampling, beside the released generator."""
+        return self.generator_path.with_name("discriminator.safetensors")
+
+    @property
+    def latents_path(self) -> Path:
+        """The archive of latents."""
+        return self.folder / "latents.h5"
+
+    @property
+    def rejection_path(self) -> Path:
+        """Which proposals of rejection sampling were accepted."""
+        return self.folder / "rejection.npz"
+
+    @property
+    def samples_folder(self) -> Path:
+        """Generated shards."""
+        return self.folder / "samples"
+
+    @property
+    def statistics_path(self) -> Path:
+        """What `validate` measured."""
+        return self.folder / "statistics.h5"
+
+    @property
+    def report_folder(self) -> Path:
+        """The page and its figures."""
+        return self.folder / "report"
+
+    def trained_on(self, simulations: Iterable[int]) -> list[int]:
+        """Return which of the simulations are trained on.
+
+        Raises
+        ------
+        ValueError
+            when fewer than ``n_training`` are left beside those held out.
+        """
+        free = sorted(set(simulations) - set(self.held_out))
+        wanted = len(free) if self.n_training is None else self.n_training
+        check(wanted <= len(free), f"n_training: expected at most the {len(free)} not held out, found {wanted}")
+        return free[:wanted]
+
+    def freeze(self) -> Path:
+        """Write the experiment, every setting in it, to ``config.yaml`` in the run's folder; return its path."""
+        path = self.folder / "config.yaml"
+        with whole_file(path) as temporary:
+            temporary.write_text(yaml.safe_dump(settings.to_tree(self), sort_keys=False, allow_unicode=True))
+        return path
+
+    def section(self, *names: str) -> dict[str, Any]:
+        """Return sections as plain data, for a stage's receipt."""
+        tree = settings.to_tree(self)
+        for section, name in CONDITIONAL:
+            default = getattr(type(getattr(self, section))(), name)
+            if getattr(getattr(self, section), name) == default:
+                del tree[section][name]
+        return {name: tree[name] for name in names}
