@@ -9,6 +9,6 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=%x-%j.log
-source slurm/site.env
+source slurm/site.env || exit  # submit from the folder that has slurm/ in it
 # Ranks, threads, log and record, and another begin when the time is up: hpc/batch.py
 exec python -m hpc.batch sample "$@"
