@@ -221,8 +221,10 @@ def abort_on_error(comm: Any, expected: tuple[type[BaseException], ...] = (Value
             yield
         except SystemExit:
             raise
-        except BaseException as error:
+        except BaseException as raised:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # this is the end already
+            cause = raised.__cause__  # a signal in the middle of an import can come wrapped
+            error = cause if isinstance(cause, KeyboardInterrupt | Terminated) else raised
             if comm.rank > 0:
                 time.sleep(min(0.5 + 0.05 * comm.rank, 4.0))
             _say(error, expected, comm)

@@ -87,6 +87,12 @@ def test_a_value_error_that_no_raise_made_is_a_bug_and_shows_its_traceback(capsy
     assert capsys.readouterr().err == "error: none.txt: No such file or directory\n"
 
 
+def test_a_signal_in_the_middle_of_an_import_comes_wrapped_and_is_one_all_the_same(capsys):
+    with pytest.raises(SystemExit) as end, mpi.abort_on_error(mpi.SerialComm()):
+        raise RuntimeError("Error calling __set_name__") from mpi.Terminated()  # as Python 3.11 does it
+    assert end.value.code == 143 and capsys.readouterr().err.startswith("interrupted: ")
+
+
 def test_without_mpi4py_a_plain_process_is_a_world_of_one():
     code = "import sys; sys.modules['mpi4py'] = None; from hpc import mpi; print(mpi.world().size)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "1\n"
