@@ -18,9 +18,9 @@ from pathlib import Path
 from hpc import chain, mpi, records, slurm
 from hpc.log import say
 
-OUT_OF_TIME = (128 + signal.SIGTERM, 75)  # exit statuses of a stage that was told to end, and can go on
+# Exit statuses of a stage that was told to end, and can go on; the last of one that had only just begun.
+OUT_OF_TIME = (128 + signal.SIGTERM, 75, -signal.SIGTERM)
 ASKS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)  # for an end: sbatch --signal, submitit's, and SLURM's own
-RESUBMITTED = "HPC_RESUBMITTED_FROM"  # the job that this one goes on for, where the site allows no requeue
 
 
 class Ended(Exception):
@@ -87,6 +87,10 @@ class Job:
         """Write the record's last word."""
         self.records.write(self.name, replace(self._record, state=state, why=why))
 
+    def hand_over(self, number: str) -> None:
+        """Make the record that of another job, which goes on where this one has ended."""
+        self.records.write(self.name, replace(self._record, job=number, state="ended"))
+
     def failure(self, why: str) -> ValueError:
         """Record that the stage has failed, and return the error that says so."""
         self.close("failed", why)
@@ -95,7 +99,7 @@ class Job:
     def _open(self) -> None:
         """Begin this attempt's record, with where the earlier ones of the same job began."""
         before, attempts = self.records.read(self.name), list[records.Position]()
-        if before is not None and before.job in (self.number, os.environ.get(RESUBMITTED)):
+        if before is not None and before.job == self.number:
             attempts = [*before.attempts, self.records.position(self.name)][-2:]
         self._record = records.Record(self.number, str(self.log), attempts=attempts)
         if attempts == [None, None]:
@@ -204,7 +208,8 @@ def _begin_again(job: Job, arguments: list[str]) -> None:
     refusal = slurm.requeue(job.number)
     if refusal:
         script = job.log.with_suffix(".sh")
-        number = slurm.resubmit(job.number, script, arguments, f"{RESUBMITTED}={job.number}")
+        number = slurm.resubmit(job.number, script, arguments)
+        job.hand_over(number)
         say(f"{job.name}: goes on as job {number} ({refusal})")
 
 

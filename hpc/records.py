@@ -33,6 +33,7 @@ class Records:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "jobs"
+        self.submitted_path = self.folder / "submitted.json"  # the jobs that were launched last
 
     def path(self, name: str) -> Path:
         """Return a record's file."""
@@ -49,6 +50,12 @@ class Records:
     def write(self, name: str, record: Record) -> None:
         """Replace a record."""
         write_json(self.path(name), asdict(record))
+
+    def jobs(self) -> list[str]:
+        """Return the jobs that have left a record."""
+        names = [path.stem for path in sorted(self.folder.glob("*.json")) if path != self.submitted_path]
+        records = [self.read(name) for name in names if not name.endswith(".progress")]
+        return [record.job for record in records if record is not None]
 
     def counted(self, name: str) -> list[dict[str, Any]]:
         """Return what the processes of a job have counted so far, the latest last."""

@@ -3,13 +3,14 @@
 Another scheduler would have to answer the same few questions.
 """
 
+import contextlib
 import getpass
 import os
 import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from typing import NamedTuple
 ALIVE = ("PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "CONFIGURING", "REQUEUED", "STAGE_OUT", "STOPPED", "RESIZING")
 # MPI plug-ins of srun that start the ranks of a library, the best first; what is not listed starts by mpirun.
 PLUGINS = (("Open MPI", ("pmix",)), ("MPICH", ("pmi2", "cray_shasta")), ("Intel", ("pmi2",)), ("MVAPICH", ("pmi2",)))
+_SITE = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_MPI_TYPE")  # variables that do not speak of a job
 
 
 class State(NamedTuple):
@@ -52,7 +54,7 @@ def states(jobs: Iterable[str]) -> dict[str, State]:
         when SLURM does not answer: with its own words.
     """
     wanted = set(jobs)
-    if not wanted:
+    if not wanted or not is_here():
         return {}
     text = _call("squeue", "-h", "-r", "--states=all", "--user", getpass.getuser(), "-o", "%i|%T|%r|%M")
     found = _parse(text, wanted)
@@ -70,9 +72,12 @@ def _parse(text: str, wanted: set[str]) -> dict[str, State]:
 
 
 def requeue(job: str) -> str:
-    """Put a running job back into the queue, which ends it here; return SLURM's words when it refuses."""
+    """Put a running job back into the queue, which ends it here; return SLURM's words when it refuses.
+
+    From inside the job, the end can come to scontrol itself before it has heard the answer.
+    """
     done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
-    return "" if done.returncode == 0 else _words(done)
+    return _words(done) if done.returncode > 0 else ""
 
 
 def terminate_steps(job: str) -> None:
@@ -92,12 +97,24 @@ def cancel(jobs: Iterable[str]) -> None:
 
 
 # Options of sbatch, and where `scontrol show job` tells what a job was given.
-_GIVEN = {"partition": "Partition", "account": "Account", "qos": "QOS", "time": "TimeLimit", "nodes": "NumNodes"}
-_GIVEN |= {"ntasks": "NumTasks", "cpus-per-task": "CPUs/Task", "job-name": "JobName", "gpus-per-node": "TresPerNode"}
-_GIVEN |= {"mem": "MinMemoryNode", "mem-per-cpu": "MinMemoryCPU"}
+_GIVEN = {
+    "partition": "Partition",
+    "account": "Account",
+    "qos": "QOS",
+    "reservation": "Reservation",
+    "constraint": "Features",
+    "time": "TimeLimit",
+    "nodes": "NumNodes",
+    "ntasks": "NumTasks",
+    "cpus-per-task": "CPUs/Task",
+    "gpus-per-node": "TresPerNode",
+    "mem": "MinMemoryNode",
+    "mem-per-cpu": "MinMemoryCPU",
+    "job-name": "JobName",
+}
 
 
-def resubmit(job: str, script: Path, arguments: list[str], export: str) -> str:
+def resubmit(job: str, script: Path, arguments: list[str]) -> str:
     """Submit a running job's batch script again, to begin when this one is over; return the new job's number.
 
     What the user gave to sbatch (partition, account, nodes, time …) is asked of SLURM: the script does not say it.
@@ -107,7 +124,6 @@ def resubmit(job: str, script: Path, arguments: list[str], export: str) -> str:
     job : its number
     script : gets what SLURM keeps of the batch script
     arguments : of the script
-    export : NAME=value for the new job's environment
 
     Raises
     ------
@@ -118,8 +134,20 @@ def resubmit(job: str, script: Path, arguments: list[str], export: str) -> str:
     known = dict(re.findall(r"([\w/]+)=(\S*)", _call("scontrol", "-o", "show", "job", job)))
     given = {option: known.get(name, "").split(",")[0].removeprefix("gres:gpu:") for option, name in _GIVEN.items()}
     options = [f"--{option}={value}" for option, value in given.items() if value not in ("", "(null)", "0")]
-    command = ["sbatch", "--parsable", f"--dependency=afterany:{job}", f"--export=ALL,{export}", *options]
-    return _call(*command, str(script), *arguments).strip().split(";")[0]
+    command = ["sbatch", "--parsable", f"--dependency=afterany:{job}", "--export=ALL", *options]
+    with no_job():
+        return _call(*command, str(script), *arguments).strip().split(";")[0]
+
+
+@contextlib.contextmanager
+def no_job() -> Iterator[None]:
+    """Hide the job that this process is in: a job that is submitted here would take its array, memory … for its own."""
+    names = [name for name in os.environ if name.startswith(("SLURM_", "SUBMITIT_")) and name not in _SITE]
+    hidden = {name: os.environ.pop(name) for name in (names if in_job() else [])}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def largest_array() -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import submitit
 
+from hpc import slurm
 from hpc.chain import Cluster, Stage
 
 BEFORE_END = 300  # seconds before the time is up that a stage is told to save; a quarter of it at most
@@ -62,7 +63,11 @@ class Scripts:
             with sbatch's words, when it refuses.
         """
         executor = self._executor(label, stage, after)
-        with contextlib.redirect_stderr(io.StringIO()), executor.batch():  # the error has sbatch's words, too
+        with (
+            slurm.no_job(),
+            contextlib.redirect_stderr(io.StringIO()),
+            executor.batch(),
+        ):  # the error says it, too
             jobs = [executor.submit(one) for one in work]
         return jobs
 

@@ -1,12 +1,16 @@
 """How the jobs of a run get on: a line a stage, live or once, and their end."""
 
+import itertools
+import math
+import re
+import shutil
 import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hpc import slurm
-from hpc.chain import Cluster, Stage
+from hpc.chain import Cluster
 from hpc.log import say
 from hpc.records import Records, how_far
 from hpc.rundir import read_json
@@ -35,19 +39,15 @@ class Line(NamedTuple):
     what: str  # how far it is, or why it is over, with the log
 
 
-def path(folder: Path) -> Path:
-    """Return the list of the jobs that were submitted last."""
-    return folder / "jobs" / "submitted.json"
-
-
-def _submitted(folder: Path) -> list[dict[str, str]]:
-    return read_json(path(folder)) if path(folder).exists() else []
+def _submitted(records: Records) -> list[dict[str, str]]:
+    return read_json(records.submitted_path) if records.submitted_path.exists() else []
 
 
 def living(folder: Path) -> list[str]:
-    """Return the submitted jobs of a run that wait or run."""
-    jobs = [line["job"] for line in _submitted(folder)]
-    states = slurm.states(jobs) if jobs else {}
+    """Return the jobs of a run that wait or run: those that were launched, and batch scripts that have begun."""
+    records = Records(folder)
+    jobs = dict.fromkeys([*(line["job"] for line in _submitted(records)), *records.jobs()])
+    states = slurm.states(jobs)
     return [job for job in jobs if job in states and states[job].alive]
 
 
@@ -61,57 +61,76 @@ def cancel(folder: Path) -> None:
 
 def lines(machine: Cluster, experiment: Any) -> list[Line]:
     """Return a line for each stage, and for each part that is not done of a stage."""
-    jobs = _submitted(experiment.folder)
-    states = slurm.states([job["job"] for job in jobs]) if jobs and slurm.is_here() else {}
+    records = Records(experiment.folder)
+    jobs = {name: _latest(name, records) for name in machine.stages}
+    numbers = [job["job"] for own in jobs.values() for job in own]
+    states = slurm.states(numbers)
     found = []
     for name, stage in machine.stages.items():
-        own = [job for job in jobs if job["stage"] == name]
-        found += _stage(name, stage, own, states, experiment)
+        own = [_job(job, states.get(job["job"]), records) for job in jobs[name]]
+        if stage.done(experiment):
+            found.append(own[-1]._replace(stage=name, state="done", what="") if own else Line(name, "", "done", "", ""))
+        elif own:
+            found += _together([line for line in own if line.state != "done"] or own[-1:])
+        else:
+            found.append(Line(name, "", "not submitted", "", ""))
     return found
 
 
-def _stage(
-    name: str, stage: Stage, jobs: list[dict[str, str]], states: dict[str, slurm.State], experiment: Any
-) -> list[Line]:
-    if stage.done(experiment):
-        return [Line(name, jobs[-1]["job"] if jobs else "", "done", "", "")]
-    records = Records(experiment.folder)
-    if not jobs:
-        return [_unsubmitted(name, records)]
-    made = [_job(job, states.get(job["job"]), records) for job in jobs]
-    return [line for line in made if line.state != "done"] or made[-1:]
-
-
-def _unsubmitted(name: str, records: Records) -> Line:
-    """Return the line of a stage that was not launched, but may have been run by its own batch script."""
+def _latest(name: str, records: Records) -> list[dict[str, str]]:
+    """Return the jobs of a stage that were launched last, or the batch script's that was submitted after them."""
+    launched = [job for job in _submitted(records) if job["stage"] == name]
     record = records.read(name)
-    if record is None:
-        return Line(name, "", "not submitted", "", "")
-    state = slurm.states([record.job]).get(record.job) if slurm.is_here() else None
-    return _job({"name": name, "job": record.job, "log": record.log}, state, records)
+    if record is None or any(_number(record.job) <= _number(job["job"]) for job in launched):
+        return launched
+    return [{"name": name, "job": record.job, "log": record.log}]
+
+
+def _number(job: str) -> int:
+    return int(job.split("_")[0])
+
+
+def _together(lines: list[Line]) -> list[Line]:
+    """Make one line of those in a row that say the same, as of the parts of an array that all wait."""
+    made = []
+    for _, group in itertools.groupby(lines, key=lambda line: (_number(line.job), *line[2:])):
+        first, *more = group
+        for name in ("stage", "job") if more else ():
+            last = re.split("[-_]", getattr(more[-1], name))[-1]
+            first = first._replace(**{name: f"{getattr(first, name)}…{last}"})
+        made.append(first)
+    return made
 
 
 def _job(job: dict[str, str], state: slurm.State | None, records: Records) -> Line:
     record = records.read(job["name"])
     mine = record is not None and record.job == job["job"]
-    word, log = ("", "log: " + job["log"]) if state is None else (state.word, "log: " + job["log"])
+    line = Line(job["name"], job["job"], "failed", state.elapsed if state else "", "")
     if state is not None and state.alive:
-        waits = word == "PENDING"
-        what = f"waits: {state.reason}" if waits else how_far(records.counted(job["name"])) if mine else ""
-        return Line(job["name"], job["job"], word.lower(), state.elapsed, what)
-    elapsed = "" if state is None else state.elapsed
+        far = how_far(records.counted(job["name"])) if mine else ""
+        waits = f"waits: {state.reason}" if state.word == "PENDING" and state.reason != "None" else ""
+        return line._replace(state=state.word.lower(), what="; ".join(word for word in (far, waits) if word))
+    if state is not None and state.reason.startswith("Dependency"):
+        return line._replace(state="cancelled", what="what it waited for failed")
     if record is not None and mine and record.state in ("done", "failed"):
-        return Line(job["name"], job["job"], record.state, elapsed, f"{record.why}; {log}" if record.why else "")
-    if word == "COMPLETED":
-        return Line(job["name"], job["job"], "done", elapsed, "")
-    dependency = state is not None and state.reason.startswith("Dependency")
-    why = "what it waited for failed" if dependency else _ENDS.get(word, "ended without a word: killed?")
-    return Line(job["name"], job["job"], "cancelled" if dependency else "failed", elapsed, f"{why}; {log}")
+        return line._replace(state=record.state, what=f"{record.why}; log: {record.log}" if record.why else "")
+    if state is not None and state.word == "COMPLETED":
+        return line._replace(state="done")
+    why = _ENDS.get(state.word if state else "") or _last_error(Path(job["log"])) or "ended without a word: killed?"
+    word = "cancelled" if why == _ENDS["CANCELLED"] else "failed"
+    return line._replace(state=word, what=f"{why}; log: {job['log']}")
 
 
-def table(machine: Cluster, experiment: Any) -> list[str]:
+def _last_error(log: Path) -> str:
+    """Return what a log's last error says, of a job that could not leave its record; empty when there is none."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    errors = [line.removeprefix("error: ") for line in lines if re.match(r"error\b|\w*Error: ", line)]
+    return errors[-1] if errors else ""
+
+
+def table(lines: list[Line]) -> list[str]:
     """Return the lines as a table, its head first."""
-    rows = [Line("stage", "job", "state", "elapsed", ""), *lines(machine, experiment)]
+    rows = [Line("stage", "job", "state", "elapsed", ""), *lines]
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     return [
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row.what]).rstrip()
@@ -121,20 +140,30 @@ def table(machine: Cluster, experiment: Any) -> list[str]:
 
 def watch(machine: Cluster, experiment: Any) -> None:
     """Show the table until all is over: live on a terminal; in a file each line when its state changes."""
-    shown: list[str] = []
-    told: dict[str, tuple[str, str]] = {}
-    terminal = sys.stdout.isatty()
-    while True:
-        over = not living(experiment.folder)
-        if terminal:
-            back = f"\x1b[{len(shown)}A\x1b[J" if shown else ""
-            shown = table(machine, experiment)
-            print(back + "\n".join(shown), flush=True)
-        else:
-            for line in lines(machine, experiment):
-                if told.get(line.stage) != (line.job, line.state):
-                    print("  ".join(word for word in line if word), flush=True)
-                told[line.stage] = (line.job, line.state)
-        if over:
-            return
-        time.sleep(INTERVAL)
+    show = _redraw if sys.stdout.isatty() else _tell_changes
+    shown: list[Line] = []
+    try:
+        while True:
+            over = not living(experiment.folder)
+            shown = show(shown, lines(machine, experiment))
+            if over:
+                return
+            time.sleep(INTERVAL)
+    except KeyboardInterrupt:
+        say("the jobs go on without being watched: python -m hpc.launch status CONFIG [--watch], or cancel CONFIG")
+
+
+def _redraw(shown: list[Line], now: list[Line]) -> list[Line]:
+    """Draw the table over the one that is shown, whose long lines the terminal has broken."""
+    width = shutil.get_terminal_size().columns
+    rows = sum(math.ceil(len(row) / width) for row in table(shown)) if shown else 0
+    print((f"\x1b[{rows}A\x1b[J" if rows else "") + "\n".join(table(now)), flush=True)
+    return now
+
+
+def _tell_changes(shown: list[Line], now: list[Line]) -> list[Line]:
+    known = {(line.stage, line.job, line.state) for line in shown}
+    for line in now:
+        if (line.stage, line.job, line.state) not in known:
+            print("  ".join(word for word in line if word), flush=True)
+    return now

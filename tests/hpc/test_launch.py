@@ -8,6 +8,7 @@ import yaml
 from conftest import ROOT
 
 from hpc import chain, launch
+from hpc.jobs import BatchJob
 from hpc.settings import SettingsError
 
 READER = """
@@ -102,7 +103,7 @@ def test_a_failing_stage_ends_the_chain(experiment, python):
 
 def test_a_requeued_job_is_the_same_job(tmp_path):
     given = ("train", chain.Stage("m", "torch", tasks_per_node=2), ["c.yaml"], tmp_path, None)
-    assert launch.BatchJob(*given).checkpoint().function._given == given
+    assert BatchJob(*given).checkpoint().function._given == given
 
 
 def test_what_is_done_is_left_out(experiment):

