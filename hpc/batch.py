@@ -50,6 +50,7 @@ class Job:
         progress = str(self.records.progress_path(name).resolve())
         self._environment = {**os.environ, **chain.thread_environment(threads), "HPC_PROGRESS": progress}
         self._by_srun = self.command[0] == "srun"
+        self._asked = False  # for an end
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self) -> None:
@@ -69,7 +70,7 @@ class Job:
             status = self._work()
         if status == 0:
             self.close("done")
-        elif status in OUT_OF_TIME:
+        elif self._asked or status in OUT_OF_TIME:
             raise Ended(f"exit status {status}")
         else:
             raise self.failure(_in_words(status))
@@ -78,6 +79,7 @@ class Job:
         """Tell the stage to save and end, from a signal's handler or not."""
         if self._process is None or self._process.poll() is not None:
             return
+        self._asked = True  # what mpirun ends with then says nothing
         if self._by_srun:
             slurm.terminate_steps(self.number)  # srun, given a SIGTERM itself, kills
         else:

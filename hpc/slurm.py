@@ -16,8 +16,10 @@ from typing import NamedTuple
 
 # The words of squeue for a job that is not over.
 ALIVE = ("PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "CONFIGURING", "REQUEUED", "STAGE_OUT", "STOPPED", "RESIZING")
-# MPI plug-ins of srun that start the ranks of a library, the best first; what is not listed starts by mpirun.
-PLUGINS = (("Open MPI", ("pmix",)), ("MPICH", ("pmi2", "cray_shasta")), ("Intel", ("pmi2",)), ("MVAPICH", ("pmi2",)))
+# The MPI plug-in of srun that starts the ranks of a library; what is not listed starts by mpirun. MPICH is not one for
+# pmi2: version 5 sends 4 kB from where its address lies in memory, packed; what else lies there decides whether a line
+# is too long for SLURM (1024 characters), and then no rank starts.
+PLUGINS = {"Open MPI": "pmix", "CRAY MPICH": "cray_shasta", "Intel": "pmi2", "MVAPICH": "pmi2"}
 _SITE = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_MPI_TYPE")  # variables that do not speak of a job
 
 
@@ -181,8 +183,7 @@ def mpi_plugin(library: str) -> str | None:
     """
     done = subprocess.run(["srun", "--mpi=list"], capture_output=True, text=True, check=False)
     offered = (done.stdout + done.stderr).split()
-    fitting = next((plugins for name, plugins in PLUGINS if name in library), ())
-    return next((plugin for plugin in fitting if plugin in offered), None)
+    return next((plugin for name, plugin in PLUGINS.items() if name in library and plugin in offered), None)
 
 
 def first_host(environment: Mapping[str, str]) -> str | None:

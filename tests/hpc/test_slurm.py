@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from hpc import slurm
+from hpc import batch, slurm
+from hpc.chain import Stage
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,24 @@ def test_what_is_submitted_inside_a_job_knows_nothing_of_it(monkeypatch):
         left = [name for name in inherited if name in os.environ]
     assert left == ["SLURM_CONF", "SBATCH_ACCOUNT"]
     assert {name: os.environ[name] for name in inherited} == inherited
+
+
+@pytest.mark.parametrize(
+    ("library", "plugin"),
+    [
+        ("Open MPI v5.0.3", "pmix"),
+        ("Intel(R) MPI Library 2021.12", "pmi2"),
+        ("MPICH Version: 5.0.2", None),
+        ("MPI VERSION    : CRAY MPICH version 8.1.28", None),  # whose plug-in is not offered here
+    ],
+)
+def test_ranks_start_by_the_plug_in_that_fits_their_library_or_by_mpirun(tmp_path, monkeypatch, library, plugin):
+    (tmp_path / "srun").write_text("#!/bin/sh\necho 'MPI plugin types are... none pmi2 pmix' >&2\n")
+    (tmp_path / "srun").chmod(0o755)
+    (tmp_path / "mpirun").touch()
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_NTASKS", "8")
+    monkeypatch.setattr(batch.mpi, "library", lambda: library)
+    start = batch.command(Stage("module", "mpi"), ["config.yaml"], mpi_start=None)
+    assert slurm.mpi_plugin(library) == plugin
+    assert start[:1] == ["srun"] and f"--mpi={plugin}" in start if plugin else start[1:3] == ["-n", "8"]

@@ -150,20 +150,6 @@ def test_two_jobs_of_one_stage(cluster, tmp_path):
     cluster.call("scancel", hold)
 
 
-@pytest.mark.parametrize("start", ["mpirun", "pmi2"])
-def test_ranks_start_by_srun_or_by_mpirun(cluster, tmp_path, start):
-    write(tmp_path, 3)
-    job = submit(
-        cluster,
-        tmp_path,
-        "preprocess",
-        "experiment.yaml",
-        options=("--nodes=2", "--ntasks-per-node=2", f"--export=ALL,COSMOGAN_MPI={start}"),
-    )
-    cluster.wait(job, "COMPLETED")
-    assert "on 4 MPI rank(s)" in (tmp_path / "run" / "jobs" / f"preprocess-{job}.log").read_text()
-
-
 def test_where_requeue_is_not_allowed_the_script_submits_itself(cluster, tmp_path):
     write(tmp_path, 3)
     options = ("--nodes=1", "--ntasks-per-node=2", "--no-requeue", "--time=30")

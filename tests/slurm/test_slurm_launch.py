@@ -83,7 +83,7 @@ def test_two_launches_of_one_run_and_an_end(toys):
 
 
 def test_out_of_time_it_saves_and_goes_on_as_the_same_job(toys):
-    first, second = toys.submit("first.stop=3", "keep")
+    first, second = toys.submit("first.stop=3", "keep", "rough")  # it ends with status 1, as what mpirun started may
     toys.progress()
     toys.cluster.call("scancel", "--batch", "--signal=USR2", first)  # as SLURM does before the time is up
     toys.cluster.start_again(first)
