@@ -108,8 +108,6 @@ class Job:
             raise self.failure("two attempts ended before they had begun to count anything")
 
     def _work(self) -> int:
-        if self._by_srun:
-            _skip_used_steps()
         self._process = subprocess.Popen(self.command, env=self._environment)
         while True:
             try:
@@ -129,15 +127,6 @@ class Job:
                 f"begins at {first} of {total} ({label}) for the third time: two attempts got no further, so it is "
                 "not tried again; ask for more time, or see the log for what ended them"
             )
-
-
-def _skip_used_steps() -> None:
-    """Let the next srun be a step that no earlier attempt of this job was.
-
-    MPICH names its shared memory after job and step: what a killed attempt left on a node would spoil this one's.
-    """
-    for _ in range(int(os.environ.get("SLURM_RESTART_COUNT", "0"))):
-        subprocess.run(["srun", "--nodes=1", "--ntasks=1", "true"], check=False)
 
 
 def command(stage: chain.Stage, arguments: list[str], mpi_start: str | None) -> list[str]:

@@ -105,7 +105,7 @@ class Cluster:
                 one.bind(("127.0.0.1", 0))
             ports = [one.getsockname()[1] for one in sockets]
         host = socket.gethostname().split(".")[0]
-        first = secrets.randbelow(10_000_000) + 1  # MPICH names files after jobs, and other clusters were here
+        first = secrets.randbelow(10_000_000) + 1  # no job of another cluster has the same
         text = CONF.format(host=host, folder=self.folder, user=getpass.getuser(), ports=ports, first_job=first)
         (self.folder / "slurm.conf").write_text(text)
         (self.folder / "gres.conf").write_text("NodeName=node[1-3] Name=gpu File=/dev/tty[10-13]\n")
