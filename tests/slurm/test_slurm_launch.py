@@ -47,8 +47,9 @@ def toys(cluster, tmp_path):
 
 
 def test_a_chain_runs_in_order_and_only_what_is_not_done_is_submitted(toys):
-    first, second = toys.submit(SLURM_JOB_ID="7", SLURM_ARRAY_JOB_ID="7", SLURM_ARRAY_TASK_ID="1")  # inside another job
-    toys.cluster.wait(second, "COMPLETED")
+    outer = {"SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1"}  # a job that launches another
+    first, second = toys.submit("--watch", **outer)
+    assert toys.cluster.state(second) == "COMPLETED"  # watching ends with the jobs
     assert [line.split()[0] for line in toy_chain.log(toys.folder)] == ["first", "second"]
     assert [line.split()[:2] for line in toys.status().values()] == [[first, "done"], [second, "done"]]
     assert "nothing to submit: every stage is done" in toys.launch("experiment.yaml")
@@ -172,6 +173,16 @@ def test_a_stage_without_its_input_is_refused(toys):
     assert said.startswith("error: --stage second: its input is not there: first is not done")
 
 
-def test_watching_ends_with_the_jobs(toys):
-    last = toys.launch("experiment.yaml", "--watch").splitlines()[-1].split()
-    assert last[0] == "second" and last[2] == "done"
+def test_two_jobs_of_several_processes_on_one_node_do_not_meet(cluster, tmp_path):
+    runs, jobs = [], []
+    for name in ("10", "20"):
+        (tmp_path / name).mkdir()
+    for name in ("10", "20"):
+        runs.append(Run(cluster, tmp_path / name))
+        stage = {"start": "torch", "tasks_per_node": 2}
+        runs[-1].file = toy_chain.write(tmp_path / name, extra={"nodelist": "node1"}, first=stage)
+        jobs.append(runs[-1].submit("--stage", "first", "first.meet")[0])
+    for run, job, total in zip(runs, jobs, (20, 40), strict=True):
+        cluster.wait(job, "COMPLETED", "FAILED")
+        log = run.folder / "run" / "jobs" / "first" / job / f"{job}_0_log.out"
+        assert log.read_text().count(f"met 2.0 {total}.0\n") == 2

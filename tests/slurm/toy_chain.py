@@ -34,6 +34,8 @@ def work(words):
         progress.resume_at(first)
         for i in range(first, 20):
             progress.advance()
+            if "meet" in words:
+                meet()
             if "hang" in words:
                 time.sleep(600)
             if "fail" in words:
@@ -43,6 +45,22 @@ def work(words):
                 time.sleep(60)
             if f"stop={i}" in words:
                 time.sleep(600)
+
+
+def meet():
+    """Add up over the processes of this job what tells jobs from one another, while those of another run are joined."""
+    import torch
+    from hpc import distributed
+    processes = distributed.join()
+    (HERE / "joined").touch()
+    while not all((folder / "joined").exists() for folder in HERE.parent.iterdir()):
+        time.sleep(0.05)
+    mine = torch.tensor([1.0, float(HERE.name)])
+    torch.distributed.all_reduce(mine)
+    print("met", *mine.tolist(), flush=True)
+    (HERE / f"{NAME}.done").touch()
+    distributed.leave()
+    raise SystemExit
 
 
 def stopped(number, frame):
