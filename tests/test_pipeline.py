@@ -106,4 +106,4 @@ def test_help_of_every_command_has_an_example(python):
     for stage in [*STAGES, "run"]:
         done = python(f"cosmogan.{stage}", "--help")
         assert done.returncode == 0 and "example:" in done.stdout and "CONFIG" in done.stdout, stage
-    assert "example:" in python("hpc.launch", "--help").stdout
+    assert "examples:" in python("hpc.launch", "--help").stdout

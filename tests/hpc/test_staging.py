@@ -15,6 +15,7 @@ from hpc.rundir import checksum
 
 JOB = """
 import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which is ignored in what a shell runs in the background
 from pathlib import Path
 from hpc import mpi, staging
 from hpc.rundir import checksum
