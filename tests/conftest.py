@@ -98,5 +98,6 @@ def cluster():
         made = slurm_cluster.Cluster(Path(folder))
         first = os.pathsep.join([str(Path(sys.executable).parent), made.environment["PATH"]])
         made.environment |= {"PATH": first, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        made.environment["OMP_WAIT_POLICY"] = "PASSIVE"  # nodes have more CPUs than this machine: no spinning threads
         with made:
             yield made
