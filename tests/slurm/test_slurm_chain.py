@@ -148,7 +148,7 @@ def test_where_requeue_is_not_allowed_the_script_submits_itself(cluster, tmp_pat
     options = ("--nodes=1", "--ntasks-per-node=1", "--no-requeue", "--time=30")
     done = run([sys.executable, "-m", "cosmogan.preprocess", "experiment.yaml"], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    job = submit(cluster, tmp_path, "train", "experiment.yaml", "train.epochs=12", options=options)
+    job = submit(cluster, tmp_path, "train", "experiment.yaml", "train.epochs=60", options=options)
     until(lambda: counted(tmp_path, "train") > 2, 60, "training")
     cluster.call("scancel", "--batch", "--signal=USR1", job)  # as --signal does before the time is up
     cluster.wait(job, "FAILED", "COMPLETED")
