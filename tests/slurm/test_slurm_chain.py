@@ -37,7 +37,7 @@ def write(folder, n_snapshots):
             "shards": 2,
         },
         "model": {"kappa": 4, "width": 8, "latent_dimension": 16, "density_bias": True},
-        "train": {"epochs": 2, "ema": 200, "device": "cpu", "epoch_repeats": 1, "batch_norm_group": 4},
+        "train": {"epochs": 8, "ema": 200, "device": "cpu", "epoch_repeats": 1, "batch_norm_group": 4},
         "select": {"n_samples": 16, "n_tune": 16},
         "sample": {"n_samples": 48, "samples_per_shard": 20},
         "validate": {"n_k": 4},
