@@ -146,7 +146,6 @@ def write(
     with stages("checksum"):
         lines = [shards.describe(plan.path(source, there[i])) for i in mpi.share(len(there), comm)]
     if not missing:
-        advance(source.snapshot.n_particles)
         return lines
     settings, nobody = plan.experiment.preprocess, np.empty(0, np.int64)
     n = len(missing)

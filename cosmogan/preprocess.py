@@ -50,7 +50,9 @@ def preprocess(experiment: Experiment, comm: mpi.Comm, part: Part | None = None)
     doing = title("preprocess", part)
     if comm.rank == 0:
         say(f"{doing}: {_introduction(plan, comm.size)}")
-    with Progress(doing, sum(s.snapshot.n_particles for s in plan.sources), "particles", comm.rank) as progress:
+    kept, to_do = mpi.on_root(comm, lambda: _particles(plan))
+    with Progress(doing, kept + to_do, "particles", comm.rank) as progress:
+        progress.resume_at(kept)
         lines = [line for source in plan.sources for line in grid.write(plan, source, comm, stages, progress.advance)]
     gathered, summary = comm.gather(lines), stages.summary(comm)
     if gathered is not None and summary is not None:
@@ -88,6 +90,16 @@ def _simulate_what_is_missing(experiment: Experiment, part: Part | None) -> None
     command_line = [sys.executable, "-m", "cosmogan.simulate", str(experiment.freeze())]
     if subprocess.run(command_line, env=launcher.plain_environment(), check=False).returncode != 0:
         raise ValueError(f"{experiment.simulations_folder}: simulate failed, see above")
+
+
+def _particles(plan: grid.Plan) -> tuple[int, int]:
+    """Return how many particles are in what is written already, and how many are yet to be read."""
+    kept, to_do = 0, 0
+    for source in plan.sources:
+        n, missing = int(source.snapshot.n_particles), len(plan.missing(source))
+        kept += n * (len(plan.hands) - missing) // len(plan.hands)
+        to_do += n if missing else 0
+    return kept, to_do
 
 
 def _introduction(plan: grid.Plan, n_ranks: int) -> str:

@@ -74,7 +74,7 @@ def launch(
 
 
 def _to_do(machine: Cluster, experiment: Any, wanted: str | None) -> dict[str, Stage]:
-    """Return the stages that are not done, from the first such one on; of one stage alone its input must be there."""
+    """Return the stages that are not done; of one stage alone its input must be there."""
     if wanted is not None and wanted not in machine.stages:
         raise ValueError(f"--stage {wanted}: expected one of {', '.join(machine.stages)}")
     names = list(machine.stages)
@@ -86,8 +86,7 @@ def _to_do(machine: Cluster, experiment: Any, wanted: str | None) -> dict[str, S
                 f"submit --stage {before[0]} first, or the whole chain"
             )
         names = [wanted]
-    done = {name for name in names if machine.stages[name].done(experiment)}
-    return {name: machine.stages[name] for name in names if name not in done}
+    return {name: machine.stages[name] for name in names if not machine.stages[name].done(experiment)}
 
 
 def _run_here(

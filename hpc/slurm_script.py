@@ -63,11 +63,8 @@ class Scripts:
             with sbatch's words, when it refuses.
         """
         executor = self._executor(label, stage, after)
-        with (
-            slurm.no_job(),
-            contextlib.redirect_stderr(io.StringIO()),
-            executor.batch(),
-        ):  # the error says it, too
+        quiet = contextlib.redirect_stderr(io.StringIO())  # the error has sbatch's words, too
+        with slurm.no_job(), quiet, executor.batch():
             jobs = [executor.submit(one) for one in work]
         return jobs
 

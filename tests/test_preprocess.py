@@ -115,6 +115,22 @@ def test_globs_stems_and_parts_name_a_snapshot_once(data, tmp_path):
     assert len(snapshots.find(config.load(path))) == 1
 
 
+def test_how_far_it_is_begins_with_what_is_kept(data, tmp_path, python):
+    """By that a scheduler's job tells an attempt that got on from one that did not."""
+    sets = ("g2_32_mpc_f1", "g2_32_mpc_f1_n4", "g2_32_mpc_f2_longids")
+    path = write_config(tmp_path, [data / name / "snapshot_006" for name in sets], shards=4)
+    told, n = tmp_path / "told.json", 32**3
+    for lost, began in ((12, 0), (5, 7 * n // 4), (0, None)):
+        for shard in sorted(config.load(path).shards_folder.glob("*.h5"))[:lost]:
+            shard.unlink()
+        done = python("cosmogan.preprocess", path, HPC_PROGRESS=str(told))
+        assert done.returncode == 0, done.stderr
+        if began is not None:
+            (line,) = json.loads(told.read_text())
+            left = 3 * n if began == 0 else 2 * n  # one snapshot has lost nothing
+            assert (line["began"], line["count"], line["total"]) == (began, began + left, began + left)
+
+
 def test_a_finished_folder_is_left_alone_and_a_missing_shard_made_again(data, tmp_path, capsys):
     path = write_config(tmp_path, [data / "g2_32_mpc_f1" / "snapshot_006"], shards=4)
     experiment = config.load(path)
