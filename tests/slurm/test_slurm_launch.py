@@ -131,7 +131,6 @@ def test_a_failed_node_and_the_job_begins_again_elsewhere(toys):
         toys.cluster.wait(second, "COMPLETED")
         assert toys.cluster.job(first)["BatchHost"] != node
         assert [line.split()[0] for line in toy_chain.log(toys.folder)] == ["first", "first", "second"]
-        assert toys.status() == {"first": f"{first} done", "second": f"{second} done"}
     finally:
         toys.cluster.repair(node)
 
