@@ -63,6 +63,10 @@ for n in (16, 96):
 
 
 def test_a_run_takes_what_is_said():
-    """96³ particles in a process of its own: its largest resident size, less that with a tiny box."""
-    small, large = map(int, conftest.run([sys.executable, "-c", PEAKS]).stdout.split())
+    """96³ particles in a process of its own: its largest resident size, less that with a tiny box.
+
+    Arrays over 1 MB go back to the system when they are freed, as all above 32 MB do: glibc's own limit is one that moves.
+    """
+    done = conftest.run([sys.executable, "-c", PEAKS], MALLOC_MMAP_THRESHOLD_=str(2**20))
+    small, large = map(int, done.stdout.split())
     assert 0.7 < (large - small) / particle_mesh.memory(96**3, 192, on_gpu=False) < 1.25

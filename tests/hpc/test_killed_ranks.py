@@ -15,7 +15,8 @@ from hpc import mpi
 comm = mpi.world("part.memory")
 with mpi.abort_on_error(comm):
     comm.barrier()
-    print("ready", flush=True)
+    if comm.rank == 0:
+        print("ready", flush=True)
     {end}
     comm.barrier()
 """
