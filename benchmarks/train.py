@@ -31,7 +31,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from cosmogan import shards
+from cosmogan import shards, train
 from cosmogan.config import Model, Train
 from cosmogan.gan import networks, scaling
 from cosmogan.gan.dataset import Batch, Part, TrainingSet
@@ -39,7 +39,7 @@ from cosmogan.gan.trainer import Trainer
 from hpc import memory
 from hpc.distributed import Processes
 
-ROWS = 256  # subvolumes in the benchmark's training set
+ROWS = 256  # subvolumes in the benchmark's training set, of four boxes of 4³
 
 
 class PlainLoop:
@@ -174,7 +174,7 @@ def compare_steps(options: argparse.Namespace, device: torch.device) -> dict[str
 
 def write_shards(folder: Path, side: int) -> shards.Folder:
     """Write a training set of some hundred MB."""
-    geometry = shards.Geometry(redshift=0.0, box_size=8.0 * side, n_mesh=8 * side, subvolume=side, mean_cell_mass=1.0)
+    geometry = shards.Geometry(redshift=0.0, box_size=4.0 * side, n_mesh=4 * side, subvolume=side, mean_cell_mass=1.0)
     lines = []
     for number in range(4):
         path = folder / f"{number}.h5"
@@ -182,6 +182,7 @@ def write_shards(folder: Path, side: int) -> shards.Folder:
             for row in range(ROWS // 4):
                 file["density"][row] = np.float32(1) + np.random.default_rng(row).random((side,) * 3, np.float32)
             file["simulation"][:] = number
+            file["corner"][:] = side * np.stack(np.unravel_index(np.arange(64), (4, 4, 4)), axis=1)
         lines.append(shards.describe(path))
     shards.write_manifest(folder, geometry, "simulated", lines, {})
     return shards.Folder(folder)
@@ -198,9 +199,11 @@ def drop_from_memory(folder: Path) -> None:
 def loader_speeds(folder: shards.Folder, batch: int, device: torch.device) -> Iterator[tuple[str, float]]:
     """Yield (kind, samples a second): a pass over the shuffled set, augmented, on the device."""
     side, rows = folder.geometry.subvolume, np.arange(len(folder))
-    caches = {"from disk": None, "from the system's memory": None, "cached": device}
-    for kind, cache in caches.items():
-        data = TrainingSet(folder.read, rows, side, device, cache)
+    around = train.neighbours(folder, rows)
+    kinds = {"from disk": (None, None), "from the system's memory": (None, None), "cached": (device, None)}
+    kinds["random crops"] = (device, around)
+    for kind, (cache, neighbours) in kinds.items():
+        data = TrainingSet(folder.read, rows, side, device, cache, neighbours=neighbours)
         batches = data.batches(1, 0, batch, Part(0, batch))
         if kind == "from disk":
             drop_from_memory(folder.path)

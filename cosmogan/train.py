@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmogan import command, conditions, config
+from cosmogan.shards.schema import in_bytes
 from hpc import memory, rundir, staging
 from hpc.log import say
 
@@ -148,6 +149,33 @@ def check_densities(folder: Any, rows: Any, subvolume: int) -> None:
         )
 
 
+def neighbours(folder: Any, rows: Any) -> Any:
+    """Return in which of the rows random crops lie, (n, 8).
+
+    Raises
+    ------
+    ValueError
+        when they are not whole boxes.
+    """
+    import numpy as np
+
+    from cosmogan.gan import crops
+
+    kinds = np.stack([folder.simulations[rows], folder.redshifts[rows]], axis=1)
+    _, boxes = np.unique(kinds, axis=0, return_inverse=True)
+    geometry = folder.geometry
+    found = crops.neighbours(boxes.ravel(), folder.corners[rows], geometry.n_mesh, geometry.subvolume)
+    missing = (found < 0).any(axis=1)
+    if missing.any():
+        simulation, redshift = kinds[missing][0]
+        raise ValueError(
+            f"{folder.path}: simulation {simulation:.0f} at redshift {redshift:g} does not have each of its "
+            f"{(geometry.n_mesh // geometry.subvolume) ** 3} subvolumes once, by their corners; train.random_crops "
+            "expects whole boxes: preprocess them, or set train.random_crops: false"
+        )
+    return found
+
+
 def prepare(
     experiment: config.Experiment, processes: Any, copies: Mapping[Path, Path] | None = None
 ) -> tuple[Any, Any, Any]:
@@ -176,9 +204,16 @@ def prepare(
     processes.each(processes.rank == 0, lambda: check_densities(folder, rows, experiment.preprocess.subvolume))
     epoch_steps = settings.epoch_repeats * len(rows) // settings.batch_size
     trainer = Trainer(experiment.model, settings, subvolume, epoch_steps, processes, device)
-    cache = dataset.cache(settings.cache, len(rows) * subvolume**3 * 4, device, processes.size)
+    n_bytes = len(rows) * subvolume**3 * 4
+    cache = dataset.cache(settings.cache, n_bytes, device, processes.size)
+    around = neighbours(folder, rows) if settings.random_crops else None
+    if settings.random_crops and cache is None:
+        raise ValueError(
+            f"train.random_crops: the {in_bytes(n_bytes)} of the training set, once a process, are more than half of "
+            f"this host's memory; use fewer processes a host or n_training, or set train.cache: host if they do fit"
+        )
     told, kappa = conditions.of_training(experiment, folder, rows), experiment.model.kappa
-    data = dataset.TrainingSet(folder.read, rows, subvolume, device, cache, told)
+    data = dataset.TrainingSet(folder.read, rows, subvolume, device, cache, told, around)
     if told is not None:  # previews are of one condition
         trainer.shown, kappa = told.shown()
         rows = rows[told.groups[0]]

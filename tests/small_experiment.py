@@ -8,6 +8,7 @@ import yaml
 from cosmogan import config, shards
 
 GEOMETRY = shards.Geometry(redshift=0.0, box_size=128.0, n_mesh=32, subvolume=8, mean_cell_mass=515.0)
+CORNERS = 8 * np.stack(np.unravel_index(np.arange(64), (4, 4, 4)), axis=1)
 
 
 def write_shards(folder: Path, simulations: int = 3, seed: int = 0) -> None:
@@ -22,6 +23,7 @@ def write_shards(folder: Path, simulations: int = 3, seed: int = 0) -> None:
         with shards.create(path, 64, GEOMETRY, "simulated", {}) as file:
             file["density"][:] = np.exp(field - 0.5)
             file["simulation"][:] = number
+            file["corner"][:] = CORNERS
         lines.append(shards.describe(path))
     shards.write_manifest(folder, GEOMETRY, "simulated", lines, {})
 

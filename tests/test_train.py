@@ -1,32 +1,17 @@
-import os
 import signal
 
 import numpy as np
 import pytest
 import torch
 from small_experiment import load, write
-from trained import assert_same, generators, metrics
+from trained import assert_same, generators, interrupt_after, metrics
 
 from cosmogan import config, shards, train
 from cosmogan.gan import session
 from cosmogan.gan.checkpoint import Checkpoints
-from cosmogan.gan.trainer import Trainer
 from hpc.distributed import Processes
 
 STEPS = 3 * 16  # three epochs of 128 subvolumes in batches of 8
-
-
-def interrupt_after(monkeypatch, step, number=signal.SIGTERM):
-    """Send this process a signal in the middle of a step; return what lifts it."""
-    update = Trainer.update
-
-    def interrupted(self, density, votes):
-        if self.step == step:
-            os.kill(os.getpid(), number)
-        return update(self, density, votes)
-
-    monkeypatch.setattr(Trainer, "update", interrupted)
-    return lambda: monkeypatch.setattr(Trainer, "update", update)
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,16 @@
 """Training in processes of its own, and what it left, for the tests that compare two of them."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
 import torch
 from conftest import environment
 from safetensors.torch import load_file
+
+from cosmogan.gan.trainer import Trainer
 
 DRIVER = """\
 import os, runpy
@@ -62,6 +66,19 @@ def assert_close(one, other, tolerance):
     for name in one:
         a, b = one[name].double(), other[name].double()
         assert (a - b).norm() <= tolerance * a.norm() + 1e-30, (name, ((a - b).norm() / a.norm()).item())
+
+
+def interrupt_after(monkeypatch, step, number=signal.SIGTERM):
+    """Send this process a signal in the middle of a step; return what lifts it."""
+    update = Trainer.update
+
+    def interrupted(self, density, votes):
+        if self.step == step:
+            os.kill(os.getpid(), number)
+        return update(self, density, votes)
+
+    monkeypatch.setattr(Trainer, "update", interrupted)
+    return lambda: monkeypatch.setattr(Trainer, "update", update)
 
 
 def start(path, processes, step, number):

@@ -22,6 +22,7 @@ CONDITIONAL: tuple[tuple[str, str], ...] = (
     ("model", "condition"),
     ("model", "kappa_redshift"),
     ("train", "fake_conditions"),
+    ("train", "random_crops"),
 )
 CONDITIONAL += (("sample", "condition"), ("simulate", "latin_hypercube"), ("preprocess", "parameters"))
 CONDITIONAL += (("simulate", "gadget2"), ("simulate", "gadget2_files"))

@@ -64,6 +64,7 @@ class Train:
     decay_every: int = 1000
     ema: int | None = None  # moving average of the generator's weights, e-folding in samples seen; null: none
     epoch_repeats: int = 1  # passes over the training set that make one epoch
+    random_crops: bool = False  # in place of each subvolume a crop of its periodic box at a random offset
     seed: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "tf32", "bf16", "float64"] = "auto"  # auto: tf32 where the GPU has it
@@ -100,6 +101,10 @@ class Train:
             f"gate: expected 0 with loss: wasserstein, as a critic gives no score in [0, 1]; found {self.gate}",
         )
         check(self.ema is None or self.ema > 0, f"ema: expected a positive number of samples or null, found {self.ema}")
+        check(
+            self.cache != "none" or not self.random_crops,
+            "cache: expected auto, host or device with random_crops, whose boxes are held in memory; found none",
+        )
         check(self.epoch_repeats >= 1, f"epoch_repeats: expected at least 1, found {self.epoch_repeats}")
         check(
             self.checkpoint_minutes > 0,

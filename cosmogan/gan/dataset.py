@@ -1,4 +1,4 @@
-"""The training samples: number n is a subvolume in one of the cube's 48 orientations, whoever asks for it."""
+"""The training samples: number n is a subvolume, or a crop, in one of the cube's 48 orientations, whoever asks."""
 
 import itertools
 import os
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from cosmogan.gan import latent
+from cosmogan.gan import crops, latent
 from cosmogan.gan.conditions import Told, TrainingConditions
 
 # A symmetry of the cube: the order of the axes, and the axes that are reversed.
@@ -60,6 +60,8 @@ class TrainingSet:
     cache : where the densities stay once they are read; None: they are read again
     conditions : of the rows, for conditional networks. The distinct ones then come in turn, in a new random order each
         time round, so that batches hold all equally often; and each has its own passes over its own rows
+    neighbours : of the rows, by `crops.neighbours`. A sample is then not the subvolume but a crop of its box that
+        begins at a random cell of the subvolume; it needs a cache, which gets all subvolumes that it lies in
     """
 
     def __init__(
@@ -70,12 +72,13 @@ class TrainingSet:
         device: torch.device,
         cache: torch.device | None,
         conditions: TrainingConditions | None = None,
+        neighbours: np.ndarray | None = None,
     ) -> None:
         self.rows, self.device = rows, device
         self._read = read
         self._held = np.zeros(len(rows), bool)
         self._cached = None if cache is None else torch.empty(len(rows), *[subvolume] * 3, device=cache)
-        self._conditions = conditions
+        self._conditions, self._neighbours = conditions, neighbours
         self._groups = [np.arange(len(rows))] if conditions is None else conditions.groups
         self._orders: dict[int, tuple[int, int, np.ndarray]] = {}  # of each group: seed, pass, and its order then
         self._reader = ThreadPoolExecutor(1)
@@ -123,14 +126,19 @@ class TrainingSet:
         places = self.places(seed, np.arange(first, first + n))
         if self._cached is None:
             cubes = torch.from_numpy(self._read(self.rows[places]))
-        else:
-            self._hold(np.unique(places[~self._held[places]]))
+        elif self._neighbours is None:
+            self._hold(places)
             cubes = self._cached[torch.from_numpy(places).to(self._cached.device)]
+        else:
+            pieces = self._neighbours[places]
+            self._hold(pieces.ravel())
+            cubes = crops.crop(self._cached, pieces, crops.shifts(seed, first, n, self._cached.shape[-1]))
         wanted = self.device.type == "cuda" and cubes.device.type == "cpu"
         return (cubes.pin_memory() if wanted else cubes), places
 
     def _hold(self, places: np.ndarray) -> None:
-        """Read the densities at some places into the cache."""
+        """Read the densities at some places into the cache, where they are not there yet."""
+        places = np.unique(places[~self._held[places]])
         if len(places) and self._cached is not None:
             densities = torch.from_numpy(self._read(self.rows[places]))
             self._cached[torch.from_numpy(places).to(self._cached.device)] = densities.to(self._cached.device)
