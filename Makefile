@@ -37,6 +37,7 @@ test: $(INSTALLED)  ## run the tests (ARGS="-m 'not slow'": options for pytest)
 
 lint: $(INSTALLED)  ## check the style with ruff and the types with mypy
 	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 
 clean:  ## remove build products and caches; runs/ and .venv stay
