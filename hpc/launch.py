@@ -41,7 +41,8 @@ def launch(
     cluster : ``local``, ``slurm``, ``debug``, or a YAML file like those in ``configs/cluster``
     stage : only this one
     overrides : ``section.key=value`` strings for the experiment
-    dry_run : print the batch scripts that would be submitted, or the commands that would be run, instead
+    dry_run : print the batch scripts that would be submitted, or the commands that would be run, instead; where no
+        SLURM answers, with arrays as large as the cluster's file wants them
 
     Raises
     ------
@@ -66,11 +67,18 @@ def launch(
     if machine.executor != "slurm":
         return _run_here(machine, todo, arguments, experiment.folder, dry_run)
     if dry_run:
-        print(submission.Submission(machine, experiment, arguments, limit=None).scripts(todo), end="")
+        print(submission.Submission(machine, experiment, arguments, _limit_if_known(todo)).scripts(todo), end="")
         return []
     with submission.alone(experiment.folder):
         limit = submission.largest_arrays(todo)
         return submission.Submission(machine, experiment, arguments, limit).submit(todo)
+
+
+def _limit_if_known(todo: dict[str, Stage]) -> int | None:
+    """Return how many jobs an array may have here; None where no SLURM answers."""
+    with contextlib.suppress(OSError):
+        return submission.largest_arrays(todo)
+    return None
 
 
 def _to_do(machine: Cluster, experiment: Any, wanted: str | None) -> dict[str, Stage]:

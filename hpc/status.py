@@ -139,18 +139,36 @@ def table(lines: list[Line]) -> list[str]:
 
 
 def watch(machine: Cluster, experiment: Any) -> None:
-    """Show the table until all is over: live on a terminal; in a file each line when its state changes."""
+    """Show the table until all is over: live on a terminal; in a file each line when its state changes.
+
+    Raises
+    ------
+    RuntimeError
+        when a job of the latest launch, or one that was seen alive, has failed: names its stage and its log.
+    """
     show = _redraw if sys.stdout.isatty() else _tell_changes
     shown: list[Line] = []
+    watched = {job["job"] for job in _submitted(Records(experiment.folder))}
     try:
         while True:
-            over = not living(experiment.folder)
+            alive = living(experiment.folder)
+            watched.update(alive)
             shown = show(shown, lines(machine, experiment))
-            if over:
-                return
+            if not alive:
+                break
             time.sleep(INTERVAL)
     except KeyboardInterrupt:
         say("the jobs go on without being watched: python -m hpc.launch status CONFIG [--watch], or cancel CONFIG")
+        return
+    _raise_failure(shown, {_number(job) for job in watched})
+
+
+def _raise_failure(over: list[Line], watched: set[int]) -> None:
+    """Raise an error about the first job that failed, or else was cancelled, of those that were watched."""
+    for state in ("failed", "cancelled"):
+        for line in over:
+            if line.state == state and _number(line.job) in watched:
+                raise RuntimeError(f"{line.stage}: {line.what}")
 
 
 def _redraw(shown: list[Line], now: list[Line]) -> list[Line]:

@@ -65,7 +65,7 @@ for n in (16, 96):
 def test_a_run_takes_what_is_said():
     """96³ particles in a process of its own: its largest resident size, less that with a tiny box.
 
-    Arrays over 1 MB go back to the system when they are freed, as all above 32 MB do: glibc's own limit is one that moves.
+    Arrays over 1 MB go back to the system when they are freed, as all above 32 MB do: glibc's own limit moves.
     """
     done = conftest.run([sys.executable, "-c", PEAKS], MALLOC_MMAP_THRESHOLD_=str(2**20))
     small, large = map(int, done.stdout.split())

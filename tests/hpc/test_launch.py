@@ -7,7 +7,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from hpc import chain, launch
+from hpc import chain, launch, slurm
 from hpc.jobs import BatchJob
 from hpc.settings import SettingsError
 
@@ -121,6 +121,17 @@ def test_a_dry_run_prints_what_would_run(experiment, capsys):
     launch.launch("experiment.yaml", "slurm.yaml", dry_run=True)
     assert capsys.readouterr().out.count("#SBATCH --job-name=") == 3
     assert not (experiment / "log.txt").exists() and not (experiment / "run").exists()
+
+
+def test_a_dry_run_has_arrays_as_large_as_slurm_allows_where_it_answers(experiment, monkeypatch, capsys):
+    def silent():
+        raise OSError("Unable to contact slurm controller")
+
+    monkeypatch.setattr(chain.Stage, "parts", lambda stage, experiment: 7)
+    for largest, last in ((lambda: 4, 3), (silent, 6)):
+        monkeypatch.setattr(slurm, "largest_array", largest)
+        launch.launch("experiment.yaml", "slurm.yaml", stage="process", dry_run=True)
+        assert f"#SBATCH --array=0-{last}%" in capsys.readouterr().out
 
 
 def test_slurm_where_there_is_none(experiment, monkeypatch):

@@ -90,6 +90,19 @@ def test_a_live_table_is_drawn_over_itself_though_the_terminal_breaks_its_long_l
     assert capsys.readouterr().out.startswith("\x1b[4A\x1b[Jstage")  # the head, and a line that takes three
 
 
+def test_watching_ends_with_an_error_that_names_what_failed_and_its_log(run):
+    experiment = SimpleNamespace(folder=run.folder)
+    run.launched(("second", "second", "8"))
+    run.records.write("first", Record("5", "five.log", state="failed", why="failed with exit status 3"))
+    run.ask(_5=("FAILED",), _8=("COMPLETED",))
+    status.watch(run.machine, experiment)  # the first stage's failure is an old one
+    run.launched(("first", "first", "7"), ("second", "second", "8"))
+    run.records.write("first", Record("7", "seven.log", state="failed", why="failed with exit status 3"))
+    run.ask(_7=("FAILED",), _8=("CANCELLED", "DependencyNeverSatisfied"))
+    with pytest.raises(RuntimeError, match=r"^first: failed with exit status 3; log: seven\.log$"):
+        status.watch(run.machine, experiment)
+
+
 def test_ctrl_c_ends_the_watching_alone(run, monkeypatch, capsys):
     def interrupt(seconds):
         raise KeyboardInterrupt

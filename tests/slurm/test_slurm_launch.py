@@ -65,6 +65,8 @@ def test_a_failure_is_named_with_its_log_and_the_same_command_completes_the_run(
     assert lines["first"].startswith(f"{first} failed") and f"failed with exit status 3; log: {log}" in lines["first"]
     assert lines["second"].startswith(f"{second} cancelled") and "what it waited for failed" in lines["second"]
     assert "error: first: failed with exit status 3" in log.read_text()
+    said = toys.launch("status", "experiment.yaml", "--watch", check=False)
+    assert said.endswith(f"error: first: failed with exit status 3; log: {log}\n")
     toys.cluster.wait(toys.submit()[-1], "COMPLETED")
 
 
@@ -137,6 +139,7 @@ def test_a_failed_node_and_the_job_begins_again_elsewhere(toys):
 
 def test_arrays_are_as_large_as_the_site_allows(toys):
     toys.file = toy_chain.write(toys.folder, first={"array": 6})
+    assert "#SBATCH --array=0-3%" in toys.launch("experiment.yaml", "--dry-run")
     lost, finish, second = toys.submit("first.lose=2")
     toys.cluster.wait(second, "CANCELLED")
     log = toys.folder / "run" / "jobs" / "first-parts" / f"{lost}_1" / f"{lost}_1_0_log.out"
