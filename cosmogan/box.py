@@ -23,8 +23,12 @@ def schedule(experiment: config.Experiment) -> list[np.ndarray]:
     return particle_mesh.schedule(settings.redshift_initial, settings.redshifts, settings.n_steps)
 
 
-def fitting(experiment: config.Experiment, device: torch.device) -> config.Experiment:
+def fitting(experiment: config.Experiment, device: torch.device, fixed: bool = False) -> config.Experiment:
     """Return the experiment as it fits the device's memory: on a small GPU with a coarser force mesh.
+
+    Parameters
+    ----------
+    fixed : no other mesh may be taken: others work on the same boxes, or have begun with it
 
     Raises
     ------
@@ -37,7 +41,7 @@ def fitting(experiment: config.Experiment, device: torch.device) -> config.Exper
     if own <= free:
         return experiment
     found = f"needs {own / 1e9:.3g} GB, found {free / 1e9:.3g} GB free on {device}"
-    if gpu and one <= free:
+    if gpu and one <= free and not fixed:
         say(f"warning: simulate.mesh_factor: {factor} {found}; taking 1, whose small scales are less accurate")
         return dataclasses.replace(experiment, simulate=dataclasses.replace(settings, mesh_factor=1))
     fits = next((m for m in range(n, 1, -1) if particle_mesh.memory(m**3, factor * m, gpu) <= free), 1)

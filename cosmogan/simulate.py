@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,25 @@ class Kept:
 
     def missing(self, number: int) -> list[int]:
         """Return the redshifts, by number, of which something is missing of a box."""
-        files = [i for i in self.files if not outputs.path(self.experiment, number, i).is_file()]
-        return sorted({*files, *(i for i in self.gridded if self._shards_missing(number, i))})
+        return sorted({output for output, path in self._paths(number) if not path.is_file()})
 
     def boxes_missing(self) -> list[int]:
         """Return the numbers of the boxes of which anything is missing."""
         return [number for number in range(self.experiment.simulate.n_simulations) if self.missing(number)]
+
+    def anything(self) -> bool:
+        """Say whether anything is there, of any box."""
+        boxes = range(self.experiment.simulate.n_simulations)
+        return any(path.is_file() for number in boxes for _, path in self._paths(number))
+
+    def _paths(self, number: int) -> Iterator[tuple[int, Path]]:
+        """Yield all files and shards of a box, each with its redshift, by number."""
+        for output in self.files:
+            yield output, outputs.path(self.experiment, number, output)
+        for output in self.gridded:
+            source = outputs.source(self.experiment, number, output)
+            for shard in range(len(self.plan.hands)):
+                yield output, self.plan.path(source, shard)
 
     def begin(self, boxes: list[int], part: Part | None) -> None:
         """Make ready to write some boxes, or refuse."""
@@ -77,11 +91,9 @@ class Kept:
             v = box.gadget_velocities(velocities, 1 / (1 + made.redshift), made.omega_m)
             with rundir.whole_file(file) as temporary:
                 gadget.write(temporary, x, v, np.arange(1, len(x) + 1, dtype=np.uint32), made)
-        if output in self.gridded and self._shards_missing(number, output):
-            grid.write(self.plan, outputs.source(experiment, number, output, x), mpi.SerialComm(), Stages())
-
-    def _shards_missing(self, number: int, output: int) -> bool:
-        return bool(self.plan.missing(outputs.source(self.experiment, number, output)))
+        source = outputs.source(experiment, number, output, x)
+        if output in self.gridded and self.plan.missing(source):
+            grid.write(self.plan, source, mpi.SerialComm(), Stages())
 
 
 def done(experiment: config.Experiment) -> bool:
@@ -167,8 +179,12 @@ def _run_boxes(experiment: config.Experiment, device: Any, part: Part | None) ->
     made, missing, start = receipt(experiment), kept.boxes_missing(), time.monotonic()
     boxes, doing = share_of(range(settings.n_simulations), part), title("simulate", part)
     to_run = [number for number in boxes if number in missing]
-    fitting = box.fitting(experiment, device) if to_run else experiment
-    made.begin(keep=len(missing) < settings.n_simulations)
+    begun = kept.anything()
+    fitting = _as_begun(experiment, made) if begun else experiment
+    if to_run:
+        fitting = box.fitting(fitting, device, fixed=begun or part is not None)
+    mesh_factor = fitting.simulate.mesh_factor
+    made.begin(keep=begun, mesh_factor=mesh_factor)
     kept.begin(to_run, part)
     with Progress(doing, len(boxes) * settings.n_steps, "steps") as progress:
         progress.resume_at((len(boxes) - len(to_run)) * settings.n_steps)
@@ -176,11 +192,20 @@ def _run_boxes(experiment: config.Experiment, device: Any, part: Part | None) ->
             _run(fitting, number, kept, device, progress)
     seconds = time.monotonic() - start
     if part is None:
-        made.finish(boxes=settings.n_simulations, seconds=round(seconds, 1))
+        made.finish(boxes=settings.n_simulations, seconds=round(seconds, 1), mesh_factor=mesh_factor)
     say(
         f"{doing}: wrote {len(to_run)} boxes of {settings.n_particles}³ particles, {settings.box_size:g} Mpc/h, "
         f"{len(settings.redshifts)} redshift(s) in {clock(seconds)} on {device}: {_where(experiment)}"
     )
+
+
+def _as_begun(experiment: config.Experiment, made: rundir.Receipt) -> config.Experiment:
+    """Return the experiment with the force mesh that its boxes were begun with, as the record says."""
+    wanted = experiment.simulate.mesh_factor
+    taken = made.results().get("mesh_factor", wanted)
+    if taken != wanted:
+        say(f"warning: simulate.mesh_factor: {wanted}, but the boxes were begun with {taken}; going on with that")
+    return dataclasses.replace(experiment, simulate=dataclasses.replace(experiment.simulate, mesh_factor=taken))
 
 
 def _run(experiment: config.Experiment, number: int, kept: Kept, device: Any, progress: Progress) -> None:

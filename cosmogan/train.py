@@ -38,16 +38,31 @@ def receipt(experiment: config.Experiment) -> rundir.Receipt:
 
 
 def done(experiment: config.Experiment) -> bool:
-    """Say whether training was run to its end with these settings; loads nothing heavy."""
+    """Say whether training ran to its end with these settings, and its generators are there; loads nothing heavy."""
+    return _finished(experiment) and any(experiment.train_folder.glob("generators/epoch-*"))
+
+
+def _finished(experiment: config.Experiment) -> bool:
     made = receipt(experiment)
     return made.done() and made.results()["epochs"] >= experiment.train.epochs
 
 
 def work(experiment: config.Experiment, processes: Any) -> None:
-    """Train on this process's part of every batch."""
+    """Train on this process's part of every batch.
+
+    Raises
+    ------
+    ValueError
+        when only the generators of a training that is finished are gone; and what `prepare` and the session raise.
+    """
     if done(experiment):
         say(f"train: finished ({experiment.train.epochs} epochs); nothing to do", processes.rank)
         return
+    if _finished(experiment) and any(experiment.train_folder.glob("checkpoints/step-*")):
+        raise ValueError(
+            f"{experiment.train_folder}/generators: training is finished, but there are none; "
+            f"delete {experiment.train_folder} to train again"
+        )
     with staged(experiment, processes) as copies:
         _train(experiment, processes, copies)
 
@@ -60,7 +75,7 @@ def _train(experiment: config.Experiment, processes: Any, copies: Mapping[Path, 
     trainer, data, preview = prepare(experiment, processes, copies)
     made = receipt(experiment)
     if processes.rank == 0:
-        made.begin(keep=True, allowed=allowed(experiment))
+        made.begin(keep=experiment.train_folder.exists(), allowed=allowed(experiment))
     processes.barrier()
     try:
         session.run(trainer, data, experiment.train_folder, preview)

@@ -161,13 +161,14 @@ class Receipt:
         """Say whether the stage was finished with just this recipe."""
         return self.path.exists() and self._read().get("done", False) and not self._differences()
 
-    def begin(self, *, keep: bool, allowed: tuple[str, ...] = ()) -> None:
+    def begin(self, *, keep: bool, allowed: tuple[str, ...] = (), **results: Any) -> None:
         """Record what the stage is about to do.
 
         Parameters
         ----------
         keep : the stage's output took long: refuse when it was made with another recipe
         allowed : settings that may differ all the same, as ``train.generator_rate``; a section stands for all in it
+        results : what is worth saying before the end
 
         Raises
         ------
@@ -180,15 +181,15 @@ class Receipt:
                 f"{self.path}: `{self.stage}` was begun here with other settings ({'; '.join(changed[:3])}); "
                 "use another `output`, or delete this stage's files and this record"
             )
-        self._write(done=False, results={})
+        self._write(done=False, results=results)
 
     def finish(self, **results: Any) -> None:
         """Record that the stage is done, and what is worth saying of it."""
         self._write(done=True, results=results)
 
     def results(self) -> dict[str, Any]:
-        """Return what ``finish`` recorded."""
-        return self._read().get("results", {})
+        """Return what ``begin`` or ``finish`` recorded; nothing when there is no record."""
+        return self._read().get("results", {}) if self.path.exists() else {}
 
     def _differences(self) -> list[str]:
         return list(settings.differences(self._read().get("recipe", {}), self.recipe))

@@ -43,6 +43,8 @@ def test_what_does_not_fit_is_refused_with_what_would(free):
     said = str(refused.value)
     assert "found 16 GB free on cpu; expected at most 446³ particles, simulate.mesh_factor=1 (14.8 GB), or more" in said
     assert box.fitting(experiment(446), CPU) == experiment(446)
+    with pytest.raises(ValueError, match=r"expected at most 376³ particles, simulate\.mesh_factor=1"):
+        box.fitting(experiment(), GPU, fixed=True)  # boxes of one run have one mesh
     free(1)
     with pytest.raises(ValueError, match=r"expected at most 130³ particles, or more memory$"):
         box.fitting(experiment(), GPU)

@@ -252,6 +252,29 @@ def test_boxes_of_other_settings_are_not_mixed(tmp_path):
     with pytest.raises(ValueError, match=r"simulate\.seed: 1 -> 2"):
         run(tmp_path, "simulate.n_simulations=1", "simulate.seed=2")
     assert json.loads((made.folder / "receipts" / "simulate.json").read_text())["recipe"]["simulate"]["seed"] == 1
+    made.simulated[0].unlink()  # a box that is there in part, as an interrupted one
+    with pytest.raises(ValueError, match=r"simulate\.seed: 1 -> 2"):
+        run(tmp_path, "simulate.n_simulations=1", "simulate.seed=2")
+
+
+def test_all_boxes_have_the_force_mesh_that_the_first_was_begun_with(tmp_path, monkeypatch):
+    (tmp_path / "coarse").mkdir()
+    coarse, fitting, asked = run(tmp_path / "coarse"), box.fitting, []
+
+    def on_a_small_gpu(made, device, fixed):
+        asked.append(fixed)
+        return dataclasses.replace(made, simulate=dataclasses.replace(made.simulate, mesh_factor=1))
+
+    monkeypatch.setattr(box, "fitting", on_a_small_gpu)
+    run(tmp_path, "simulate.mesh_factor=2", "simulate.n_simulations=1")
+    monkeypatch.setattr(box, "fitting", fitting)
+    made = run(tmp_path, "simulate.mesh_factor=2")
+    assert list(contents(made.simulations_folder).values()) == list(contents(coarse.simulations_folder).values())
+    record = json.loads((made.folder / "receipts" / "simulate.json").read_text())
+    assert record["results"]["mesh_factor"] == 1 and record["recipe"]["simulate"]["mesh_factor"] == 2
+    monkeypatch.setattr(box, "fitting", on_a_small_gpu)
+    run(tmp_path, "simulate.mesh_factor=2", "simulate.n_simulations=3")
+    assert asked == [False, True]
 
 
 def test_too_few_steps_are_refused_before_anything_is_written(tmp_path):

@@ -1,3 +1,4 @@
+import shutil
 import signal
 
 import numpy as np
@@ -134,6 +135,23 @@ def test_a_finished_run_says_so_and_more_epochs_go_on(tmp_path, capsys):
     both = generators(tmp_path)
     assert len(both) == 4
     assert_same({name: both[name] for name in first}, first)
+
+
+def test_a_training_that_was_deleted_is_not_done(tmp_path, capsys):
+    few = {"epochs": 1, "batch_size": 64}  # two steps
+    train.work(load(tmp_path, **few), Processes())
+    before = generators(tmp_path)
+    shutil.rmtree(tmp_path / "run/train/generators")
+    with pytest.raises(
+        ValueError, match=r"train/generators: training is finished, but there are none; delete .*run/train"
+    ):
+        train.work(load(tmp_path, **few), Processes())
+    shutil.rmtree(tmp_path / "run/train")
+    train.work(load(tmp_path, **few), Processes())
+    assert_same(generators(tmp_path), before)
+    shutil.rmtree(tmp_path / "run/train")
+    train.work(load(tmp_path, generator_rate=0.5, **few), Processes())  # nothing is left to keep
+    assert train.done(load(tmp_path, generator_rate=0.5, **few))
 
 
 def test_other_settings_are_refused_by_name(tmp_path):
