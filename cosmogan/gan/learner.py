@@ -63,8 +63,10 @@ class Learner:
 
     def __call__(self, x: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
         """Return what the network makes of a batch and its conditions, if any, in the weights' precision."""
-        with torch.autocast(x.device.type, self._autocast, enabled=self._autocast is not None):
-            return self.network(x, *told).to(x.dtype)
+        if self._autocast is None:
+            return self.network(x, *told)
+        with torch.autocast(x.device.type, self._autocast):
+            return self.network(x.to(self._autocast), *told).to(x.dtype)
 
     def descend(self, loss: torch.Tensor, processes: Processes, factor: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Take one step down the mean of all processes' losses, at ``factor`` times the rate.
