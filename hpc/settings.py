@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import yaml
 
 T = TypeVar("T")
+BRIEF = 80  # characters of a value in a message
 
 
 class SettingsError(ValueError):
@@ -172,7 +173,17 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> I
     """Yield one ``section.key: old -> new`` line for each setting in which two trees differ."""
     for key in sorted(old.keys() | new.keys()):
         a, b = old.get(key), new.get(key)
+        if isinstance(a, list) and isinstance(b, list) and len(a) == len(b) and len(str(a)) > BRIEF:
+            a, b = ({str(i): value for i, value in enumerate(values)} for values in (a, b))
         if isinstance(a, dict) and isinstance(b, dict):
             yield from differences(a, b, f"{prefix}{key}.")
         elif a != b:
-            yield f"{prefix}{key}: {a} -> {b}"
+            yield f"{prefix}{key}: {_brief(a)} -> {_brief(b)}"
+
+
+def _brief(value: Any) -> str:
+    """Return a value in words that leave room for others on the line."""
+    text = str(value)
+    if len(text) <= BRIEF:
+        return text
+    return f"{len(value)} of them" if isinstance(value, list) else f"{text[:BRIEF]}…"

@@ -93,3 +93,10 @@ def test_tree_and_back(tmp_path):
 def test_differences_name_the_setting():
     old, new = settings.to_tree(Outer("x")), settings.to_tree(Outer("x", Inner(steps=4)))
     assert list(settings.differences(old, new)) == ["inner.steps: 3 -> 4"]
+
+
+def test_differences_of_long_values_stay_readable():
+    files = [f"/scratch/sims/box-{i:03d}/snapshot_006" for i in range(30)]
+    assert list(settings.differences({"files": files}, {"files": files[:20]})) == ["files: 30 of them -> 20 of them"]
+    other = [*files[:7], "elsewhere", *files[8:]]
+    assert list(settings.differences({"files": files}, {"files": other})) == [f"files.7: {files[7]} -> elsewhere"]
