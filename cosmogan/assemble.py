@@ -8,9 +8,9 @@ import torch
 
 from cosmogan.blocks import Blocks, Values
 from cosmogan.comparison import Comparison, Volumes
-from cosmogan.measurement import WINDOWS, Measurement
+from cosmogan.measurement import WINDOWS, Measurement, is_print
 from cosmogan.results import FORMAT, N_SPLITS, Tree
-from cosmogan.statistics import ensemble, fourier, neighbours, pdf
+from cosmogan.statistics import ensemble, fourier, neighbours, pdf, regions
 from hpc.rundir import provenance
 
 N_EXAMPLES = 4  # slabs of each set, to look at
@@ -35,22 +35,22 @@ def tree(
     peers : which of each set's volumes the others were compared with
     """
     found: Tree = attributes(comparison)
-    values = {label: blocks.read(label, lambda name: name != "fingerprint") for label in comparison.sets}
+    values = {label: blocks.read(label, lambda name: not is_print(name)) for label in comparison.sets}
     if comparison.training is not None:
-        values["training"] = blocks.read("training", lambda name: name != "fingerprint")
+        values["training"] = blocks.read("training", lambda name: not is_print(name))
     labels = groups(comparison)
     found |= statistics(bins(comparison, measurement), values, labels)
     found["cross_power"] = {"unit": "(Mpc/h)^3", **wavenumbers(comparison, measurement)}
     for name, rows in pairs.items():
         samples = blocks.read(name.replace("_", " × "))["power"]
-        parts = ensemble.moments_of(samples, ensemble.of_one_kind(len(samples)))
+        parts = ensemble.moments_of(samples, regions.of_one_kind(len(samples)))
         found["cross_power"][name] = {**ensemble.summary(samples, parts), "rows": rows}
     found["noise_floor"] = noise_floor(values["nbody"], comparison.nbody, comparison.settings.seed)
     found["neighbours"] = _neighbours(
         {name: blocks.read(f"neighbours of {name}") for name in comparison.sets}, comparison
     )
-    prints = {name: blocks.read(name, lambda column: column == "fingerprint")["fingerprint"] for name in peers}
-    found["diversity"] = diversity({name: prints[name][chosen] for name, chosen in peers.items()}, comparison)
+    prints = {name: blocks.read(name, is_print, chosen)["fingerprint"] for name, chosen in peers.items()}
+    found["diversity"] = diversity(prints, comparison)
     places = {} if comparison.nbody.along is None else {"along": comparison.nbody.along}
     return found | examples(comparison) | {"boxes": comparison.nbody.boxes, **places}
 
@@ -71,7 +71,7 @@ def attributes(comparison: Comparison) -> Tree:
         "h": comparison.h,
         "held_out": json.dumps(held_out.tolist()),
         "n_boxes": len(held_out),
-        "floor_kind": "boxes" if len(held_out) >= ensemble.FEW_BOXES else "parts of boxes",
+        "floor_kind": "boxes" if len(held_out) >= regions.FEW_BOXES else "parts of boxes",
         "n_held_out": len(comparison.nbody),
         "n_generated": len(comparison.generated),
         "n_training": 0 if comparison.training is None else len(comparison.training),
@@ -88,9 +88,9 @@ def attributes(comparison: Comparison) -> Tree:
 
 def groups(comparison: Comparison) -> dict[str, np.ndarray]:
     """Return the jackknife's group of each sample of each set."""
-    found = {name: ensemble.groups(volumes.boxes, volumes.along) for name, volumes in comparison.sets.items()}
+    found = {name: regions.groups(volumes.boxes, volumes.along) for name, volumes in comparison.sets.items()}
     if comparison.training is not None:
-        found["training"] = ensemble.groups(comparison.training.boxes, comparison.training.along)
+        found["training"] = regions.groups(comparison.training.boxes, comparison.training.along)
     return found
 
 
@@ -144,7 +144,7 @@ def noise_floor(values: Values, volumes: Volumes, seed: int) -> Tree:
     Of the power there is also what its covariance and correlation are off, rms over the ways to halve.
     """
     density = values["mean_density"][:, 0]
-    labels, halves = ensemble.halves(volumes.boxes, volumes.along, density, N_SPLITS, seed)
+    labels, halves = regions.halves(volumes.boxes, volumes.along, density, N_SPLITS, seed)
     found: Tree = {}
     for name, samples in values.items():
         again = ensemble.split_ratios(ensemble.moments_of(samples, labels), halves)
@@ -173,7 +173,7 @@ def diversity(prints: dict[str, np.ndarray], comparison: Comparison) -> Tree:
     rng = np.random.default_rng(comparison.settings.seed)
     for name, rows in prints.items():
         some = rows[np.sort(rng.permutation(len(rows))[:n])]
-        pieces = ensemble.of_one_kind(n, N_DIVERSITY_GROUPS)
+        pieces = regions.of_one_kind(n, N_DIVERSITY_GROUPS)
         without = np.array([neighbours.diversity(some[pieces != piece]) for piece in np.unique(pieces)])
         found |= {name: neighbours.diversity(some), f"{name}_error": float(ensemble.jackknife_error(without))}
     first = rng.permutation(len(prints["nbody"])) < len(prints["nbody"]) // 2

@@ -56,21 +56,31 @@ class Blocks:
                 progress.advance()
         self._comm.barrier()
 
-    def read(self, label: str, wanted: Callable[[str], bool] = lambda name: True) -> Values:
-        """Return the values of all samples that were measured, (n, …) each, of the names that are wanted."""
+    def read(
+        self, label: str, wanted: Callable[[str], bool] = lambda name: True, rows: np.ndarray | None = None
+    ) -> Values:
+        """Return the values of samples that were measured, (n, …) each.
+
+        Parameters
+        ----------
+        label : that they were measured as
+        wanted : says which values, by their names
+        rows : numbers of samples, rising; None: all
+        """
         found: Values = {}
-        n = self._samples[label]
-        for number, start in enumerate(range(0, n, self._size)):
-            for name, values in self.block(label, number).items():
-                if wanted(name):
-                    found.setdefault(name, np.empty((n, *values.shape[1:]), values.dtype))
-                    found[name][start : start + len(values)] = values
+        chosen = np.arange(self._samples[label]) if rows is None else rows
+        block, place = np.divmod(chosen, self._size)
+        for number in np.unique(block):
+            own = block == number
+            for name, values in self.block(label, number, wanted).items():
+                found.setdefault(name, np.empty((len(chosen), *values.shape[1:]), values.dtype))
+                found[name][own] = values[place[own]]
         return found
 
-    def block(self, label: str, number: int) -> Values:
-        """Return one block's values."""
+    def block(self, label: str, number: int, wanted: Callable[[str], bool] = lambda name: True) -> Values:
+        """Return one block's values of the names that are wanted."""
         with np.load(self._path(label, number)) as file:
-            return {name: file[name] for name in file if name != "key"}
+            return {name: file[name] for name in file if name != "key" and wanted(name)}
 
     def _path(self, label: str, number: int) -> Path:
         return self._folder / f"{label.replace(' ', '-')}-{number:06d}.npz"

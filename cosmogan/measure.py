@@ -15,7 +15,7 @@ import torch
 from cosmogan import assemble, results
 from cosmogan.blocks import Blocks, Values
 from cosmogan.comparison import Comparison, Volumes
-from cosmogan.measurement import Measurement, plan
+from cosmogan.measurement import Measurement, is_print, plan
 from cosmogan.statistics import neighbours
 from hpc import mpi
 from hpc.distributed import Processes
@@ -153,12 +153,12 @@ def _nearest(
 
 
 def _own_prints(blocks: Blocks, label: str, size: int, part: slice) -> np.ndarray:
-    return blocks.block(label, part.start // size)["fingerprint"]
+    return blocks.block(label, part.start // size, is_print)["fingerprint"]
 
 
 def _prints(blocks: Blocks, label: str, chosen: np.ndarray, comm: mpi.Comm) -> np.ndarray:
     """Return the fingerprints of some of a set's volumes on every rank."""
     found = None
     if comm.rank == 0:
-        found = blocks.read(label, lambda name: name == "fingerprint")["fingerprint"][chosen]
+        found = blocks.read(label, is_print, chosen)["fingerprint"]
     return comm.bcast(found)

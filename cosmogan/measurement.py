@@ -107,6 +107,11 @@ ENGINES: dict[str, Callable[..., Measurement]] = {
 }
 
 
+def is_print(name: str) -> bool:
+    """Say whether values are fingerprints: large ones, which only neighbours and diversity need."""
+    return name == "fingerprint"
+
+
 def _named(columns: list[Bispectrum]) -> Values:
     found = {}
     for i, measured in enumerate(columns):

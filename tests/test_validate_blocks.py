@@ -55,6 +55,8 @@ def test_blocks_of_other_settings_are_measured_again(tmp_path):
         assert len(calls) == expected
         np.testing.assert_array_equal(made.read("numbers × two")["x"], np.arange(10))
     np.testing.assert_array_equal(made.block("numbers × two", 2)["x"], [8, 9])
+    np.testing.assert_array_equal(made.read("numbers × two", rows=np.array([1, 4, 9]))["x"], [1, 4, 9])
+    assert made.read("numbers × two", lambda name: name == "y") == {}
     assert blocks.Blocks(tmp_path, "b", 4, SerialComm()).block("numbers × two", 0)["x"][3] == 3
 
 

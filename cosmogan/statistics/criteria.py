@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cosmogan.statistics import ensemble
+from cosmogan.statistics import regions
 from cosmogan.statistics.ensemble import mean, variance
 
 N_DRAWS = 100
@@ -44,14 +44,14 @@ class Again:
 
         Parameters
         ----------
-        boxes, along, density : (n_real,) of the real samples, as `ensemble.halves` takes them
+        boxes, along, density : (n_real,) of the real samples, as `regions.halves` takes them
         n_fake : generated samples
         seed : of the draws
         """
         rng = np.random.default_rng(seed)
-        groups = ensemble.groups(boxes, along), ensemble.of_one_kind(n_fake)
+        groups = regions.groups(boxes, along), regions.of_one_kind(n_fake)
         real, fake = ([_drawn(labels, rng) for _ in range(N_DRAWS)] for labels in groups)
-        labels, halves = ensemble.halves(boxes, along, density, N_DRAWS, seed)
+        labels, halves = regions.halves(boxes, along, density, N_DRAWS, seed)
         return cls(real, fake, halves[:, labels])
 
 
