@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from cosmogan import conditions, shards
+from cosmogan import assemble, comparison, conditions, shards
 from cosmogan.config import Experiment
 from cosmogan.gan import released, scaling
 from cosmogan.nbody import cosmology
-from cosmogan.results import Tree
+from cosmogan.results import N_SPLITS, Tree
 from cosmogan.statistics import fourier, power
 from hpc import mpi
 from hpc.distributed import Processes
@@ -20,8 +20,6 @@ from hpc.log import Progress
 BATCH = 32
 N_STEPS = 31  # redshifts from the earliest to the latest, evenly in the growth factor
 N_LATENTS = 32  # whose volumes are followed along them
-N_HALVES = 50  # of the held-out volumes, for the noise floor
-SEED = 0
 PERCENTILES = (16, 50, 84)
 
 
@@ -52,8 +50,11 @@ def _conditions(experiment: Experiment, comm: mpi.Comm) -> Tree:
     with Progress("validate: conditions", len(known[comm.rank :: comm.size]), "conditions", comm.rank) as progress:
         for i in range(comm.rank, len(known), comm.size):
             rows = held_out[_same(of_simulated[held_out], known[i])], np.flatnonzero(_same(of_generated, known[i]))
-            pair = _measured(simulated, rows[0]), _measured(generated, rows[1])
-            measured[i] = _compared(*pair) | {"trained": int(_same(trained, known[i]).any())}
+            nbody, drawn = _measured(simulated, rows[0]), _measured(generated, rows[1])
+            held = comparison.of_rows(simulated, rows[0])
+            floor = _noise_floor(held, nbody, drawn[0].shape[1], experiment.validate.seed)
+            is_trained = int(_same(trained, known[i]).any())
+            measured[i] = _compared(nbody, drawn) | {"noise_floor": floor, "trained": is_trained}
             progress.advance()
     parts = comm.gather(measured)
     if parts is None:
@@ -92,7 +93,7 @@ def _measured(folder: shards.Folder, rows: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _compared(nbody: tuple[np.ndarray, np.ndarray], generated: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
-    """Return the statistics of both sets at one condition, and the noise floor; nan without N-body volumes."""
+    """Return the statistics of both sets at one condition; nan without N-body volumes."""
     found: dict[str, Any] = {}
     nk = generated[0].shape[1]
     for name, (spectra, density) in {"nbody": nbody, "generated": generated}.items():
@@ -104,18 +105,21 @@ def _compared(nbody: tuple[np.ndarray, np.ndarray], generated: tuple[np.ndarray,
             f"{name}_percentiles": np.percentile(spectra, PERCENTILES, axis=0),
             f"{name}_density": density.mean(),
         }
-    return found | {"floor": _floor(nbody[0], nk)}
+    return found
 
 
-def _floor(spectra: np.ndarray, nk: int) -> np.ndarray:
-    """Return the rms of the mean of one random half over the other's, less 1, (nk,)."""
-    half = len(spectra) // 2
-    if half < 1:
-        return np.full(nk, np.nan)
-    random = np.random.default_rng(SEED)
-    orders = [random.permutation(len(spectra)) for _ in range(N_HALVES)]
-    ratios = [spectra[order[:half]].mean(0) / spectra[order[half:]].mean(0) - 1 for order in orders]
-    return np.sqrt(np.mean(np.square(ratios), axis=0))
+def _noise_floor(volumes: comparison.Volumes, pair: tuple[np.ndarray, np.ndarray], nk: int, seed: int) -> np.ndarray:
+    """Return mean P(k) of one half of some N-body volumes over the other half's, less 1, (N_SPLITS, nk).
+
+    nan for ways to halve them that there are not.
+    """
+    spectra, density = pair
+    found = np.full((N_SPLITS, nk), np.nan)
+    if len(volumes) > 1:
+        values = {"power": spectra, "mean_density": density[:, None]}
+        ratios = assemble.noise_floor(values, volumes, seed)["power"]
+        found[: len(ratios)] = ratios
+    return found
 
 
 def growing_redshifts(early: float, late: float, omega_m: float, n: int) -> np.ndarray:

@@ -133,9 +133,9 @@ def of_experiment(experiment: Experiment) -> Comparison:
     trained_on = experiment.trained_on(simulated.simulations.tolist())
     return Comparison(
         experiment.name,
-        _of_simulations(simulated, held_out),
+        of_rows(simulated, simulated.rows_of(held_out)),
         independent(generated),
-        _of_simulations(simulated, trained_on) if trained_on else None,
+        of_rows(simulated, simulated.rows_of(trained_on)) if trained_on else None,
         experiment.validate,
         conditions.kappa_at(experiment, simulated.geometry.redshift),
         experiment.cosmology.h,
@@ -143,8 +143,8 @@ def of_experiment(experiment: Experiment) -> Comparison:
     )
 
 
-def _of_simulations(folder: shards.Folder, simulations: list[int]) -> Volumes:
-    rows = folder.rows_of(simulations)
+def of_rows(folder: shards.Folder, rows: np.ndarray) -> Volumes:
+    """Return volumes of a folder of simulated ones, which know the boxes that they are of."""
     return Volumes(folder, rows, folder.simulations[rows])
 
 

@@ -11,13 +11,13 @@ import small_experiment
 from PIL import Image
 
 import cosmogan
-from cosmogan import conditions, config, preprocess, results, sample, select, shards, train, validate
+from cosmogan import comparison, conditions, config, preprocess, results, sample, select, shards, train, validate
 from cosmogan.nbody import cosmology
 from cosmogan.reporting import catalogue, figures_conditions
 from cosmogan.reporting import conditions as reporting_conditions
 from cosmogan.reporting.runs import Run
 from cosmogan.shards.verify import verify
-from cosmogan.statistics import power_spectrum
+from cosmogan.statistics import power_spectrum, regions
 from hpc.distributed import Processes
 from hpc.mpi import SerialComm
 
@@ -86,8 +86,15 @@ def test_every_condition_is_compared_by_itself(validated):
             np.testing.assert_allclose(group["nbody_mean"][i], spectra.mean(0))
             np.testing.assert_allclose(group["nbody_percentiles"][i], np.percentile(spectra, (16, 50, 84), axis=0))
             assert group["nbody_density"][i] == pytest.approx(folder[rows].mean(), rel=1e-5)
+            held = comparison.of_rows(folder, rows)
+            density = folder[rows].mean(axis=(1, 2, 3), dtype=float)
+            labels, halves = regions.halves(held.boxes, held.along, density, 100, experiment.validate.seed)
+            first = halves[0][labels]
+            floor = spectra[first].mean(0) / spectra[~first].mean(0) - 1
+            np.testing.assert_allclose(group["noise_floor"][i, 0], floor)
     assert tree["redshift"] == 0 and tree["n_generated"] == 64  # all else is compared at the latest redshift
-    assert (group["floor"] > 0).all() and group["generated_mean"].shape == group["nbody_mean"].shape
+    assert group["noise_floor"].shape == (3, 100, len(group["k"]))
+    assert group["generated_mean"].shape == group["nbody_mean"].shape
 
 
 def test_a_sequence_keeps_its_latents_from_the_earliest_redshift_to_the_latest(validated, released):

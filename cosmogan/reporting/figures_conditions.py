@@ -123,8 +123,8 @@ def ratios(runs: Sequence[Run]) -> Drawn:
 
 
 def _floor(group: Tree, rows: np.ndarray) -> np.ndarray:
-    """Return the noise floor of some conditions together, (nk,)."""
-    return np.sqrt(np.nanmean(group["floor"][rows] ** 2, axis=0))
+    """Return the noise floor of some conditions together, rms over them and the ways to halve, (nk,)."""
+    return np.sqrt(np.nanmean(group["noise_floor"][rows] ** 2, axis=(0, 1)))
 
 
 def _ratios(group: Tree, columns: int) -> Figure:
