@@ -46,7 +46,7 @@ def validate(experiment: Experiment, comm: mpi.Comm) -> None:
 
 def measured(experiment: Experiment, compared: Comparison, comm: mpi.Comm) -> None:
     """Measure what is compared and write the experiment's file of statistics."""
-    from cosmogan import along, measure  # import torch
+    from cosmogan import along, measure, proposals  # import torch
 
     for line in compared.warnings:
         say(f"WARNING: {line}", comm.rank)
@@ -55,6 +55,7 @@ def measured(experiment: Experiment, compared: Comparison, comm: mpi.Comm) -> No
         receipt.begin(keep=False)
     folder = experiment.folder / "validate"
     tree = measure.everything(compared, folder, comm) | along.everything(experiment, comm)
+    tree |= proposals.everything(experiment, compared, folder, comm)
     if comm.rank == 0:
         for line in json.loads(tree["warnings"])[len(compared.warnings) :]:
             say(f"WARNING: {line}")

@@ -8,8 +8,9 @@ import pytest
 from conftest import run
 from small_experiment import GEOMETRY, load, write
 
-from cosmogan import config, sample, select, shards, train
+from cosmogan import comparison, config, proposals, sample, select, shards, train
 from cosmogan.gan import networks, released
+from cosmogan.statistics import power_spectrum
 from hpc.distributed import Processes
 from hpc.mpi import SerialComm
 from hpc.settings import SettingsError
@@ -193,7 +194,7 @@ def trained(tmp_path_factory):
     return folder
 
 
-def proposals(folder):
+def judged(folder):
     with np.load(folder / "run/rejection.npz") as file:
         return {name: file[name] for name in ("logit", "norm", "accepted")}
 
@@ -204,7 +205,7 @@ def test_rejection_keeps_some_samples_of_a_seed_whatever_ranks_and_batches(train
     said = capsys.readouterr().out
     assert "trained the discriminator on for 80 steps" in said and "sample: accepted 20 of " in said
     kept = np.concatenate([h5py.File(path)["index"][:] for path in sorted(folder.path.glob("*.h5"))])
-    found, density = proposals(trained), folder.read(np.arange(20))
+    found, density = judged(trained), folder.read(np.arange(20))
     np.testing.assert_array_equal(np.flatnonzero(found["accepted"]), kept)
     assert kept[-1] == len(found["logit"]) - 1 > 2 * 64
     generator = released.load(trained / "run/generator/generator.safetensors")
@@ -217,7 +218,7 @@ def test_rejection_keeps_some_samples_of_a_seed_whatever_ranks_and_batches(train
     (trained / "run/samples/manifest.json").unlink()
     done = mpirun(2, "cosmogan.sample", write(trained), *settings, "sample.batch_size=3")
     assert done.returncode == 0 and "trained the discriminator" not in done.stdout, done.stdout + done.stderr
-    again = proposals(trained)
+    again = judged(trained)
     assert all(np.array_equal(found[name], again[name]) for name in found)
 
     (trained / "run/rejection.npz").write_bytes(b"PK\x03\x04 cut off")  # is judged anew
@@ -226,7 +227,7 @@ def test_rejection_keeps_some_samples_of_a_seed_whatever_ranks_and_batches(train
         np.testing.assert_array_equal(file["index"][:], kept)
 
     fewer = draw(trained, *settings, "sample.rejection_gamma=7.5")
-    assert len(fewer) == 20 and len(proposals(trained)["logit"]) > 1.2 * len(found["logit"])
+    assert len(fewer) == 20 and len(judged(trained)["logit"]) > 1.2 * len(found["logit"])
 
 
 def test_rejection_needs_a_discriminator_that_accepts(trained, monkeypatch):
@@ -255,3 +256,13 @@ print("torch" in sys.modules)
 """
     done = run([sys.executable, "-c", code, write(released_at)])
     assert done.stdout.endswith("False\n"), done.stdout + done.stderr
+
+
+def test_validate_measures_all_samples_beside_the_accepted_ones(released_at):
+    draw(released_at)  # as if these had been accepted
+    experiment = config.load(write(released_at), ["sample.rejection=true"])
+    found = proposals.everything(experiment, comparison.of_experiment(experiment), released_at / "kept", SerialComm())
+    volumes = released.load(experiment.generator_path).sample(20)
+    spectra = power_spectrum(volumes, experiment.preprocess.subvolume * GEOMETRY.cell_size).power
+    np.testing.assert_allclose(found["proposals"]["samples"], spectra, rtol=1e-5)
+    assert proposals.everything(config.load(write(released_at)), None, released_at, SerialComm()) == {}

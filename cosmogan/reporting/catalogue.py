@@ -33,6 +33,7 @@ class Entry:
     title: str
     draw: Callable[[Sequence[Run]], Drawn]  # raises Missing when a run lacks what it shows
     several: bool = True  # whether it draws several runs together
+    compared: str = ""  # which figures of the paper it is besides where it does
 
 
 CATALOGUE = (
@@ -44,8 +45,8 @@ CATALOGUE = (
     Entry("voxel-pdf", "5", "Voxel PDF", figures_density.voxel_pdf),
     Entry("mean-density", "6", "Mean density of a subvolume", figures_density.mean_density),
     Entry("peaks", "", "Peaks", figures_density.peaks),
-    Entry("power", "7", "Power spectrum", figures_spectra.power),
-    Entry("cross-power", "8", "Cross power of random pairs", figures_spectra.cross_power),
+    Entry("power", "7", "Power spectrum", figures_spectra.power, compared="16, 17"),
+    Entry("cross-power", "8", "Cross power of random pairs", figures_spectra.cross_power, compared="17"),
     Entry("covariance", "9, 10", "Covariance and correlation of the power spectrum", figures_covariance.covariance),
     Entry("variance", "9, 10", "Variance of the power spectrum", figures_covariance.variance),
     Entry("bispectrum", "11", "Bispectrum", figures_bispectra.bispectrum),
@@ -54,6 +55,7 @@ CATALOGUE = (
     Entry("conditions", "12", "Power at every condition", figures_conditions.ratios, several=False),
     Entry("sequence", "13", "A volume that forms", figures_sequence.sequence, several=False),
     Entry("steps", "13", "Steps along the redshift", figures_sequence.steps, several=False),
+    Entry("rejection", "14", "Power of the accepted samples", figures_spectra.rejection, several=False),
     Entry("latent-norm", "15", "Norms of the latent vectors", figures_samples.latent_norm),
     Entry("neighbours", "", "Nearest neighbours: is a sample a copy?", figures_samples.neighbours),
     Entry("diversity", "", "Diversity", figures_samples.diversity),
@@ -69,11 +71,12 @@ def drawn(entry: Entry, runs: Sequence[Run]) -> Drawn | str:
         return str(missing)
 
 
-def heading(entry: Entry) -> str:
-    """Return an entry's title with the number that it has in the paper."""
-    if not entry.paper:
+def heading(entry: Entry, several: bool = False) -> str:
+    """Return an entry's title with the numbers that it has in the paper, of one run or of several."""
+    numbers = ", ".join(filter(None, (entry.paper, entry.compared if several else "")))
+    if not numbers:
         return entry.title
-    return f"{entry.title} (the paper's figure{'s' if ',' in entry.paper else ''} {entry.paper})"
+    return f"{entry.title} (the paper's figure{'s' if ',' in numbers else ''} {numbers})"
 
 
 def files(drawn: Drawn) -> dict[str, bytes]:

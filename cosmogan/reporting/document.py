@@ -133,9 +133,8 @@ def _figures(runs: Sequence[Run], folder: Path) -> Iterator[str]:
                     temporary.write_bytes(content)
             narrow = [style.png(drawn.narrow)] if drawn.narrow else []
             links = {suffix[1:].upper(): f"{folder.name}/{entry.name}{suffix}" for suffix in files}
-            exhibits.append(
-                page.Exhibit(catalogue.heading(entry), drawn.caption, [files[".png"], *narrow], drawn.moving, links)
-            )
+            title = catalogue.heading(entry, len(runs) > 1)
+            exhibits.append(page.Exhibit(title, drawn.caption, [files[".png"], *narrow], drawn.moving, links))
     yield page.figures(exhibits)
     if left_out:
         reasons = "; ".join(f"{', '.join(titles)} ({reason})" for reason, titles in left_out.items())

@@ -1,14 +1,15 @@
 """Figures of power and cross power."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cosmogan.reporting.exhibit import BAND, FLOOR, Drawn, Table, listed, mean_ratio, ratios, sets, worst
-from cosmogan.reporting.palette import BLACK, DARK_GREY, GREY, LABELS
-from cosmogan.reporting.runs import Run
+from cosmogan.reporting.palette import BLACK, DARK_GREY, GREY, LABELS, RUNS
+from cosmogan.reporting.runs import Missing, Run
 from cosmogan.reporting.style import (
     K_LABEL,
     NARROW,
@@ -21,6 +22,7 @@ from cosmogan.reporting.style import (
     show_band,
 )
 from cosmogan.results import Tree
+from cosmogan.statistics import ensemble, regions
 
 
 def power(runs: Sequence[Run]) -> Drawn:
@@ -47,6 +49,24 @@ def power(runs: Sequence[Run]) -> Drawn:
         f"space are left. {listed([worst(run, run.tree['power'], 'power') for run in runs])}"
     )
     return Drawn(fig, caption, {**bins(spectrum), **sets(runs, "power", " [(Mpc/h)^3]"), **ratios(runs, "power")})
+
+
+def rejection(runs: Sequence[Run]) -> Drawn:
+    """Draw P(k) of all samples, and of those that the discriminator accepted, as `power` does."""
+    run = runs[0]
+    if "proposals" not in run.tree:
+        raise Missing("no sample was rejected")
+    proposals, nbody = run.tree["proposals"], run.tree["power"]["nbody"]["samples"]
+    labels = regions.of_one_kind(len(proposals["samples"])), regions.groups(run.tree["boxes"], run.tree.get("along"))
+    parts = map(ensemble.moments_of, (proposals["samples"], nbody), labels)
+    spectrum = {**run.tree["power"], "generated": proposals, "ratio": ensemble.compared(*parts)}
+    color, dash, marker = RUNS[1]
+    return power(
+        [
+            replace(run, name="all samples", tree={**run.tree, "power": spectrum}),
+            replace(run, name="accepted", color=color, dash=dash, marker=marker),
+        ]
+    )
 
 
 def bins(spectrum: Tree) -> Table:

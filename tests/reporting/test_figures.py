@@ -11,6 +11,7 @@ import pytest
 
 from cosmogan import results
 from cosmogan.reporting import catalogue, page, palette, runs, style
+from cosmogan.statistics import ensemble
 
 
 @pytest.fixture
@@ -111,3 +112,11 @@ def test_figures_leave_matplotlibs_global_state_alone(run):
     drawn = catalogue.drawn(entry("mean-density"), [run])
     assert b"CreationDate" not in catalogue.files(drawn)[".pdf"]
     assert dict(matplotlib.rcParams) == before
+
+
+def test_all_samples_stand_beside_the_accepted_ones(run):
+    samples = 1.5 * run.tree["power"]["nbody"]["samples"]
+    proposals = ensemble.summary(samples, ensemble.moments_of(samples, np.arange(len(samples))))
+    drawn = catalogue.drawn(entry("rejection"), [dataclasses.replace(run, tree=run.tree | {"proposals": proposals})])
+    np.testing.assert_allclose(drawn.table["all samples / N-body - 1"], 0.5)
+    np.testing.assert_array_equal(drawn.table["accepted / N-body - 1"], run.tree["power"]["ratio"]["mean"])
