@@ -104,7 +104,11 @@ def test_killed_and_resumed(tmp_path, alone, capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
-    [{"precision": "float32"}, {"precision": "float64", "loss": "wasserstein", "gate": 0.0, "n_critic": 3}],
+    [
+        {"precision": "float32"},
+        {"precision": "float64", "random_crops": True, "r1": 1.0},
+        {"precision": "float64", "loss": "wasserstein", "gate": 0.0, "n_critic": 3},
+    ],
 )
 def test_the_same_model_in_float32_and_with_a_critic(tmp_path, settings):
     settings = {"epochs": 1, **settings}

@@ -23,6 +23,7 @@ CONDITIONAL: tuple[tuple[str, str], ...] = (
     ("model", "kappa_redshift"),
     ("train", "fake_conditions"),
     ("train", "random_crops"),
+    ("train", "r1"),
 )
 CONDITIONAL += (("sample", "condition"), ("simulate", "latin_hypercube"), ("preprocess", "parameters"))
 CONDITIONAL += (("simulate", "gadget2"), ("simulate", "gadget2_files"))

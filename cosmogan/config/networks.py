@@ -57,6 +57,7 @@ class Train:
     betas: tuple[float, ...] = (0.5, 0.999)
     loss: Literal["bce", "wasserstein"] = "bce"  # with wasserstein the discriminator is a critic, with no BatchNorm
     gradient_penalty: float = 10.0  # weight of the critic's penalty
+    r1: float = 0.0  # weight γ of the R1 penalty γ/2 |gradient of D|² at real samples
     n_critic: int = 1  # batches, and discriminator steps, for each step of the generator
     gate: float = 0.2  # the discriminator rests while its mean score of fakes is not above this; 0: never
     rate_end: float = 1.0  # rates are held for half the epochs, then fall linearly to this fraction
@@ -93,6 +94,7 @@ class Train:
         for name in ("generator_rate", "discriminator_rate", "rate_end", "rate_decay"):
             check(0 <= getattr(self, name) <= 1, f"{name}: expected a number in [0, 1], found {getattr(self, name)}")
         check(self.gradient_penalty >= 0, f"gradient_penalty: expected no negative one, found {self.gradient_penalty}")
+        check(self.r1 >= 0, f"r1: expected no negative weight, found {self.r1}")
         for name in ("n_critic", "decay_every"):
             check(getattr(self, name) >= 1, f"{name}: expected at least 1, found {getattr(self, name)}")
         check(0 <= self.gate <= 1, f"gate: expected a score in [0, 1], found {self.gate}")

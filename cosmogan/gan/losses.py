@@ -54,6 +54,21 @@ def gradient_penalty(
     return ((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean()
 
 
+def r1_penalty(outputs: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Return |gradient of D|² / 2, mean over real samples (Mescheder, Geiger & Nowozin 2018, eq. 9 for gamma = 1).
+
+    Where BatchNorm ties the samples of a group together, it is the gradient of the sum of the group's outputs: what a
+    generator would follow.
+
+    Parameters
+    ----------
+    outputs : (n, 1, 1, 1, 1), the discriminator's of the samples
+    real : (n, 1, m, m, m), scaled; it requires gradients, and the outputs were computed from it
+    """
+    (gradient,) = torch.autograd.grad(outputs.sum(), real, create_graph=True)
+    return gradient.square().sum() / (2 * len(real))
+
+
 OBJECTIVES = {
     "bce": Objective(discriminator_loss, generator_loss, torch.sigmoid),
     "wasserstein": Objective(critic_loss, critic_generator_loss, torch.Tensor.clone),

@@ -16,6 +16,7 @@ from hpc.distributed import Processes
 
 RESEED = 1_000_003  # between the seeds of one training's restarts
 CALIBRATION = 512  # samples whose statistics an averaged generator gets
+R1_INTERVAL = 16  # steps between those with the R1 penalty, which counts as often then (Karras et al. 2020, 3.1)
 
 
 class Collapse(Exception):
@@ -151,12 +152,14 @@ class Trainer:
     def _judge(
         self, real: torch.Tensor, told: Told | None, votes: tuple[bool, bool]
     ) -> tuple[torch.Tensor, list[float]]:
-        """Return the discriminator's loss, and Outcome's first five numbers.
+        """Return the discriminator's loss, and Outcome's first five numbers, which know of no R1 penalty.
 
         Real and fake samples go through in one batch: BatchNorm's groups never mix them.
         """
         with torch.no_grad():
             fake = self._fake(latent.DISCRIMINATOR, *(() if told is None else (told.fake,)))
+        penalised = self.train.r1 > 0 and self.step % R1_INTERVAL == 0
+        real.requires_grad_(penalised)
         both = () if told is None else (torch.cat((told.real, told.fake)),)
         of_real, of_fake = self.discriminator(torch.cat((real, fake)), *both).chunk(2)
         loss = self.objective.discriminator(of_real, of_fake)
@@ -166,6 +169,8 @@ class Trainer:
         mean = self.processes.mean(torch.stack([*(x.detach() for x in seen), *loss.new_tensor(votes)])).tolist()
         if not math.isfinite(mean[0]):
             raise Collapse(f"the loss is {mean[0]}; lower {self.rates()}")
+        if penalised:
+            loss = loss + R1_INTERVAL * self.train.r1 * losses.r1_penalty(of_real, real)
         return loss, mean
 
     def _penalty(self, real: torch.Tensor, fake: torch.Tensor, told: Told | None) -> torch.Tensor:
