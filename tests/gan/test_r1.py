@@ -44,7 +44,7 @@ def gradients(made, taken):
 
 
 def textbook(made, taken):
-    """The loss of the next step, a function of (network, differentiable?): each group by itself, |∇D|² of each sample."""
+    """The next step's loss as a function of (network, differentiable?): each group by itself, |∇D|² of each sample."""
     told = () if taken.told is None else (taken.told.real.double(),)
     z = torch.cat((latent.draw(made.model, 1, latent.DISCRIMINATOR, 0, 8).double(), *told), 1)
     with torch.no_grad():
@@ -88,7 +88,7 @@ def test_the_gradient_is_the_textbooks_and_that_of_finite_differences(model):
 
 
 def test_it_counts_in_every_16th_step_alone_and_not_in_what_is_recorded():
-    for step in (0, 1, R1_INTERVAL - 1, R1_INTERVAL):
+    for step in (0, 1, R1_INTERVAL // 2, R1_INTERVAL - 1, R1_INTERVAL):
         with_it, without = make(r1=R1), make()
         with_it.step = without.step = step
         outcomes = [made.update(batch(), (False, False)) for made in (with_it, without)]
