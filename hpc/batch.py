@@ -77,7 +77,10 @@ class Job:
 
     def stop(self) -> None:
         """Tell the stage to save and end, from a signal's handler or not."""
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None:
+            self._asked = True  # it is told as soon as it has begun
+            return
+        if self._process.poll() is not None:
             return
         self._asked = True  # what mpirun ends with then says nothing
         if self._by_srun:
@@ -109,6 +112,8 @@ class Job:
 
     def _work(self) -> int:
         self._process = subprocess.Popen(self.command, env=self._environment)
+        if self._asked:
+            self.stop()
         while True:
             try:
                 return self._process.wait(1.0)

@@ -33,7 +33,11 @@ class LocalJob:
         if self.in_process:
             _run_module(self.stage.module, self.arguments)
         else:
-            subprocess.run(chain.command_line(self.stage, self.arguments), check=True)
+            process = subprocess.Popen(chain.command_line(self.stage, self.arguments))
+            with batch.asked(process.terminate):
+                status = process.wait()
+            if status != 0:
+                raise RuntimeError(f"{self.stage.module} ended with exit status {status}")
 
 
 class BatchJob:

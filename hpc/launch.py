@@ -5,6 +5,9 @@ From Python: ``from hpc.launch import launch; jobs = launch("experiment.yaml", c
 
 import argparse
 import contextlib
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -117,9 +120,23 @@ def _run_here(
         job = executor.submit(LocalJob(stage, arguments, in_process=workers or machine.executor == "debug"))
         say(f"{name}: job {job.job_id}, log {job.paths.stdout if machine.executor != 'debug' else 'here'}")
         jobs.append(job)
-        if job.exception() is not None:
+        try:
+            failure = job.exception()
+        except (KeyboardInterrupt, mpi.Terminated):
+            if machine.executor == "local":
+                _end(job)
+            raise
+        if failure is not None:
             raise RuntimeError(f"{name}: failed; log: {job.paths.stderr}; the same command goes on from there")
     return jobs
+
+
+def _end(job: submitit.Job) -> None:
+    """Tell a job on this machine to save and end until it has: its processes may not listen yet."""
+    while not job.done():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(job.job_id), signal.SIGTERM)  # the process that passes it on to the others
+        time.sleep(1)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,26 +79,40 @@ class Records:
         ValueError
             when another living job does the same: names it.
         """
-        claim = self.folder / f".{name}.job"
+        claim = self.folder / f".{name}.claim"
         claim.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            try:
-                with open(claim, "x") as file:
-                    file.write(job)
-                break
-            except FileExistsError:
-                holder = claim.read_text()
-                state = slurm.states([holder]).get(holder)
-                if holder not in (job, "") and state is not None and state.alive:
-                    raise ValueError(
-                        f"{self.folder.parent}: job {holder} ({state.word.lower()}) does the same here; wait for it, "
-                        f"or end it: scancel {holder}"
-                    ) from None
-                claim.unlink(missing_ok=True)
+        while not _made(claim, job):
+            with contextlib.suppress(FileNotFoundError):  # another job was quicker: look again
+                self._take_away(claim, job)
         try:
             yield
         finally:
             claim.unlink(missing_ok=True)
+
+    def _take_away(self, claim: Path, job: str) -> None:
+        """Remove the claim of a dead job, or of an earlier attempt of this one; raise if it is a living one's."""
+        holder = os.readlink(claim)
+        state = slurm.states([holder]).get(holder)
+        if holder != job and state is not None and state.alive:
+            raise ValueError(
+                f"{self.folder.parent}: job {holder} ({state.word.lower()}) does the same here; wait for it, "
+                f"or end it: scancel {holder}"
+            )
+        taken = claim.with_name(f"{claim.name}.{job}")
+        claim.rename(taken)
+        if os.readlink(taken) == holder:
+            taken.unlink()
+        else:  # since then another job has put its own in the place of the dead one's
+            taken.rename(claim)
+
+
+def _made(claim: Path, job: str) -> bool:
+    """Make a claim, unless there is one: a link, whose target says from its first moment whose it is."""
+    try:
+        claim.symlink_to(job)
+    except FileExistsError:
+        return False
+    return True
 
 
 def how_far(counted: list[dict[str, Any]]) -> str:

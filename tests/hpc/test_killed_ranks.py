@@ -26,9 +26,9 @@ SELF = "os.kill(os.getpid(), signal.SIGKILL)"
 
 @pytest.fixture
 def ranks(tmp_path, mpirun):
-    def call(end, n=3, **options):
+    def call(end, n=3):
         (tmp_path / "watched_ranks.py").write_text(RANK.format(end=end))
-        return mpirun(n, "watched_ranks", cwd=tmp_path, timeout=20, **options)
+        return mpirun(n, "watched_ranks", tmp_path, cwd=tmp_path, timeout=60)
 
     return call
 
@@ -37,10 +37,18 @@ def lines(text):
     return [line for line in text.splitlines() if "SIGKILL" in line]
 
 
-def left():
-    """The processes of these tests that there are."""
+def left(folder):
+    """The processes of a test that there are."""
     shown = subprocess.run(["ps", "-eww", "-o", "pid,args"], capture_output=True, text=True, check=True).stdout
-    return [line for line in shown.splitlines() if line.endswith("-m watched_ranks")]
+    return [line for line in shown.splitlines() if line.endswith(f"-m watched_ranks {folder}")]
+
+
+def nobody_is_left(folder):
+    """Say whether all processes of a test end soon."""
+    end = time.monotonic() + 10
+    while left(folder) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not left(folder)
 
 
 def test_of_a_killed_rank_one_line_says_where_why_and_what_to_do(ranks):
@@ -67,24 +75,22 @@ def test_of_many_killed_at_once_each_says_its_line(ranks):
         ON_RANK_1 + "os.kill(os.getpid(), signal.SIGTERM)",
     ],
 )
-def test_of_any_other_end_nothing_is_said_of_memory(ranks, end):
+def test_of_any_other_end_nothing_is_said_of_memory(ranks, tmp_path, end):
     done = ranks(end)
     assert (done.returncode == 0) == (end == "pass")
     assert "memory" not in done.stderr
-    time.sleep(0.5)
-    assert not left()
+    assert nobody_is_left(tmp_path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_launcher_leaves_nobody_and_no_line(tmp_path, launcher, number):
     (tmp_path / "watched_ranks.py").write_text(RANK.format(end="time.sleep(20)"))
-    command = [launcher, "-n", "3", sys.executable, "-m", "watched_ranks"]
+    command = [launcher, "-n", "3", sys.executable, "-m", "watched_ranks", str(tmp_path)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=environment(), cwd=tmp_path, **pipes) as process:
         assert process.stdout.readline() == "ready\n"
-        assert len([line for line in left() if launcher not in line]) == 6  # ranks and those who watch them
+        assert len([line for line in left(tmp_path) if launcher not in line]) == 6  # ranks and those who watch them
         process.send_signal(number)
         _, said = process.communicate(timeout=10)  # to the end of its pipes: nobody holds them
     assert process.returncode != 0 and not lines(said)
-    time.sleep(0.5)
-    assert not left()
+    assert nobody_is_left(tmp_path)

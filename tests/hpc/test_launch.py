@@ -1,7 +1,9 @@
 """Chains of small commands, started by every executor that needs no scheduler."""
 
 import os
+import subprocess
 import sys
+import time
 
 import pytest
 import yaml
@@ -99,6 +101,36 @@ def test_a_failing_stage_ends_the_chain(experiment, python):
     done = python("hpc.launch", "experiment.yaml", "fail=1", "--cluster", "local.yaml", cwd=experiment)
     assert done.returncode == 1 and "error: process: failed; log: " in done.stderr
     assert "mpi: job" not in done.stdout
+
+
+SAVES = """
+import signal, sys, time
+from pathlib import Path
+
+def done(experiment):
+    return False
+
+def stopped(number, frame):
+    Path("saved").touch()
+    sys.exit(143)
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stopped)
+    Path("begun").touch()
+    time.sleep(60)
+"""
+
+
+def test_a_launch_that_is_told_to_end_tells_its_job_and_waits_until_it_has_saved(experiment):
+    (experiment / "do_process.py").write_text(SAVES)
+    command = [sys.executable, "-m", "hpc.launch", "experiment.yaml", "--cluster", "local.yaml"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as launched:
+        while not (experiment / "begun").exists():
+            assert launched.poll() is None
+            time.sleep(0.05)
+        launched.terminate()
+        assert "run the same command again" in launched.communicate(timeout=60)[1]
+    assert launched.returncode == 143 and (experiment / "saved").exists()
 
 
 def test_a_requeued_job_is_the_same_job(tmp_path):

@@ -23,6 +23,16 @@ def test_a_requeue_that_ends_scontrol_itself_is_none_that_was_refused(tmp_path, 
     assert slurm.requeue("7") == answer
 
 
+def test_a_stage_that_is_told_to_end_before_it_has_begun_ends(tmp_path, monkeypatch):
+    (tmp_path / "sleeper.py").write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    job = batch.Job("train", Stage("sleeper"), [], tmp_path, None, tmp_path / "log")
+    job.stop()
+    with pytest.raises(batch.Ended):
+        job.run()
+
+
 def test_what_is_submitted_inside_a_job_knows_nothing_of_it(monkeypatch):
     inherited = {"SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "7", "SLURM_CONF": "/etc/conf", "SBATCH_ACCOUNT": "mine"}
     for name, value in inherited.items():

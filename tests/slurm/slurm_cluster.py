@@ -77,6 +77,13 @@ def until(found, seconds=60.0, what=""):
     raise AssertionError(f"waited {seconds:g} s for {what or found.__doc__ or found}")
 
 
+def read(path: Path) -> str:
+    """Return a file's text, nothing when it is not there: a job that begins again removes what it says."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_text()
+    return ""
+
+
 def _path():
     return os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
 
@@ -114,19 +121,34 @@ class Cluster:
         key.chmod(0o600)
         names = {"socket": "munge.socket", "pid-file": "munge.pid", "log-file": "munge.log", "seed-file": "munge.seed"}
         options = [f"--{option}={self.folder / name}" for option, name in names.items()]
-        self.call("munged", "--force", f"--key-file={key}", *options)
-        self.call("slurmctld", "-c")
-        for node in NODES:
-            self.start(node)
-        until(self.idle, what="all nodes idle")
+        try:
+            self.call("munged", "--force", f"--key-file={key}", *options)
+            self.call("slurmctld", "-c")
+            for node in NODES:
+                self.start(node)
+            until(self.idle, what="all nodes idle")
+        except BaseException:
+            self._end_daemons()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        try:
+            self.empty()
+        finally:
+            self._end_daemons()
+
+    def empty(self) -> None:
+        """End all jobs, and wait until they are gone."""
         self.call("scancel", "--user", getpass.getuser())
-        until(lambda: not self.queue(), 20, "an empty queue")
-        names = [*(f"slurmd.{node}.pid" for node in NODES), "slurmctld.pid", "munge.pid"]
-        for path in (self.folder / name for name in names):
-            _end(path, signal.SIGTERM)
+        until(lambda: not self.queue(), what="an empty queue")
+
+    def _end_daemons(self) -> None:
+        for node in NODES:
+            _end(self.folder / f"slurmd.{node}.pid", signal.SIGTERM)
+            self._kill_all(node)  # where all went well there is nobody
+        for name in ("slurmctld.pid", "munge.pid"):
+            _end(self.folder / name, signal.SIGTERM)
 
     def start(self, node: str) -> None:
         """Start a node's daemon."""
@@ -135,18 +157,22 @@ class Cluster:
     def kill(self, node: str) -> None:
         """Let a node fail: its daemon and all that runs there are gone at once, without a word to the controller."""
         _end(self.folder / f"slurmd.{node}.pid", signal.SIGKILL)
+        self._kill_all(node)
+        # the controller finds out in half a minute; a site's health check tells it at once
+        self.call("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=gone")
+
+    def _kill_all(self, node: str) -> None:
+        """Kill all that runs in the jobs of a node."""
         wanted = {f"SLURM_CONF={self.environment['SLURM_CONF']}".encode(), f"SLURMD_NODENAME={node}".encode()}
         there = []
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if wanted <= set((process / "environ").read_bytes().split(b"\0")):
                     there.append(int(process.name))
-        guards = {pid for pid in map(_parent, there) if b"slurmstepd" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+        guards = {guard for pid in there if (guard := _guard(pid))}
         for pid in (*guards, *there):  # the guards first: they would report the others
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        # the controller finds out in half a minute; a site's health check tells it at once
-        self.call("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=gone")
 
     def repair(self, node: str) -> None:
         """Bring a failed node back."""
@@ -163,7 +189,7 @@ class Cluster:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=300,
         )
         assert done.returncode == 0 or not check, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout if check else done.stdout + done.stderr
@@ -209,5 +235,10 @@ def _status(pid: int) -> str:
     return "Z"
 
 
-def _parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+def _guard(pid: int) -> int | None:
+    """Return the slurmstepd that has started a process; None when it is another's child, or has ended."""
+    with contextlib.suppress(OSError):
+        parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        if b"slurmstepd" in Path(f"/proc/{parent}/cmdline").read_bytes():
+            return parent
+    return None

@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 from conftest import DATA, ROOT, run
-from slurm_cluster import until
+from slurm_cluster import read, until
 
 STAGES = {
     "preprocess": {"nodes": 2, "tasks_per_node": 2, "minutes": 10},
@@ -49,8 +49,8 @@ def write(folder, n_snapshots):
 
 def counted(folder, stage):
     """Return how far a stage is, 0 before it has begun."""
-    path = folder / "run" / "jobs" / f"{stage}.progress.json"
-    return json.loads(path.read_text())[-1]["count"] if path.exists() else 0
+    text = read(folder / "run" / "jobs" / f"{stage}.progress.json")
+    return json.loads(text)[-1]["count"] if text else 0
 
 
 def shard_checksums(folder):
@@ -133,9 +133,9 @@ def test_two_jobs_of_one_stage(cluster, tmp_path):
     options = ("--nodes=1", "--ntasks-per-node=1")
     job = submit(cluster, tmp_path, "preprocess", "experiment.yaml", options=options)
     cluster.wait(job, "COMPLETED")
-    hold = cluster.call("sbatch", "--parsable", "--output=/dev/null", "--wrap", "sleep 60").strip()
+    hold = cluster.call("sbatch", "--parsable", "--output=/dev/null", "--wrap", "sleep 600").strip()
     cluster.wait(hold, "RUNNING")
-    (tmp_path / "run" / "jobs" / ".train.job").write_text(hold)  # as a job that trains here leaves it
+    (tmp_path / "run" / "jobs" / ".train.claim").symlink_to(hold)  # as a job that trains here leaves it
     second = submit(cluster, tmp_path, "train", "experiment.yaml", options=options)
     cluster.wait(second, "FAILED")
     said = (tmp_path / f"train-{second}.log").read_text().splitlines()[-1]

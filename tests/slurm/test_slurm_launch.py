@@ -1,11 +1,10 @@
 """The launcher on a real SLURM: small commands, and all that a scheduler does to them."""
 
-import getpass
 import sys
 
 import pytest
 import toy_chain
-from slurm_cluster import until
+from slurm_cluster import read, until
 
 
 class Run:
@@ -32,7 +31,7 @@ class Run:
 
     def progress(self, name="first"):
         path = self.folder / "run" / "jobs" / f"{name}.progress.json"
-        until(lambda: path.exists() and '"count": ' in path.read_text(), what="the command has begun")
+        until(lambda: '"count": ' in read(path), what="the command has begun")
 
     def begun(self, n):
         """Wait until a command was started for the n-th time."""
@@ -43,7 +42,7 @@ class Run:
 @pytest.fixture
 def toys(cluster, tmp_path):
     yield Run(cluster, tmp_path)
-    cluster.call("scancel", "--user", getpass.getuser(), check=False)
+    cluster.empty()
 
 
 def test_a_chain_runs_in_order_and_only_what_is_not_done_is_submitted(toys):
