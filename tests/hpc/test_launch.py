@@ -53,7 +53,7 @@ def experiment(tmp_path, monkeypatch):
     stages = {}
     for start, tasks in (("process", 1), ("mpi", 2), ("torch", 2)):
         (tmp_path / f"do_{start}.py").write_text(COMMAND.format(name=f"do_{start}", start=start))
-        stages[start] = {"module": f"do_{start}", "start": start, "tasks_per_node": tasks, "minutes": 2}
+        stages[start] = {"module": f"do_{start}", "start": start, "tasks_per_node": tasks, "minutes": 10}
     (tmp_path / "reader.py").write_text(READER)
     for executor in ("local", "debug", "slurm"):
         machine = yaml.safe_dump({"executor": executor, "experiment": "reader:read", "stages": stages}, sort_keys=False)

@@ -211,7 +211,7 @@ class Cluster:
         """Return a job's state, as COMPLETED."""
         return self.job(number)["JobState"]
 
-    def wait(self, number: object, *states: str, seconds: float = 120) -> str:
+    def wait(self, number: object, *states: str, seconds: float = 300) -> str:
         """Wait until a job is in one of the states, and return it."""
         return until(lambda: (s := self.state(number)) in states and s, seconds, f"job {number} in {states}")
 
