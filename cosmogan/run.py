@@ -50,18 +50,25 @@ def run(experiment: Experiment, stages: dict[str, Stage], minutes: float | None 
     """
     frozen = experiment.freeze()
     start = time.monotonic()
+
+    def left() -> float | None:
+        return None if minutes is None else max(60 * minutes - (time.monotonic() - start), 0)
+
     for i, (name, stage) in enumerate(stages.items(), 1):
         if _STAGES[name].done(experiment):
             say(f"[{i}/{len(stages)}] {name}: done before")
             continue
         began = time.monotonic()
-        left = None if minutes is None else 60 * minutes - (began - start)
-        say(f"[{i}/{len(stages)}] {name}" + ("" if left is None else f": {clock(max(left, 0))} left"))
-        _run_stage(name, stage, str(frozen), left)
-        say(f"[{i}/{len(stages)}] {name}: took {clock(time.monotonic() - began)}")
+        say(f"[{i}/{len(stages)}] {name}" + _budget(": ", left()))
+        _run_stage(name, stage, str(frozen), left())
+        say(f"[{i}/{len(stages)}] {name}: took {clock(time.monotonic() - began)}" + _budget(", ", left()))
     page = experiment.report_folder / "index.html"
     say(f"\nall stages done in {clock(time.monotonic() - start)}; the report: {page.resolve()}")
     say(f"what to try next:\n{_next_steps(experiment)}")
+
+
+def _budget(before: str, left: float | None) -> str:
+    return "" if left is None else f"{before}{clock(left)} left"
 
 
 def _run_stage(name: str, stage: Stage, config: str, seconds: float | None) -> None:

@@ -1,13 +1,14 @@
 """The chain on this machine ends in time, and takes the stage that runs with it."""
 
 import os
+import re
 import signal
 import subprocess
 import threading
 
 import pytest
 
-from cosmogan import run
+from cosmogan import config, run
 from hpc import mpi
 from hpc.chain import Stage
 
@@ -40,3 +41,13 @@ def test_a_chain_that_is_told_to_end_tells_its_stage(started):
         run._run_stage("train", Stage("cosmogan.train"), "config.yaml", None)
     assert end.value.code == 143
     assert started[0].returncode == -signal.SIGTERM
+
+
+def test_before_and_after_each_stage_it_says_what_is_left_of_the_minutes(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(run, "command_line", lambda stage, arguments: ["true"])
+    monkeypatch.setattr(run.sample, "done", lambda experiment: False)
+    experiment = config.Experiment(name="x", output=str(tmp_path))
+    run.run(experiment, {"sample": Stage("cosmogan.sample")}, minutes=10)
+    before, after = capsys.readouterr().out.splitlines()[:2]
+    assert before == "[1/1] sample: 10:00 left"
+    assert re.fullmatch(r"\[1/1\] sample: took 0:0\d, (10:00|9:5\d) left", after)
