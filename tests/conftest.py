@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "tests" / "data"
+HANGS = 300  # seconds: what is not there by then never comes, on the busiest machine
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def environment(**more):
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PATH": path, **more}
 
 
-def run(arguments, cwd=None, timeout=120, **more):
+def run(arguments, cwd=None, **more):
     """Run a command to its end; return the finished process, with its text output."""
     return subprocess.run(
         [str(a) for a in arguments],
@@ -35,9 +37,20 @@ def run(arguments, cwd=None, timeout=120, **more):
         env=environment(**more),
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=HANGS,
         check=False,
     )
+
+
+def until(found, what=""):
+    """Wait until a function returns something true, and return that; an AssertionError if it never does."""
+    end = time.monotonic() + HANGS
+    while time.monotonic() < end:
+        result = found()
+        if result:
+            return result
+        time.sleep(0.05)
+    raise AssertionError(f"waited {HANGS} s for {what or found.__doc__ or found}")
 
 
 @pytest.fixture

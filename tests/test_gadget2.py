@@ -9,7 +9,7 @@ import subprocess
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT, environment
+from conftest import HANGS, ROOT, environment
 
 from cosmogan import config, gadget2, preprocess, simulate
 from cosmogan.nbody import cosmology, gadget, snapshot
@@ -163,7 +163,7 @@ def boxes(tmp_path, data):
 
 
 def call(path, variables):
-    return subprocess.run([path], env=variables, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run([path], env=variables, capture_output=True, text=True, timeout=HANGS, check=False)
 
 
 def test_run_sh_starts_goes_on_and_is_done_and_preprocess_finds_what_came_out(boxes):
@@ -204,7 +204,7 @@ def test_a_job_that_runs_out_of_time_stops_the_program_and_queues_again(boxes, t
     while not (box / "begun").exists():
         assert job.poll() is None
     job.send_signal(signal.SIGUSR1)
-    assert job.communicate(timeout=30)[0] == "scontrol requeue 77_1\n" and job.returncode == 0
+    assert job.communicate(timeout=HANGS)[0] == "scontrol requeue 77_1\n" and job.returncode == 0
     assert (box / "restart.0").exists()
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 import test_sample
 import test_simulate
-from conftest import ROOT, environment, run
+from conftest import HANGS, ROOT, environment, run
 from small_experiment import load, write
 from test_preprocess import write_config
 
@@ -25,7 +25,7 @@ def at_once(module, *arguments, of=2):
     line = [sys.executable, "-m", module, *map(str, arguments), "--part"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     started = [subprocess.Popen([*line, f"{i}/{of}"], env=environment(), **pipes) for i in range(1, of + 1)]
-    said = [process.communicate(timeout=120)[0] for process in started]
+    said = [process.communicate(timeout=HANGS)[0] for process in started]
     assert [process.returncode for process in started] == [0] * of, said
     return said
 

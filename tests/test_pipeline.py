@@ -4,14 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import yaml
-from conftest import DATA, run
+from conftest import DATA, run, until
 
 from cosmogan.gan import released
 
@@ -51,13 +50,11 @@ def finished(tmp_path_factory):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
     first = folder / "run" / "train" / "checkpoints"
-    deadline = time.monotonic() + 100
-    while not list(first.glob("step-*.pt")) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: list(first.glob("step-*.pt")) or process.poll() is not None, "a checkpoint")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert list(first.glob("step-*.pt"))
-    done = run(command, cwd=folder, timeout=280)
+    done = run(command, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder, done.stdout
 
@@ -87,10 +84,12 @@ def test_every_stage_left_what_the_next_needs(finished):
 def test_a_finished_chain_says_so_quickly_and_writes_nothing(finished):
     folder = finished[0]
     before = {p: p.stat().st_mtime_ns for p in (folder / "run").rglob("*") if p.is_file() and p.name != "config.yaml"}
-    start = time.monotonic()
+    start = os.times()
     done = run([sys.executable, "-m", "cosmogan.run", folder / "experiment.yaml"], cwd=folder)
+    end = os.times()
     assert done.returncode == 0 and all(f"{stage}: done before" in done.stdout for stage in STAGES)
-    assert time.monotonic() - start < 20  # 10 s on a machine that does nothing else
+    used = end.children_user + end.children_system - start.children_user - start.children_system
+    assert used < 2  # CPU seconds: it takes 0.3, and torch alone would take 2
     assert {p: p.stat().st_mtime_ns for p in before} == before
 
 

@@ -1,5 +1,4 @@
 import json
-import time
 from pathlib import Path
 
 import h5py
@@ -204,9 +203,8 @@ def test_a_bad_file_among_good_ones_ends_all_ranks_and_keeps_what_is_complete(da
         (tmp_path / name).write_bytes(real(data).read_bytes())
     spoil(tmp_path / "b", defect)
     path = write_config(tmp_path, [tmp_path / "a", tmp_path / "b"], shards=2)
-    start = time.monotonic()
     done = mpirun(3, "cosmogan.preprocess", path)
-    assert done.returncode != 0 and time.monotonic() - start < 30
+    assert done.returncode != 0
     lines = [line for line in done.stderr.splitlines() if line.startswith("error")]
     assert len(lines) == 1 and f"{tmp_path / 'b'}: " in lines[0]
     assert {"nan": "particle 20000: position (nan", "far": "position (1e+06"}.get(defect, "truncated") in lines[0]

@@ -3,12 +3,11 @@
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 import yaml
-from conftest import environment
+from conftest import HANGS, environment, until
 
 from cosmogan import config, grid, preprocess, shards
 from hpc.mpi import SerialComm
@@ -16,6 +15,7 @@ from hpc.mpi import SerialComm
 # Run preprocess, and have a real signal sent to a rank when it comes to a stage for the nth time.
 FAULTY = """
 import contextlib, os, runpy, signal, time
+from pathlib import Path
 from hpc import stages
 
 stage, rank, turn, number = os.environ["FAULT"].split(":")
@@ -28,7 +28,11 @@ def call(self, name, *moved):
     with measure(self, name, *moved):
         turns += name == stage and mine
         if name == stage and mine and turns == int(turn):
-            os.kill(os.getpid(), int(number)) if int(number) else time.sleep(600)
+            if int(number):
+                os.kill(os.getpid(), int(number))
+            else:
+                Path("reached").touch()
+                time.sleep(600)
         yield
 
 stages.Stages.__call__ = call
@@ -102,9 +106,8 @@ def complete(experiment, tmp_path, mpirun, whole):
 def test_a_killed_rank_ends_all_and_nothing_complete_is_lost(
     experiment, tmp_path, mpirun, whole, stage, rank, turn, kept
 ):
-    start = time.monotonic()
     done = mpirun(3, "faulty", experiment, cwd=tmp_path, FAULT=f"{stage}:{rank}:{turn}:{KILL}")
-    assert done.returncode != 0 and time.monotonic() - start < 15
+    assert done.returncode != 0
     said = [line for line in done.stderr.splitlines() if "signal 9 (SIGKILL)" in line]
     assert len(said) == 1 and said[0].startswith(f"error (rank {rank} of 3 on "), done.stderr
     assert "lower preprocess.memory_per_rank" in said[0] and "run the same command again" in said[0]
@@ -122,11 +125,9 @@ def test_a_launcher_that_is_stopped_takes_all_ranks_along(experiment, tmp_path, 
     command = [launcher, "-n", "3", sys.executable, "-m", "faulty", str(experiment)]
     variables = environment(FAULT="paint:1:5:0")
     with subprocess.Popen(command, env=variables, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
-        while not (tmp_path / "run" / "shards" / "receipts" / "preprocess.json").exists():
-            time.sleep(0.05)
-        time.sleep(2)
+        until((tmp_path / "reached").exists, "a rank amid its work")
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=10)
+        process.communicate(timeout=HANGS)
     assert process.returncode != 0
     assert not [line for line in _processes() if str(experiment) in line]
     complete(experiment, tmp_path, mpirun, whole)
@@ -156,9 +157,8 @@ runpy.run_module("cosmogan.preprocess", run_name="__main__")
 
 def test_a_file_that_cannot_grow_is_one_line_on_all_ranks(experiment, tmp_path, mpirun, whole):
     (tmp_path / "full.py").write_text(FULL)
-    start = time.monotonic()
     done = mpirun(3, "full", experiment, cwd=tmp_path)
-    assert done.returncode != 0 and time.monotonic() - start < 15
+    assert done.returncode != 0
     lines = [line for line in done.stderr.splitlines() if line.startswith("error")]
     assert len(lines) == 1 and ".h5: File too large" in lines[0] and "run the same command again" in lines[0]
     assert complete(experiment, tmp_path, mpirun, whole) == 0
@@ -181,7 +181,7 @@ def test_a_changed_number_of_ranks_keeps_the_bytes(experiment, tmp_path, mpirun,
 
 @pytest.mark.slow
 def test_64_ranks_keep_the_bytes(experiment, tmp_path, mpirun, whole):
-    done = mpirun(64, "cosmogan.preprocess", experiment, timeout=280)
+    done = mpirun(64, "cosmogan.preprocess", experiment)
     assert done.returncode == 0, done.stderr
     assert files(tmp_path / "run" / "shards") == whole
     assert np.isclose(shards.Folder(tmp_path / "run" / "shards").read(np.arange(64)).mean(dtype=np.float64), 1)

@@ -5,8 +5,10 @@ import re
 import signal
 import subprocess
 import threading
+import time
 
 import pytest
+from conftest import until
 
 from cosmogan import config, run
 from hpc import mpi
@@ -36,7 +38,12 @@ def test_when_the_minutes_are_over_the_stage_is_told_to_end(started, capsys):
 
 
 def test_a_chain_that_is_told_to_end_tells_its_stage(started):
-    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    def tell():
+        until(lambda: started, "the stage")  # before that, the signal would end these tests
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=tell).start()
     with pytest.raises(SystemExit) as end, mpi.abort_on_error(mpi.SerialComm()):
         run._run_stage("train", Stage("cosmogan.train"), "config.yaml", None)
     assert end.value.code == 143

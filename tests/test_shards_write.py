@@ -45,7 +45,7 @@ def test_a_failed_write_leaves_no_shard(tmp_path):
 @pytest.mark.parametrize("limit", [100, 5000, 20_000, SIZE // 2, SIZE, SIZE + 3000])
 def test_a_size_limit_ends_in_one_line(tmp_path, limit):
     path = tmp_path / "shard.h5"
-    done = run([sys.executable, "-c", WRITE, path, limit], timeout=60)
+    done = run([sys.executable, "-c", WRITE, path, limit])
     assert done.stderr == f"error: {path}: File too large " + LINE.format(
         "raise the limit of a file's size (ulimit -f)"
     )
@@ -67,7 +67,7 @@ def test_a_full_disk_ends_in_one_line(tmp_path):
         pytest.skip("no file system may be mounted here")
     path = tmp_path / "shard.h5"
     script = f'{mount} && "$0" -c "$1" "$2" 0; code=$?; ls -A "{tmp_path}"; exit $code'
-    done = run(["unshare", "-rm", "sh", "-c", script, sys.executable, WRITE, path], timeout=60)
+    done = run(["unshare", "-rm", "sh", "-c", script, sys.executable, WRITE, path])
     assert done.stderr == f"error: {path}: No space left on device " + LINE.format("free space")
     assert done.returncode == 1 and done.stdout == ""
 

@@ -1,21 +1,18 @@
 """Training in real processes: any number of them, stopped, killed, resumed, on a full disk."""
 
-import os
 import shutil
 import signal
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from conftest import run
 from small_experiment import load, write
 from trained import assert_close, assert_same, finish, generators, metrics, start, state
 
 from cosmogan import train
 from hpc.distributed import Processes
 
-ROOT = Path(__file__).parent.parent
 LAUNCHED = {"epochs": 2, "epoch_repeats": 3, "batch_size": 16, "gate": 0.51, "rate_end": 0.5}
 LAUNCHED |= {"generator_rate": 2e-3, "discriminator_rate": 1e-3}
 
@@ -113,8 +110,8 @@ def test_the_same_model_in_float32_and_with_a_critic_crops_and_r1(tmp_path, sett
     settings = {"epochs": 1, **settings}
     runs = [launch(tmp_path / str(n), n, **settings) for n in (2, 4)]
     train.work(load(tmp_path / "1", **{**LAUNCHED, **settings}), Processes())
-    for run in runs:
-        finish(run)
+    for launched in runs:
+        finish(launched)
     for n in (2, 4):
         found, expected = (
             {name: value for name, value in state(tmp_path / str(m)).items() if "network" in name} for m in (n, 1)
@@ -134,10 +131,7 @@ def test_a_full_disk_ends_all_processes_with_one_line(tmp_path):
         'runpy.run_module("cosmogan.train", run_name="__main__")\n'
     )
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", wrapper, path]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, *map(str, command)], env=environment, text=True, capture_output=True, timeout=100, check=False
-    )
+    done = run([sys.executable, *command])
     lines = [line for line in done.stderr.splitlines() if line.startswith("error")]
     assert done.returncode != 0
     assert len(lines) == 1 and "File too large while writing it" in lines[0], done.stderr

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import torch
-from conftest import environment
+from conftest import HANGS, environment
 from safetensors.torch import load_file
 
 from cosmogan.gan.trainer import Trainer
@@ -93,6 +93,6 @@ def start(path, processes, step, number):
 
 def finish(run, status=0):
     """Wait for the end of processes that `start` began; return what they said."""
-    text, _ = run.communicate(timeout=200)
+    text, _ = run.communicate(timeout=HANGS)
     assert (run.returncode == 0) == (status == 0), text
     return text

@@ -1,8 +1,8 @@
-import subprocess
 import sys
 
 import pytest
 import torch
+from conftest import run
 
 from hpc import distributed
 from hpc.distributed import Processes
@@ -40,9 +40,9 @@ distributed.leave({status})
 )
 def test_a_process_that_left_ends_with_its_status(status, then, expected):
     script = LEFT.format(status=status, then=then)
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
-    assert (run.returncode, run.stdout) == (expected, "said\n")
-    assert ("ValueError: after" in run.stderr) == (expected == 1)
+    done = run([sys.executable, "-c", script])
+    assert (done.returncode, done.stdout) == (expected, "said\n")
+    assert ("ValueError: after" in done.stderr) == (expected == 1)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_the_launcher_is_recognised(environment, expected):
 def test_torchrun_workers_meet(tmp_path):
     (tmp_path / "script.py").write_text(SUM)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run([*launcher, str(tmp_path / "script.py")], capture_output=True, text=True, timeout=100)
+    done = run([*launcher, tmp_path / "script.py"])
     assert done.stdout == MET, done.stderr
 
 

@@ -4,10 +4,9 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
-from conftest import environment
+from conftest import HANGS, environment, until
 
 RANK = """
 import os, signal, time
@@ -28,7 +27,7 @@ SELF = "os.kill(os.getpid(), signal.SIGKILL)"
 def ranks(tmp_path, mpirun):
     def call(end, n=3):
         (tmp_path / "watched_ranks.py").write_text(RANK.format(end=end))
-        return mpirun(n, "watched_ranks", tmp_path, cwd=tmp_path, timeout=60)
+        return mpirun(n, "watched_ranks", tmp_path, cwd=tmp_path)
 
     return call
 
@@ -38,17 +37,9 @@ def lines(text):
 
 
 def left(folder):
-    """The processes of a test that there are."""
+    """The processes of a test that there are: its folder is the last word of their command lines."""
     shown = subprocess.run(["ps", "-eww", "-o", "pid,args"], capture_output=True, text=True, check=True).stdout
     return [line for line in shown.splitlines() if line.endswith(f"-m watched_ranks {folder}")]
-
-
-def nobody_is_left(folder):
-    """Say whether all processes of a test end soon."""
-    end = time.monotonic() + 10
-    while left(folder) and time.monotonic() < end:
-        time.sleep(0.05)
-    return not left(folder)
 
 
 def test_of_a_killed_rank_one_line_says_where_why_and_what_to_do(ranks):
@@ -75,22 +66,22 @@ def test_of_many_killed_at_once_each_says_its_line(ranks):
         ON_RANK_1 + "os.kill(os.getpid(), signal.SIGTERM)",
     ],
 )
-def test_of_any_other_end_nothing_is_said_of_memory(ranks, tmp_path, end):
+def test_of_any_other_end_nothing_is_said_of_memory(tmp_path, ranks, end):
     done = ranks(end)
     assert (done.returncode == 0) == (end == "pass")
     assert "memory" not in done.stderr
-    assert nobody_is_left(tmp_path)
+    until(lambda: not left(tmp_path), "the end of all ranks")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_launcher_leaves_nobody_and_no_line(tmp_path, launcher, number):
-    (tmp_path / "watched_ranks.py").write_text(RANK.format(end="time.sleep(20)"))
+    (tmp_path / "watched_ranks.py").write_text(RANK.format(end="time.sleep(600)"))
     command = [launcher, "-n", "3", sys.executable, "-m", "watched_ranks", str(tmp_path)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=environment(), cwd=tmp_path, **pipes) as process:
         assert process.stdout.readline() == "ready\n"
         assert len([line for line in left(tmp_path) if launcher not in line]) == 6  # ranks and those who watch them
         process.send_signal(number)
-        _, said = process.communicate(timeout=10)  # to the end of its pipes: nobody holds them
+        _, said = process.communicate(timeout=HANGS)  # to the end of its pipes: nobody holds them
     assert process.returncode != 0 and not lines(said)
-    assert nobody_is_left(tmp_path)
+    until(lambda: not left(tmp_path), "the end of all ranks")

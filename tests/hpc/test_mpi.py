@@ -56,14 +56,14 @@ def test_exchange_keeps_rows_in_source_order(script, ranks):
 
 @pytest.mark.parametrize("rank", [0, 2])
 def test_one_failing_rank_ends_all_with_one_line(script, rank):
-    done = script(3, FAIL.format(rank=rank, everyone=False), timeout=20)
+    done = script(3, FAIL.format(rank=rank, everyone=False))
     assert done.returncode != 0
     assert done.stderr.count("a.txt: found 1, expected 2") == 1
     assert "Traceback" not in done.stderr
 
 
 def test_what_all_ranks_find_wrong_is_said_once(script):
-    done = script(3, FAIL.format(rank=0, everyone=True), timeout=20)
+    done = script(3, FAIL.format(rank=0, everyone=True))
     assert done.returncode != 0
     assert done.stderr.count("a.txt: found 1, expected 2") == 1
 

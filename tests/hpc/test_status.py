@@ -84,7 +84,7 @@ def test_a_job_that_begins_again_says_how_far_it_is(run):
 
 
 def test_a_live_table_is_drawn_over_itself_though_the_terminal_breaks_its_long_lines(run, monkeypatch, capsys):
-    monkeypatch.setattr(status.shutil, "get_terminal_size", lambda: SimpleNamespace(columns=40))
+    monkeypatch.setenv("COLUMNS", "40")
     lines = [status.Line("first", "7", "failed", "0:05", "x" * 60)]
     status._redraw(lines, lines)
     assert capsys.readouterr().out.startswith("\x1b[4A\x1b[Jstage")  # the head, and a line that takes three

@@ -12,6 +12,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from conftest import HANGS, until
+
 NODES = ("node1", "node2", "node3")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 
@@ -43,11 +45,11 @@ DefMemPerCPU=2000
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0,sched_min_interval=0
 SlurmdParameters=config_overrides
-SlurmdTimeout=5
+SlurmdTimeout=300
 ReturnToService=2
 MinJobAge=3600
 FirstJobId={first_job}
-KillWait=5
+KillWait=60
 JobRequeue=1
 MaxArraySize=5
 GresTypes=gpu
@@ -64,17 +66,6 @@ def missing() -> str:
     """Return why no SLURM can run here; empty when it can."""
     lacking = [name for name in PROGRAMS if shutil.which(name, path=_path()) is None]
     return f"SLURM is not installed here ({', '.join(lacking)})" if lacking else ""
-
-
-def until(found, seconds=60.0, what=""):
-    """Wait until a function returns something true, and return that; an AssertionError when the time is over."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        result = found()
-        if result:
-            return result
-        time.sleep(0.05)
-    raise AssertionError(f"waited {seconds:g} s for {what or found.__doc__ or found}")
 
 
 def read(path: Path) -> str:
@@ -126,7 +117,7 @@ class Cluster:
             self.call("slurmctld", "-c")
             for node in NODES:
                 self.start(node)
-            until(self.idle, what="all nodes idle")
+            until(self.idle, "all nodes idle")
         except BaseException:
             self._end_daemons()
             raise
@@ -141,7 +132,7 @@ class Cluster:
     def empty(self) -> None:
         """End all jobs, and wait until they are gone."""
         self.call("scancel", "--user", getpass.getuser())
-        until(lambda: not self.queue(), what="an empty queue")
+        until(lambda: not self.queue(), "an empty queue")
 
     def _end_daemons(self) -> None:
         for node in NODES:
@@ -178,7 +169,8 @@ class Cluster:
         """Bring a failed node back."""
         self.start(node)
         self.call("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)  # it may be back by itself
-        until(self.idle, what="all nodes idle")
+        state = ("sinfo", "-h", "-p", "main", "-n", node, "-o", "%t")
+        until(lambda: self.call(*state, check=False).strip() in ("idle", "mix", "alloc"), f"{node} at work")
 
     def call(self, *command: object, cwd=None, check=True, **more) -> str:
         """Run a command with this cluster's settings; return what it printed."""
@@ -189,7 +181,7 @@ class Cluster:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=HANGS,
         )
         assert done.returncode == 0 or not check, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout if check else done.stdout + done.stderr
@@ -211,13 +203,13 @@ class Cluster:
         """Return a job's state, as COMPLETED."""
         return self.job(number)["JobState"]
 
-    def wait(self, number: object, *states: str, seconds: float = 300) -> str:
+    def wait(self, number: object, *states: str) -> str:
         """Wait until a job is in one of the states, and return it."""
-        return until(lambda: (s := self.state(number)) in states and s, seconds, f"job {number} in {states}")
+        return until(lambda: (s := self.state(number)) in states and s, f"job {number} in {states}")
 
     def start_again(self, number: object) -> None:
         """Let a requeued job begin now; the controller holds it back for two minutes."""
-        until(lambda: "BeginTime" in self.job(number).get("Reason", ""), 30, f"job {number} held back")
+        until(lambda: "BeginTime" in self.job(number).get("Reason", ""), f"job {number} held back")
         time.sleep(2)  # nodes refuse credentials made in the second in which they revoked the earlier ones
         self.call("scontrol", "update", f"JobId={number}", "StartTime=now")
 
@@ -226,7 +218,7 @@ def _end(pid_file: Path, number: int) -> None:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
         pid = int(pid_file.read_text())
         os.kill(pid, number)
-        until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in _status(pid), 20, f"the end of {pid_file.name}")
+        until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in _status(pid), f"the end of {pid_file.name}")
 
 
 def _status(pid: int) -> str:

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 import yaml
-from conftest import DATA, ROOT, run
-from slurm_cluster import read, until
+from conftest import DATA, ROOT, run, until
+from slurm_cluster import read
 
 STAGES = {
     "preprocess": {"nodes": 2, "tasks_per_node": 2, "minutes": 10},
@@ -74,7 +74,7 @@ def test_a_chain_that_loses_a_node_and_is_preempted_twice_ends_as_an_undisturbed
     jobs = {line.split(":")[0]: line.split(": job ")[1].split()[0].strip(",") for line in said.splitlines()}
     assert list(jobs) == ["preprocess", "train", "select", "sample-parts", "sample", "validate", "report"]
 
-    until(lambda: list(there.glob("run/shards/*.h5")), what="the first shard")
+    until(lambda: list(there.glob("run/shards/*.h5")), "the first shard")
     node = cluster.job(jobs["preprocess"])["BatchHost"]
     cluster.kill(node)
     assert len(list(there.glob("run/shards/*.h5"))) < 80
@@ -84,12 +84,12 @@ def test_a_chain_that_loses_a_node_and_is_preempted_twice_ends_as_an_undisturbed
 
     began = 0
     for _ in range(2):
-        until(lambda at=began: counted(there, "train") > at + 5, 120, "training")
+        until(lambda at=began: counted(there, "train") > at + 5, "training")
         urgent = ["--partition=high", "--nodes=3", "--exclusive", "--output=/dev/null", "--wrap", "true"]
         cluster.wait(cluster.call("sbatch", "--parsable", *urgent).strip(), "COMPLETED")
         began = counted(there, "train")
         cluster.start_again(jobs["train"])
-    cluster.wait(jobs["validate"], "COMPLETED", seconds=240)
+    cluster.wait(jobs["validate"], "COMPLETED")
     launch("cancel", "experiment.yaml")  # the report: its figures take long, and it is like any other job
     log = (there / "run" / "jobs" / "train" / jobs["train"] / f"{jobs['train']}_0_log.out").read_text()
     assert log.count("stopped by SIGTERM at step") == log.count("resuming at step") == 2
@@ -149,7 +149,7 @@ def test_where_requeue_is_not_allowed_the_script_submits_itself(cluster, tmp_pat
     done = run([sys.executable, "-m", "cosmogan.preprocess", "experiment.yaml"], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     job = submit(cluster, tmp_path, "train", "experiment.yaml", "train.epochs=60", options=options)
-    until(lambda: counted(tmp_path, "train") > 2, 60, "training")
+    until(lambda: counted(tmp_path, "train") > 2, "training")
     cluster.call("scancel", "--batch", "--signal=USR1", job)  # as --signal does before the time is up
     cluster.wait(job, "FAILED", "COMPLETED")
     said = (tmp_path / "run" / "jobs" / f"train-{job}.log").read_text().splitlines()[-1]

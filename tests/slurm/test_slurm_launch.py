@@ -4,7 +4,8 @@ import sys
 
 import pytest
 import toy_chain
-from slurm_cluster import read, until
+from conftest import until
+from slurm_cluster import read
 
 
 class Run:
@@ -31,11 +32,11 @@ class Run:
 
     def progress(self, name="first"):
         path = self.folder / "run" / "jobs" / f"{name}.progress.json"
-        until(lambda: '"count": ' in read(path), what="the command has begun")
+        until(lambda: '"count": ' in read(path), "the command has begun")
 
     def begun(self, n):
         """Wait until a command was started for the n-th time."""
-        until(lambda: (self.folder / "log.txt").exists() and len(toy_chain.log(self.folder)) == n, what=f"attempt {n}")
+        until(lambda: (self.folder / "log.txt").exists() and len(toy_chain.log(self.folder)) == n, f"attempt {n}")
         self.progress()
 
 

@@ -42,7 +42,7 @@ def work(words):
                 raise SystemExit(3)
             if "eat" in words:
                 eaten = bytearray(3_000_000_000)
-                time.sleep(60)
+                time.sleep(600)
             if f"stop={i}" in words:
                 time.sleep(600)
 
