@@ -82,7 +82,7 @@ setup(
         # Independent codes that the tests compare with. They rarely build with plain pip: `make reference` does it.
         "reference": ["nbodykit==0.3.16", "Pylians==0.12"],
         # pynbody: an independent reader and writer of snapshots that the tests compare with.
-        "test": ["pytest", "ruff", "mypy", "types-PyYAML", 'pynbody; python_version >= "3.11"'],
+        "test": ["pytest", "pytest-xdist", "ruff", "mypy", "types-PyYAML", 'pynbody; python_version >= "3.11"'],
     },
     zip_safe=False,
 )

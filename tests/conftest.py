@@ -17,6 +17,15 @@ DATA = ROOT / "tests" / "data"
 HANGS = 300  # seconds: what is not there by then never comes, on the busiest machine
 
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests run beside each other: none has all cores for itself
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch starts
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the tests of SLURM: they wait for most of their time, and others run meanwhile."""
+    items.sort(key=lambda item: item.path.parent.name != "slurm")
+
+
 @pytest.fixture
 def data() -> Path:
     """The folder of real GADGET-2 snapshots."""
