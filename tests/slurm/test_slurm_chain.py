@@ -89,7 +89,8 @@ def test_a_chain_that_loses_a_node_and_is_preempted_twice_ends_as_an_undisturbed
         cluster.wait(cluster.call("sbatch", "--parsable", *urgent).strip(), "COMPLETED")
         began = counted(there, "train")
         cluster.start_again(jobs["train"])
-    cluster.wait(jobs["validate"], "COMPLETED")
+    for stage in ("train", "select", "sample", "validate"):
+        cluster.wait(jobs[stage], "COMPLETED")
     launch("cancel", "experiment.yaml")  # the report: its figures take long, and it is like any other job
     log = (there / "run" / "jobs" / "train" / jobs["train"] / f"{jobs['train']}_0_log.out").read_text()
     assert log.count("stopped by SIGTERM at step") == log.count("resuming at step") == 2
