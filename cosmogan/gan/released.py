@@ -133,7 +133,8 @@ def write_weights(path: Path, network: nn.Module, kind: str = GENERATOR) -> None
     """Write a network's weights and running statistics as safetensors, atomically."""
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     with rundir.whole_file(path) as temporary:
-        safetensors.torch.save_file(weights, temporary, metadata={"format": kind})
+        # its own save_file lets nobody but the owner read
+        temporary.write_bytes(safetensors.torch.save(weights, metadata={"format": kind}))
 
 
 def write(path: Path, network: nn.Module, settings: dict[str, Any], kind: str = GENERATOR) -> None:

@@ -68,6 +68,10 @@ def test_numbers_in_any_order_are_the_same_samples(path):
     assert generator.latents(3, index[:0]).shape == (0, 6)
 
 
+def test_who_may_read_the_settings_may_read_the_weights(path):
+    assert path.stat().st_mode == path.with_suffix(".json").stat().st_mode
+
+
 def test_it_is_one_call_from_python(path):
     volumes = cosmogan.load_generator(path).sample(3, seed=7)
     np.testing.assert_array_equal(volumes, released.load(path).sample(3, seed=7))
