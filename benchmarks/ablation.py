@@ -1,6 +1,6 @@
 """What each change of a recipe does with the same samples seen: its criteria beside the unchanged one's, as a table.
 
-    python benchmarks/ablation.py                                    # about an hour on 2 cores: the demo's recipe
+    python benchmarks/ablation.py                                    # an hour on 2 cores: the demo's recipe, its changes, 3 seeds
     python benchmarks/ablation.py --only "no average" --seeds 1 2    # a part of it; what is complete is kept
 
 All runs train on the boxes of one and differ in `train.seed` beside the change. A figure is the mean over seeds of the
@@ -23,7 +23,7 @@ from cosmogan.reporting import verdict
 CHANGES = {
     "the recipe": (),
     "random crops": ("train.random_crops=true",),
-    "no average of the generator": ("train.ema=0",),
+    "no average of the generator": ("train.ema=null",),
     "rates that do not fall": ("train.rate_end=1",),
     "BatchNorm over 4 samples": ("train.batch_norm_group=4",),
     "κ = 8": ("model.kappa=8",),
@@ -64,7 +64,7 @@ def table(found: dict[str, list[Path]]) -> Iterator[str]:
         cells = []
         for key in CRITERIA:
             values = np.array([rows[key].found.value for rows in judged])
-            scatter = f" ± {values.std(ddof=1):.2g}" if len(values) > 1 else ""
+            scatter = f" ± {values.std(ddof=1):.2g}" if len(values) > 1 and np.isfinite(values).all() else ""
             cells.append(f"{values.mean():.2g}{scatter}")
         yield "| " + " | ".join((change, *cells)) + " |"
 
