@@ -1,7 +1,7 @@
 """What each change of a recipe does with the same samples seen: its criteria beside the unchanged one's, as a table.
 
-    python benchmarks/ablation.py                                    # an hour on 2 cores: the demo's recipe, its changes, 3 seeds
-    python benchmarks/ablation.py --only "no average" --seeds 1 2    # a part of it; what is complete is kept
+    python benchmarks/ablation.py                              # the demo's recipe: over an hour on 2 cores
+    python benchmarks/ablation.py --only "random crops" --seeds 1 2       # a part of it; what is complete is kept
 
 All runs train on the boxes of one and differ in `train.seed` beside the change. A figure is the mean over seeds of the
 report's criterion of that name, ± its standard deviation from seed to seed; lower is better.
