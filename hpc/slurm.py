@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 # The words of squeue for a job that is not over.
-ALIVE: tuple[str, ...] = ("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING")
-ALIVE += ("STAGE_OUT", "COMPLETING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT")
+ALIVE = (
+    *("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING"),
+    *("STAGE_OUT", "COMPLETING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"),
+)
 # The MPI plug-in of srun that starts the ranks of a library; what is not listed starts by mpirun. MPICH is not one for
 # pmi2: version 5 sends 4 kB from where its address lies in memory, packed; what else lies there decides whether a line
 # is too long for SLURM (1024 characters), and then no rank starts.
