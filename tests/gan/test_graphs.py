@@ -5,8 +5,8 @@ import copy
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
-from torch.utils._pytree import tree_leaves
+from tapes import Tapes
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from cosmogan.config import Model, Train
 from cosmogan.gan import graphs, step, trainer
@@ -19,61 +19,6 @@ from hpc.distributed import Processes
 CPU, M = torch.device("cpu"), 16  # M cells a side: the smallest discriminator with a BatchNorm
 PLAIN = Model(kappa=4.0, width=4, latent_dimension=6, density_bias=True)
 TOLD = Model(kappa=4.0, width=4, latent_dimension=6, condition=("redshift",), kappa_redshift=0.5)
-# What the host reads of the device, or copies to it: neither can be captured.
-OF_THE_HOST = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.lift_fresh.default)
-
-
-class Tape(TorchDispatchMode):
-    """Notes all operations with their tensors, and nothing else, to do the same again on the same memory."""
-
-    def __init__(self):
-        super().__init__()
-        self.notes, self.before = [], []
-
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        assert operation not in OF_THE_HOST, f"{operation} while recording"
-        for argument, value in zip(operation._schema.arguments, args, strict=False):
-            if argument.is_write:
-                self.before += [(x, x.detach().clone()) for x in tree_leaves(value) if isinstance(x, torch.Tensor)]
-        results = operation(*args, **kwargs)
-        self.notes.append((operation, args, kwargs, results))
-        return results
-
-    def undo(self):
-        """Give all memory its contents before the recording, which a CUDA graph's would not have touched."""
-        for x, contents in reversed(self.before):
-            x.data.copy_(contents)
-
-    @torch.no_grad()
-    def replay(self):
-        for operation, args, kwargs, results in self.notes:
-            again = operation(*args, **kwargs)
-            for old, new in zip(tree_leaves(results), tree_leaves(again), strict=True):
-                if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():
-                    old.copy_(new)
-
-
-class Tapes:
-    """A recorder for the CPU."""
-
-    def __init__(self, device):
-        self.pieces = 0
-
-    def rehearse(self, work):
-        return work()
-
-    def record(self, work):
-        self.pieces += 1
-        with Tape() as tape:
-            result = work()
-        tape.undo()
-
-        def replay():
-            tape.replay()
-            return result
-
-        return replay
 
 
 @pytest.fixture
@@ -197,6 +142,23 @@ def test_nothing_is_recorded_before_all_of_it_ran(tapes):
     shut = make(gate=1.0, cuda_graphs=True)
     go(shut, WARM_UP + 2)
     assert tapes[-1].pieces == 2  # the generator's
+
+
+def test_the_callers_tensors_stay_the_callers():
+    runs, total = graphs.Graphs(Tapes(CPU)), torch.zeros(2)
+
+    def work(x):
+        yield x.square()
+        total.add_(x)
+        yield total
+
+    given = [torch.full((2,), float(i)) for i in range(WARM_UP + 3)]
+    found = [[piece.clone() for piece in runs.run("sum", work, x)] for x in given]
+    for i, (x, (square, so_far)) in enumerate(zip(given, found, strict=True)):
+        assert x.tolist() == [i, i] and square.tolist() == [i**2, i**2]
+        assert so_far.tolist() == [sum(range(i + 1))] * 2
+    next(runs.run("sum", work, given[1]))  # broken off
+    assert total.tolist() == [sum(range(WARM_UP + 3))] * 2
 
 
 def test_without_a_gpu_they_are_refused_in_one_line():
