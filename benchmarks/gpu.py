@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -50,8 +51,12 @@ def training(options: argparse.Namespace, device: torch.device) -> Iterator[Row]
         name = f"train, {precision}, batch {batch}" + (", CUDA graphs" if cuda_graphs else "")
         try:
             found = apart(train.compare_steps, settings, device)
-        except Exception as error:  # the device lacks this precision, or the graphs could not be captured
-            yield name, str(error).split("\n")[0] or repr(error)
+        except ValueError as error:  # the device lacks this precision, or is no GPU
+            yield name, str(error)
+            continue
+        except Exception as error:  # the table goes on
+            traceback.print_exc()
+            yield name, f"failed: {str(error).splitlines()[:1]}"
             continue
         fastest = max(fastest, found["samples_per_second"])
         yield (

@@ -19,7 +19,7 @@ class Tape(TorchDispatchMode):
         kwargs = kwargs or {}
         assert operation not in OF_THE_HOST, f"{operation} while recording"
         for argument, value in zip(operation._schema.arguments, args, strict=False):
-            if argument.is_write:
+            if argument.alias_info is not None and argument.alias_info.is_write:
                 self.before += [(x, x.detach().clone()) for x in tree_leaves(value) if isinstance(x, torch.Tensor)]
         results = operation(*args, **kwargs)
         self.notes.append((operation, args, kwargs, results))

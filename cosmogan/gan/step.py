@@ -17,7 +17,7 @@ R1_INTERVAL = 16  # steps between those with the R1 penalty, which counts as oft
 
 @dataclass(frozen=True)
 class Step:
-    """Both networks' work; what it reads that changes are its tensors and the networks', so that it may be recorded."""
+    """Both networks' work. All that changes from step to step it reads from tensors, so that it may be recorded."""
 
     train: Train
     generator: Learner
@@ -25,7 +25,7 @@ class Step:
     average: nn.Module | None
 
     def train_discriminator(self, penalised: bool, *inputs: torch.Tensor) -> Iterator[Any]:
-        """Yield Outcome's first five numbers, which know of no R1 penalty; with the gradients, None; loss and norm.
+        """Judge real and fake samples, find the gradients, descend.
 
         Real and fake samples go through in one batch: BatchNorm's groups never mix them.
 
@@ -34,6 +34,10 @@ class Step:
         penalised : whether with the R1 penalty
         inputs : real samples (n, 1, m, m, m), scaled; latents (n, numbers, 1, 1, 1); places of the gradient penalty
             (n,); votes (2,); for conditional networks the conditions of real and fake samples (2n, numbers)
+
+        Yields
+        ------
+        Outcome's first five numbers, which know of no R1 penalty; None; what `Learner.descend` gives
         """
         real, latents, mix, votes, *told = inputs
         objective = losses.OBJECTIVES[self.train.loss]
@@ -55,11 +59,15 @@ class Step:
         yield self.discriminator.descend()
 
     def train_generator(self, *inputs: torch.Tensor) -> Iterator[Any]:
-        """Yield, with the gradients, None; loss and norm.
+        """Find the gradients, descend.
 
         Parameters
         ----------
         inputs : latents (n, numbers, 1, 1, 1); for conditional networks the conditions (n, numbers)
+
+        Yields
+        ------
+        None; what `Learner.descend` gives
         """
         latents, *told = inputs
         outputs = self.discriminator(self.generator(latents), *told)
