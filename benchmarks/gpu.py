@@ -3,18 +3,24 @@
     python benchmarks/gpu.py                                                     # the paper's sizes, on a GPU
     python benchmarks/gpu.py --side 16 --batches 8 --volumes 32 --validated 64 --particles 32     # a rehearsal
 
-Training is that of `benchmarks/train.py`, with its peer, at each precision that the device has. Volumes are drawn by
-the paper's network, untrained. Validation is the whole command on random volumes, its start included.
+Training is that of `benchmarks/train.py`, with its peer, at each precision, without CUDA graphs and with them; a row
+says why where that fails. Volumes are drawn by the paper's network, untrained. Validation is the whole command on
+random volumes, its start included.
 """
 
 import argparse
+import itertools
+import multiprocessing
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,25 +33,37 @@ from hpc.distributed import Processes
 from hpc.log import Progress
 
 Row = tuple[str, str]
+PRECISIONS = ("float32", "tf32", "bf16")
+
+
+def apart(work: Callable[..., Any], *inputs: Any) -> Any:
+    """Return what some work gives in a process of its own: a GPU's error spoils all that its process does later."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *inputs).result()
 
 
 def training(options: argparse.Namespace, device: torch.device) -> Iterator[Row]:
-    """Yield a row for each precision and batch, and one for the loader."""
+    """Yield a row for each precision and batch, without and with CUDA graphs, and one for the loader."""
     fastest = 0.0
-    for precision in ("float32", "tf32", "bf16"):
-        for batch in options.batches:
-            settings = SimpleNamespace(precision=precision, batch=batch, side=options.side, repeats=options.repeats)
-            try:
-                found = train.compare_steps(settings, device)
-            except ValueError as error:  # the device lacks this precision
-                yield f"train, {precision}", str(error)
-                break
-            fastest = max(fastest, found["samples_per_second"])
-            yield (
-                f"train, {precision}, batch {batch}",
-                f"{found['samples_per_second']:.4g} samples/s, {found['speedup']:.2f} × the plain loop, "
-                f"{found['fraction_of_peak']:.1%} of the matrix peak of {found['matrix_peak_teraflops']:.3g} TFLOP/s",
-            )
+    for precision, batch, cuda_graphs in itertools.product(PRECISIONS, options.batches, (False, True)):
+        sizes = {"batch": batch, "side": options.side, "repeats": options.repeats}
+        settings = SimpleNamespace(precision=precision, cuda_graphs=cuda_graphs, **sizes)
+        name = f"train, {precision}, batch {batch}" + (", CUDA graphs" if cuda_graphs else "")
+        try:
+            found = apart(train.compare_steps, settings, device)
+        except ValueError as error:  # the device lacks this precision, or is no GPU
+            yield name, str(error)
+            continue
+        except Exception as error:  # the table goes on
+            traceback.print_exc()
+            yield name, f"failed: {str(error).splitlines()[:1]}"
+            continue
+        fastest = max(fastest, found["samples_per_second"])
+        yield (
+            name,
+            f"{found['samples_per_second']:.4g} samples/s, {found['speedup']:.2f} × the plain loop, "
+            f"{found['fraction_of_peak']:.1%} of the matrix peak of {found['matrix_peak_teraflops']:.3g} TFLOP/s",
+        )
     with tempfile.TemporaryDirectory() as folder:
         written = train.write_shards(Path(folder), options.side)
         for kind, speed in train.loader_speeds(written, options.batches[0], device):

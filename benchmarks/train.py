@@ -3,6 +3,7 @@
     python benchmarks/train.py                       # the paper's networks and batch
     python benchmarks/train.py --precision bf16      # worth it where the processor multiplies bfloat16
     python benchmarks/train.py --side 32 --batch 4   # smaller
+    python benchmarks/train.py --cuda-graphs         # our step in CUDA graphs, on a GPU
 
 The peer is the same networks in a loop as the paper's authors structured theirs: contiguous tensors, real and fake
 samples through the discriminator one after the other, a backward pass each, and a generator's step whose backward
@@ -35,6 +36,7 @@ from cosmogan import shards, train
 from cosmogan.config import Model, Train
 from cosmogan.gan import networks, scaling
 from cosmogan.gan.dataset import Batch, Part, TrainingSet
+from cosmogan.gan.graphs import WARM_UP
 from cosmogan.gan.trainer import Trainer
 from hpc import memory
 from hpc.distributed import Processes
@@ -117,7 +119,7 @@ def _serve(pipe: Connection, options: argparse.Namespace, device: torch.device) 
 
 def settings_of(options: argparse.Namespace) -> Train:
     """Return what both loops train with."""
-    return Train(precision=options.precision, gate=0.0, batch_size=options.batch)
+    return Train(precision=options.precision, gate=0.0, batch_size=options.batch, cuda_graphs=options.cuda_graphs)
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
@@ -163,6 +165,9 @@ def compare_steps(options: argparse.Namespace, device: torch.device) -> dict[str
         "plain": plain.ask,
     }
     flops = {name: step("flops") for name, step in steps.items()}  # also warms up
+    if options.cuda_graphs:
+        for _ in range(WARM_UP - 1):  # before they are recorded
+            steps["ours"]("seconds")
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _, (name, step) in itertools.product(range(options.repeats), steps.items()):
         seconds[name].append(step("seconds"))
@@ -170,7 +175,8 @@ def compare_steps(options: argparse.Namespace, device: torch.device) -> dict[str
     peak = matrix_peak(torch.bfloat16 if options.precision == "bf16" else torch.float32, device)
     return {
         "benchmark": "train step", "device": device.type, "precision": options.precision, "batch": options.batch,
-        "side": options.side, "threads": torch.get_num_threads(), "torch": torch.__version__,
+        "side": options.side, "cuda_graphs": options.cuda_graphs,
+        "threads": torch.get_num_threads(), "torch": torch.__version__,
         "seconds": medians, "speedup": medians["plain"] / medians["ours"],
         "teraflop": {name: count / 1e12 for name, count in flops.items()},
         "samples_per_second": options.batch / medians["ours"],
@@ -226,12 +232,13 @@ def main() -> None:
     parser.add_argument("--precision", default="float32", choices=("float32", "tf32", "bf16"))
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--cuda-graphs", action="store_true")
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
     device = Processes().device()
     try:
         line = compare_steps(options, device)
-    except ValueError as error:  # the device lacks this precision
+    except ValueError as error:  # the device lacks this precision, or is no GPU
         parser.exit(1, f"{error}\n")
     print(json.dumps(line), flush=True)
     consumed = line["samples_per_second"]

@@ -16,7 +16,7 @@ comes out depends on the settings alone, not on the number of processes. Stopped
 a checkpoint at the next step; the same command goes on from there. Also starts under srun, submitit, or alone."""
 EXAMPLE = "torchrun --standalone --nproc-per-node 2 -m cosmogan.train configs/demo.yaml"
 # What may differ when training goes on: where it runs, how far, and how often it saves.
-FREE = ("epochs", "device", "cache", "checkpoint_minutes", "keep_checkpoints", "preview_minutes")
+FREE = ("epochs", "device", "cuda_graphs", "cache", "checkpoint_minutes", "keep_checkpoints", "preview_minutes")
 FREE += ("stage_to", "on_collapse", "max_restarts", "allow_changed")
 # What may never differ: the step would stand for other samples, or the networks for others.
 FIXED = ("train.batch_size", "train.epoch_repeats", "train.loss", "train.n_critic")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from small_experiment import load, write
+from tapes import Tapes
 from trained import assert_same, generators, interrupt_after, metrics
 
 from cosmogan import config, shards, train
@@ -48,6 +49,16 @@ def test_resumed_is_uninterrupted_bit_for_bit(tmp_path, monkeypatch, uninterrupt
     lift()
     train.work(load(tmp_path), Processes())
     assert "resuming at step 24" in capsys.readouterr().out
+    assert_same(generators(tmp_path), generators(uninterrupted))
+
+
+def test_it_may_be_recorded_in_graphs_for_a_part_of_the_time(tmp_path, monkeypatch, uninterrupted):
+    monkeypatch.setattr("cosmogan.gan.graphs.Recorder", Tapes)
+    lift = interrupt_after(monkeypatch, 22)
+    with pytest.raises(SystemExit):
+        train.work(load(tmp_path, cuda_graphs=True), Processes())
+    lift()
+    train.work(load(tmp_path), Processes())
     assert_same(generators(tmp_path), generators(uninterrupted))
 
 

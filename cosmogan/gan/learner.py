@@ -59,7 +59,11 @@ class Learner:
         for parameter, part in zip(self.parameters, self.gradients.split(sizes), strict=True):
             parameter.grad = part.as_strided(parameter.shape, parameter.stride())
         self._statistics = _gathered(network)
-        self.optimizer = torch.optim.Adam(self.parameters, rate, (betas[0], betas[1]), fused=True)
+        # On the device, where recorded work reads it anew; in the type that the fused kernel of a GPU, or a CPU, takes.
+        dtype = torch.float32 if first.is_cuda else torch.float64
+        self._present_rate = torch.tensor(rate, dtype=dtype, device=first.device)
+        moments = betas[0], betas[1]
+        self.optimizer = torch.optim.Adam(self.parameters, self._present_rate, moments, fused=True, capturable=True)
 
     def __call__(self, x: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
         """Return what the network makes of a batch and its conditions, if any, in the weights' precision."""
@@ -68,22 +72,31 @@ class Learner:
         with torch.autocast(x.device.type, self._autocast):
             return self.network(x.to(self._autocast), *told).to(x.dtype)
 
-    def descend(self, loss: torch.Tensor, processes: Processes, factor: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Take one step down the mean of all processes' losses, at ``factor`` times the rate.
+    def set_rate(self, factor: float) -> None:
+        """Move on at ``factor`` times the rate."""
+        self._present_rate.fill_(self.rate * factor)
+
+    def differentiate(self, loss: torch.Tensor) -> None:
+        """Put the loss and its gradients into the buffer.
 
         Only this network's gradients are computed: not the discriminator's in the generator's step.
-
-        Returns
-        -------
-        loss, norm
-            mean over the processes, and the Euclidean norm of its gradient, both on the device
         """
         self._buffer.zero_()
         loss.backward(inputs=self.parameters)
         self._buffer[-1] = loss.detach()
+
+    def share_gradients(self, processes: Processes) -> None:
+        """Average what `differentiate` found over the processes."""
         processes.mean(self._buffer)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * factor
+
+    def descend(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Take one step down the gradients.
+
+        Returns
+        -------
+        loss, norm
+            the loss, and the Euclidean norm of its gradient, both on the device
+        """
         self.optimizer.step()
         return self._buffer[-1].clone(), self.gradients.norm()
 
@@ -104,6 +117,8 @@ class Learner:
         """Take over what ``state`` returned."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:  # of the saved ones the moments alone are wanted
+            group.update(lr=self._present_rate, capturable=True)
 
 
 def rate_factor(train: Train, progress: float, updates: int) -> float:

@@ -63,7 +63,7 @@ class Record:
         for i, value in enumerate(values):
             if value is not None:
                 self.sums[0, i] += value  # may lie on the device still, and nobody waits for it
-        self.sums[1] += self.sums.new_tensor([value is not None for value in values])
+                self.sums[1, i] += 1
         if self._trainer.step % INTERVAL == 0:
             self._write()
 

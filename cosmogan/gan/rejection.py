@@ -15,7 +15,6 @@ from torch import nn
 from cosmogan.gan import latent, losses, scaling
 from cosmogan.gan.learner import Learner
 from cosmogan.gan.released import Released
-from hpc.distributed import Processes
 
 
 def acceptance(logits: np.ndarray, bound: float, epsilon: float, gamma: float) -> np.ndarray:
@@ -56,6 +55,6 @@ def refine(learner: Learner, batches: Iterable[torch.Tensor], generator: Release
         fake = generator.volumes(generator.latents(seed, np.arange(number, number + len(real)), latent.JUDGED))
         number += len(real)
         both = torch.cat([scaling.scale(real, kappa), scaling.scale(fake, kappa)[:, None]])
-        loss = losses.discriminator_loss(*learner(both.to(learner.parameters[0].dtype)).chunk(2))
-        mean, _ = learner.descend(loss, Processes(), factor=1.0)
-        yield float(mean)
+        learner.differentiate(losses.discriminator_loss(*learner(both.to(learner.parameters[0].dtype)).chunk(2)))
+        loss, _ = learner.descend()
+        yield float(loss)

@@ -1,22 +1,23 @@
 """Adversarial training: a discriminator's step a batch, and the generator's; the same for any number of processes."""
 
 import copy
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 
 from cosmogan.config import Model, Train
-from cosmogan.gan import latent, losses, networks, scaling
+from cosmogan.gan import graphs, latent, networks, scaling
 from cosmogan.gan.conditions import Told
 from cosmogan.gan.dataset import Batch, Part
 from cosmogan.gan.learner import Learner, precision, rate_factor
+from cosmogan.gan.step import R1_INTERVAL, Step
 from hpc.distributed import Processes
 
 RESEED = 1_000_003  # between the seeds of one training's restarts
 CALIBRATION = 512  # samples whose statistics an averaged generator gets
-R1_INTERVAL = 16  # steps between those with the R1 penalty, which counts as often then (Karras et al. 2020, 3.1)
 
 
 class Collapse(Exception):
@@ -26,7 +27,7 @@ class Collapse(Exception):
 class Outcome(NamedTuple):
     """What one step did, averaged over all processes; None stands for what did not take place.
 
-    Numbers that decide are here; those only to be recorded stay on the device.
+    Numbers that decide are here; those only to be recorded stay on the device, and hold until the next step.
     """
 
     loss_discriminator: float
@@ -63,7 +64,6 @@ class Trainer:
         self.processes, self.device = processes, device
         self.part = share(train, processes)
         self.precision = precision(train.precision, device)
-        self.objective = losses.OBJECTIVES[train.loss]
         self._subvolume = subvolume
         self.shown: torch.Tensor | None = None
         self.begin(restarts=0)
@@ -85,6 +85,12 @@ class Trainer:
         self.generator = Learner(generator, train.generator_rate, *options)
         self.discriminator = Learner(discriminator, train.discriminator_rate, *options)
         self.average = copy.deepcopy(generator).requires_grad_(False) if train.ema else None
+        self._work = Step(train, self.generator, self.discriminator, self.average)
+        self._forget_graphs()
+
+    def _forget_graphs(self) -> None:
+        """Record the work anew, if at all: tensors are elsewhere now."""
+        self._run = graphs.Graphs(graphs.Recorder(self.device)).run if self.train.cuda_graphs else graphs.directly
 
     @property
     def seed(self) -> int:
@@ -126,76 +132,53 @@ class Trainer:
         """
         settings, norms = self.train, {}
         factor = rate_factor(settings, self.step / self.steps, self.step // settings.n_critic)
-        told = None if batch.told is None else Told(*(self._here(x) for x in batch.told))
-        kappa = self.model.kappa if told is None else told.kappa
-        loss, seen = self._judge(scaling.scale(self._here(batch.density), kappa), told, votes)
+        for learner in (self.generator, self.discriminator):
+            learner.set_rate(factor)
+        of_discriminator, of_generator = self._inputs(batch, votes)
+        penalised = settings.r1 > 0 and self.step % R1_INTERVAL == 0
+        name, train = f"discriminator, {penalised=}", functools.partial(self._work.train_discriminator, penalised)
+        work = self._run(name, train, *of_discriminator)
+        seen = self.processes.mean(next(work)).tolist()
+        if not math.isfinite(seen[0]):
+            raise Collapse(f"the loss is {seen[0]}; lower {self.rates()}")
         gate = settings.gate == 0 or seen[2] > settings.gate
         if gate:
-            _, norms["gradient_discriminator"] = self.discriminator.descend(loss, self.processes, factor)
+            _, norms["gradient_discriminator"] = self._descend(self.discriminator, work)
         if (self.step + 1) % settings.n_critic == 0:
-            of_fakes = () if told is None else (told.fake,)
-            fake = self._fake(latent.GENERATOR, *of_fakes)
-            loss = self.objective.generator(self.discriminator(fake, *of_fakes))
-            descended = self.generator.descend(loss, self.processes, factor)
-            norms["loss_generator"], norms["gradient_generator"] = descended
+            work = self._run("generator", self._work.train_generator, *of_generator)
+            norms["loss_generator"], norms["gradient_generator"] = self._descend(self.generator, work)
         for learner in (self.generator, self.discriminator):
             learner.share_statistics(self.processes)
         self.step += 1
-        if "loss_generator" in norms:
-            self._follow()
         return Outcome(*seen, float(gate), **norms)
+
+    def _inputs(self, batch: Batch, votes: tuple[bool, bool]) -> tuple[tuple[torch.Tensor, ...], ...]:
+        """Return what the discriminator's work takes, and the generator's."""
+        first, n = self.n_seen + self.part.offset, self.part.size
+        kappa, both, fake = self.model.kappa, (), ()
+        if batch.told is not None:
+            told = Told(*map(self._here, batch.told))
+            kappa, both, fake = told.kappa, (torch.cat((told.real, told.fake)),), (told.fake,)
+        real = scaling.scale(self._here(batch.density), kappa)
+        latents = [self._latents(stream, first, n, *fake) for stream in (latent.DISCRIMINATOR, latent.GENERATOR)]
+        mix = torch.from_numpy(latent.uniform(self.seed, latent.MIX, first, (n, 1))[:, 0])
+        return (real, latents[0], self._here(mix), self._here(torch.tensor(votes)), *both), (latents[1], *fake)
+
+    def _descend(self, learner: Learner, work: Iterator[Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Let a network take its step, the rest of its work; return what `Learner.descend` gives."""
+        next(work)
+        learner.share_gradients(self.processes)
+        (descended,) = work
+        return descended
 
     def _here(self, x: Any) -> Any:
         """Return a tensor in this training's precision and place; a number as it is."""
-        return x.to(self.device, self.precision.dtype) if isinstance(x, torch.Tensor) else x
-
-    def _judge(
-        self, real: torch.Tensor, told: Told | None, votes: tuple[bool, bool]
-    ) -> tuple[torch.Tensor, list[float]]:
-        """Return the discriminator's loss, and Outcome's first five numbers, which know of no R1 penalty.
-
-        Real and fake samples go through in one batch: BatchNorm's groups never mix them.
-        """
-        with torch.no_grad():
-            fake = self._fake(latent.DISCRIMINATOR, *(() if told is None else (told.fake,)))
-        penalised = self.train.r1 > 0 and self.step % R1_INTERVAL == 0
-        real.requires_grad_(penalised)
-        both = () if told is None else (torch.cat((told.real, told.fake)),)
-        of_real, of_fake = self.discriminator(torch.cat((real, fake)), *both).chunk(2)
-        loss = self.objective.discriminator(of_real, of_fake)
-        if self.train.loss == "wasserstein":
-            loss = loss + self.train.gradient_penalty * self._penalty(real, fake, told)
-        seen = (loss, *(self.objective.score(outputs).mean() for outputs in (of_real, of_fake)))
-        mean = self.processes.mean(torch.stack([*(x.detach() for x in seen), *loss.new_tensor(votes)])).tolist()
-        if not math.isfinite(mean[0]):
-            raise Collapse(f"the loss is {mean[0]}; lower {self.rates()}")
-        if penalised:
-            loss = loss + R1_INTERVAL * self.train.r1 * losses.r1_penalty(of_real, real)
-        return loss, mean
-
-    def _penalty(self, real: torch.Tensor, fake: torch.Tensor, told: Told | None) -> torch.Tensor:
-        first = self.n_seen + self.part.offset
-        mix = torch.from_numpy(latent.uniform(self.seed, latent.MIX, first, (self.part.size, 1))[:, 0])
-        mix = mix.to(real)
-        between = () if told is None else (torch.lerp(told.fake, told.real, mix[:, None]),)
-        return losses.gradient_penalty(lambda x: self.discriminator(x, *between), real, fake, mix)
-
-    def _fake(self, stream: int, *told: torch.Tensor) -> torch.Tensor:
-        """Return this process's fakes of this step, (part of the batch, 1, m, m, m) scaled."""
-        return self.generator(self._latents(stream, self.n_seen + self.part.offset, self.part.size, *told))
+        return x.to(self.device, self.precision.dtype, non_blocking=True) if isinstance(x, torch.Tensor) else x
 
     def _latents(self, stream: int, first: int, n: int, *told: torch.Tensor) -> torch.Tensor:
         """Return latents, and the conditions after them, as the generator takes them."""
         z = self._here(latent.draw(self.model, self.seed, stream, first, n))
         return torch.cat((z, *told), dim=1)[:, :, None, None, None]
-
-    def _follow(self) -> None:
-        """Move the averaged generator's weights towards the present ones."""
-        if self.average is not None:
-            seen = self.train.batch_size * self.train.n_critic  # since it followed last
-            weight = -math.expm1(-seen / self.train.ema)
-            with torch.no_grad():
-                torch._foreach_lerp_([*self.average.parameters()], [*self.generator.network.parameters()], weight)
 
     def calibrate(self, conditions: Callable[[int, int, int], torch.Tensor | None]) -> None:
         """Give the averaged generator the running statistics of its own samples, the same ones each time.
@@ -250,6 +233,7 @@ class Trainer:
         self.discriminator.restore(state["discriminator"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+        self._forget_graphs()
 
 
 def share(train: Train, processes: Processes) -> Part:
