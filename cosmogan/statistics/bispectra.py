@@ -15,9 +15,11 @@ P_i being the mean power of shell i, and N_triangles the same sum with unit mode
 transforms and one back, however many angles there are. A product of fields on a grid of m cells a side also finds
 "triangles" with q1 + q2 + q3 = m on an axis: none, when m exceeds the sum of the shells' three largest components.
 The transforms are made on the smallest such grid, which for large scales is much smaller than the subvolume's own.
+Inverse ones leave out the lines that hold only zeros: a shell has no mode in most of them.
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -114,8 +116,11 @@ def bispectrum(density: Density, box_size: float, triangles: Triangles, correcti
     ValueError
         when a shell reaches beyond Nyquist, or no mode of the grid lies in it.
     """
-    parts = [fourier.transform(part, correction.window) for part in pieces(batch(density))]
-    return joined([of_modes(delta_k, box_size, triangles, correction.shot_noise) for delta_k in parts])
+    parts = []
+    for part in pieces(batch(density)):
+        delta_k = fourier.transform(part, correction.window)
+        parts.append(of_modes(delta_k, box_size, triangles, correction.shot_noise))
+    return joined(parts)
 
 
 def joined(parts: list[Bispectrum]) -> Bispectrum:
@@ -150,7 +155,8 @@ class _Shell:
     """The modes of a shell: where they lie in the half spectra of the fields' grid and of the small one."""
 
     here: Tensor  # (modes,) int64, of n³ cells
-    there: Tensor  # (modes,) int64, of m³ cells
+    there: Tensor  # (modes,) int64, of ``shape``
+    shape: tuple[int, int, int]  # (m, m, m//2 + 1), or (m, 2 r + 1, r + 1) where no component exceeds r
     weight: Tensor  # (modes,) float64: how many modes each stored one stands for
 
 
@@ -181,11 +187,15 @@ class _Plan:
 
     def _field(self, modes: Tensor, shell: _Shell) -> tuple[Tensor, Tensor]:
         """Return the field that one shell's modes make, (b, m, m, m), and their summed |delta_k|², (b, 1) float64."""
-        chosen = modes[:, shell.here]
-        grid = modes.new_zeros((len(modes), self.m * self.m * (self.m // 2 + 1)))
-        grid[:, shell.there] = chosen
-        grid = grid.reshape(len(modes), self.m, self.m, -1)
-        made = torch.fft.irfftn(grid, s=(self.m,) * 3, dim=(1, 2, 3), norm="forward")
+        chosen, last = modes[:, shell.here], shell.shape[2]
+        compact = modes.new_zeros((len(modes), math.prod(shell.shape)))
+        compact[:, shell.there] = chosen
+        compact = torch.fft.ifft(compact.unflatten(1, shell.shape), dim=1, norm="forward")
+        grid = modes.new_zeros((len(modes), self.m, self.m, last))
+        grid[:, :, :last] = compact[:, :, :last]
+        grid[:, :, 1 - last :] = compact[:, :, last:]
+        grid = torch.fft.ifft(grid, dim=2, norm="forward")
+        made = torch.fft.irfft(grid, n=self.m, dim=3, norm="forward")
         return made, (_square(chosen) @ shell.weight)[:, None]
 
 
@@ -208,7 +218,11 @@ def _plan(n: int, sides: tuple[float, ...], device: str) -> _Plan:
             raise ValueError(f"no mode of {n}³ cells has a wavenumber within 1 of {side:.3g} fundamentals")
     union = np.logical_or.reduce(inside[2:])
     members = np.stack([shell[union] * weight[union] for shell in inside[2:]], axis=1)
-    first, second, third = (_shell(chosen, weight, m, device) for chosen in (inside[0], inside[1], union))
+    first, second = (
+        _shell(shell, weight, (m, 2 * reach + 1, reach + 1), device)
+        for shell, reach in zip(inside[:2], largest[:2].tolist(), strict=True)
+    )
+    third = _shell(union, weight, (m, m, m // 2 + 1), device)
     n_modes = torch.tensor([(shell * weight).sum() for shell in inside], dtype=torch.float64, device=device)
     other = None if sides[0] == sides[1] else second
     plan = _Plan(m, first, other, third, torch.from_numpy(members).to(device), n_modes)
@@ -226,14 +240,15 @@ def _check_sides(n: int, sides: tuple[float, ...]) -> None:
         )
 
 
-def _shell(chosen: np.ndarray, weight: np.ndarray, m: int, device: str) -> _Shell:
-    """Find the chosen modes of the half spectrum of n³ cells, (n, n, n//2 + 1) bool, in that of m³ cells."""
+def _shell(chosen: np.ndarray, weight: np.ndarray, shape: tuple[int, int, int], device: str) -> _Shell:
+    """Find the chosen modes of the half spectrum of n³ cells, (n, n, n//2 + 1) bool, in one of ``shape``."""
     n = len(chosen)
     x, y, z = np.nonzero(chosen)
-    x, y = (np.where(2 * i < n, i, i - n) % m for i in (x, y))
-    there = (x * m + y) * (m // 2 + 1) + z
+    x, y = (np.where(2 * i < n, i, i - n) % side for i, side in zip((x, y), shape[:2], strict=True))
+    there = (x * shape[1] + y) * shape[2] + z
     parts = (np.flatnonzero(chosen), there, weight[chosen])
-    return _Shell(*(torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in parts))
+    here, there, weights = (torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in parts)
+    return _Shell(here, there, shape, weights)
 
 
 def _grid(reach: int) -> int:

@@ -10,6 +10,11 @@ from torch import Tensor
 # faster than going through a whole batch step by step; a GPU wants many fields at once.
 CELLS_AT_ONCE = {"cpu": 2**18, "cuda": 2**26}
 
+# glibc gives freed memory back to the system, and to get it again for the next field can take as long as a transform.
+# Once it has freed a block of up to 32 MiB, it keeps twice as much (M_MMAP_THRESHOLD in mallopt(3)). This one is never
+# touched, so it takes no memory; `hpc.memory.keep_freed`, which has no bound, is for a process of one's own.
+torch.empty(31 * 2**20, dtype=torch.uint8)
+
 Density = Tensor | np.ndarray[Any, Any]
 
 

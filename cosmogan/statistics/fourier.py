@@ -165,16 +165,16 @@ def sphere_sums(values: Tensor) -> Tensor:
     """
     n = values.shape[1]
     index, weight = _octant(n, str(values.device))
-    folded = _folded(_folded(values.double(), 1), 2) * weight
-    spheres = n_spheres(n)
-    return torch.stack([torch.bincount(index, weights=sample.reshape(-1), minlength=spheres) for sample in folded])
+    folded = (_folded(_folded(values, 1), 2) * weight).flatten(1)
+    sums = folded.new_zeros((len(values), n_spheres(n)))
+    return sums.scatter_add_(1, index.expand_as(folded), folded)
 
 
 def _folded(values: Tensor, axis: int) -> Tensor:
-    """Add components -q to q along an axis: |q| is the same, and later steps have half as much to do."""
+    """Add components -q to q along an axis, in float64: |q| is the same, and later steps have half as much to do."""
     n = values.shape[axis]
     n_mirrored = (n - 1) // 2
-    kept = values.narrow(axis, 0, n // 2 + 1).clone()
+    kept = values.narrow(axis, 0, n // 2 + 1).to(torch.float64, copy=True)
     kept.narrow(axis, 1, n_mirrored).add_(values.narrow(axis, n - n_mirrored, n_mirrored).flip(axis))
     return kept
 

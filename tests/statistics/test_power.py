@@ -151,6 +151,14 @@ def test_sums_over_spheres_hold_every_mode_once(n):
     np.testing.assert_allclose(found[0], expected, rtol=1e-12)
 
 
+def test_sums_over_spheres_are_of_float64_and_leave_the_values_as_they_are():
+    values = torch.rand((2, 8, 8, 5), generator=torch.Generator().manual_seed(0))
+    doubles = values.double()
+    before = doubles.clone()
+    np.testing.assert_allclose(fourier.sphere_sums(values), fourier.sphere_sums(doubles), rtol=1e-14)
+    np.testing.assert_array_equal(doubles, before)
+
+
 def test_corners_are_marked():
     n = 8
     found = power_spectrum(random_fields(n), L)
