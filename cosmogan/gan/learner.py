@@ -116,9 +116,9 @@ class Learner:
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what ``state`` returned."""
         self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for group in self.optimizer.param_groups:  # of the saved ones the moments alone are wanted
-            group.update(lr=self._present_rate, capturable=True)
+        settings = self.optimizer.state_dict()["param_groups"]  # this run's, as it may be told to go on with others
+        self.optimizer.load_state_dict({**state["optimizer"], "param_groups": settings})
+        self.optimizer.param_groups[0]["lr"] = self._present_rate
 
 
 def rate_factor(train: Train, progress: float, updates: int) -> float:

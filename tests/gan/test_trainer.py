@@ -210,6 +210,18 @@ def test_training_goes_on_exactly_from_its_state():
     assert torch.equal(weights(one.average), weights(two.average))
 
 
+def test_it_goes_on_with_this_runs_betas_and_rate():
+    """As train.allow_changed may say."""
+    one, two = make(generator_rate=1e-3), make(betas=(0.0, 0.9), generator_rate=1e-2)
+    one.update(densities(), NO_VOTES)
+    two.restore(copy.deepcopy(one.state()))
+    group, moments = two.generator.optimizer.param_groups[0], two.generator.state()["optimizer"]["state"]
+    assert group["betas"] == (0.0, 0.9) and len(moments) == len(group["params"])
+    before = weights(two.generator.network)
+    two.update(densities(), NO_VOTES)
+    assert float(group["lr"]) == 1e-2 and not torch.equal(weights(two.generator.network), before)
+
+
 def test_fresh_latents_every_step_and_for_every_purpose(monkeypatch):
     calls = []
     original = latent.draw
