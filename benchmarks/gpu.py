@@ -133,8 +133,9 @@ def main() -> None:
         try:
             for what, result in part(options, device):
                 print(f"{what:<48}  {result}", flush=True)
-        except RuntimeError as error:  # of the GPU, out of memory for one: the other rows do without
-            print(f"{part.__name__:<48}  failed: {error}", flush=True)
+        except Exception as error:  # the table goes on
+            traceback.print_exc()
+            print(f"{part.__name__:<48}  failed: {str(error).splitlines()[:1]}", flush=True)
 
 
 if __name__ == "__main__":
