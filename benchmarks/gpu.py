@@ -107,7 +107,7 @@ def validating(options: argparse.Namespace, device: torch.device) -> Iterator[Ro
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{name}.npy" for name in ("samples", "reference")]
         for file in files:
-            np.save(file, generator.gamma(0.5, 2.0, (n, *[options.side] * 3)).astype(np.float32))
+            np.save(file, generator.standard_exponential((n, *[options.side] * 3), np.float32))
         command = [sys.executable, "-m", "cosmogan.validate", "--samples", files[0], "--reference", files[1]]
         start = time.perf_counter()
         done = subprocess.run([*map(str, command), "--box-size", "44.48"], cwd=folder, capture_output=True, text=True)
@@ -130,8 +130,12 @@ def main() -> None:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
     print(f"{name}, torch {torch.__version__}, volumes of {options.side}³ cells", flush=True)
     for part in (training, drawing, simulating, validating):
-        for what, result in part(options, device):
-            print(f"{what:<48}  {result}", flush=True)
+        try:
+            for what, result in part(options, device):
+                print(f"{what:<48}  {result}", flush=True)
+        except Exception as error:  # the table goes on
+            traceback.print_exc()
+            print(f"{part.__name__:<48}  failed: {str(error).splitlines()[:1]}", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@
 The peer is the same networks in a loop as the paper's authors structured theirs: contiguous tensors, real and fake
 samples through the discriminator one after the other, a backward pass each, and a generator's step whose backward
 pass also fills the discriminator's gradients; layers are torch's own, and BatchNorm takes the whole batch. It runs in
-a process of its own, so that it shares none of our process's settings. Both train in every step (no gate), and their
-steps alternate, so that a busy machine slows both. Model FLOPs are those of the convolutions of our step; the peak is
-the best that a large matrix product and a convolution of many channels reach, of which a library may know one better.
+a process of its own, so that it shares none of our process's settings but the precision, and that cuDNN chooses by
+speed. Both train in every step (no gate), and their steps alternate, so that a busy machine slows both. Model FLOPs
+are those of the convolutions of our step; the peak is the best that a large matrix product and a convolution of many
+channels reach, of which a library may know one better.
 """
 
 import argparse
@@ -37,6 +38,7 @@ from cosmogan.config import Model, Train
 from cosmogan.gan import networks, scaling
 from cosmogan.gan.dataset import Batch, Part, TrainingSet
 from cosmogan.gan.graphs import WARM_UP
+from cosmogan.gan.learner import precision
 from cosmogan.gan.trainer import Trainer
 from hpc import memory
 from hpc.distributed import Processes
@@ -110,6 +112,7 @@ class Plain:
 
 def _serve(pipe: Connection, options: argparse.Namespace, device: torch.device) -> None:
     """Take the steps that are asked for, until nobody is there to ask."""
+    prepare(options, device)
     loop = PlainLoop(Model(), options.side, settings_of(options), device)
     density = torch.rand(options.batch, 1, *[options.side] * 3, device=device)
     with contextlib.suppress(EOFError):
@@ -120,6 +123,12 @@ def _serve(pipe: Connection, options: argparse.Namespace, device: torch.device) 
 def settings_of(options: argparse.Namespace) -> Train:
     """Return what both loops train with."""
     return Train(precision=options.precision, gate=0.0, batch_size=options.batch, cuda_graphs=options.cuda_graphs)
+
+
+def prepare(options: argparse.Namespace, device: torch.device) -> None:
+    """Let this process multiply in the precision that is compared, and cuDNN choose by speed, as the command does."""
+    precision(options.precision, device)
+    torch.backends.cudnn.benchmark = True
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
@@ -157,6 +166,7 @@ def matrix_peak(dtype: torch.dtype, device: torch.device) -> float:
 def compare_steps(options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """Return how our step compares with the plain one."""
     memory.keep_freed()  # as the command does
+    prepare(options, device)
     ours = Trainer(Model(), settings_of(options), options.side, 100, Processes(), device)
     plain = Plain(options, device)
     density = torch.rand(options.batch, 1, *[options.side] * 3, device=device)

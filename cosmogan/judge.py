@@ -79,7 +79,7 @@ class Judge:
         """Measure the training rows of a look; all ranks work together."""
         parts = []
         for batch in _batches(rows)[self._comm.rank :: self._comm.size]:
-            density = torch.from_numpy(self.folder.read(batch))
+            density = torch.from_numpy(self.folder.read(batch)).to(self.device)
             parts.append(self._measure(density, kappa))
             self._densest = max(self._densest, float(density.max()))
         target = self._join(parts)

@@ -1,6 +1,7 @@
 """Train the networks, on one process or many: the shell around `cosmogan.gan.session`."""
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,9 @@ def work(experiment: config.Experiment, processes: Any) -> None:
             f"{experiment.train_folder}/generators: training is finished, but there are none; "
             f"delete {experiment.train_folder} to train again"
         )
+    from hpc import distributed
+
+    distributed.join(experiment.train.device)
     with staged(experiment, processes) as copies:
         _train(experiment, processes, copies)
 
@@ -238,7 +242,7 @@ def prepare(
 def _world() -> Any:
     from hpc import distributed  # imports torch
 
-    return distributed.join()
+    return distributed.find(os.environ)
 
 
 if __name__ == "__main__":

@@ -103,8 +103,13 @@ def find(environment: Mapping[str, str]) -> Processes:
     return Processes()
 
 
-def join() -> Processes:
-    """Join the process group (nccl where there are GPUs, else gloo) and return this process's place."""
+def join(wanted: str = "auto") -> Processes:
+    """Join the process group and return this process's place.
+
+    Parameters
+    ----------
+    wanted : the device on which the processes compute, as `Processes.device` takes it
+    """
     processes = find(os.environ)
     if processes.size == 1:
         return processes
@@ -114,10 +119,18 @@ def join() -> Processes:
         os.environ.setdefault(name, str(value))
     os.environ.setdefault("MASTER_ADDR", _first_host())
     os.environ.setdefault("MASTER_PORT", str(_job_port()))
-    if torch.cuda.is_available():
-        torch.cuda.set_device(processes.device("cuda"))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    device = processes.device(wanted)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    name = backend(device)
+    dist.init_process_group(name, device_id=device if name == "nccl" else None)
     return processes
+
+
+def backend(device: torch.device) -> str:
+    """Return what joins processes: nccl, or gloo for CPUs and for more processes than GPUs, which nccl refuses."""
+    sharing = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > torch.cuda.device_count()  # torchrun says so
+    return "nccl" if device.type == "cuda" and not sharing else "gloo"
 
 
 def leave(status: int = 0) -> None:

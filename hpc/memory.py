@@ -26,7 +26,8 @@ def available(device: Any) -> int:
     if device.type == "cuda":
         import torch
 
-        return torch.cuda.mem_get_info(device)[0]
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own, kept for later
+        return torch.cuda.mem_get_info(device)[0] + unused
     return min([_host_available(), *_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
 
 

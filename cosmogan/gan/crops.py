@@ -52,6 +52,11 @@ def crop(subvolumes: torch.Tensor, pieces: np.ndarray, shift: np.ndarray) -> tor
     pieces : (n, 8), the places of those that each crop lies in, as `neighbours` gives them
     shift : (n, 3), its first cell in the first of them
     """
+    return (crop_cpu if subvolumes.device.type == "cpu" else crop_torch)(subvolumes, pieces, shift)
+
+
+def crop_cpu(subvolumes: torch.Tensor, pieces: np.ndarray, shift: np.ndarray) -> torch.Tensor:
+    """Copy each piece as the block of cells that it is."""
     m = subvolumes.shape[-1]
     out = subvolumes.new_empty(len(pieces), m, m, m)
     for cube, places, begin in zip(out, pieces.tolist(), shift.tolist(), strict=True):
@@ -60,3 +65,14 @@ def crop(subvolumes: torch.Tensor, pieces: np.ndarray, shift: np.ndarray) -> tor
             of = [slice(0, s) if far else slice(s, m) for s, far in zip(begin, side, strict=True)]
             cube[to[0], to[1], to[2]] = subvolumes[place][of[0], of[1], of[2]]
     return out
+
+
+def crop_torch(subvolumes: torch.Tensor, pieces: np.ndarray, shift: np.ndarray) -> torch.Tensor:
+    """Look all cells up at once: a GPU would take longer to be told of 8 n small copies than to make them."""
+    m, device = subvolumes.shape[-1], subvolumes.device
+    along = np.divmod(shift[:, :, None] + np.arange(m), m)  # whether on the far side, and the cell there, (n, 3, m)
+    numbers = (torch.from_numpy(found).to(device, non_blocking=True) for found in along)
+    far, cell = ((x[:, 0, :, None, None], x[:, 1, None, :, None], x[:, 2, None, None]) for x in numbers)
+    side = 4 * far[0] + 2 * far[1] + far[2]  # in the order of `SIDES`
+    places = torch.from_numpy(pieces).to(device, non_blocking=True)
+    return subvolumes[places.gather(1, side.flatten(1)).view_as(side), cell[0], cell[1], cell[2]]

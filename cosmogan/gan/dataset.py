@@ -128,7 +128,7 @@ class TrainingSet:
             cubes = torch.from_numpy(self._read(self.rows[places]))
         elif self._neighbours is None:
             self._hold(places)
-            cubes = self._cached[torch.from_numpy(places).to(self._cached.device)]
+            cubes = self._cached[torch.from_numpy(places).to(self._cached.device, non_blocking=True)]
         else:
             pieces = self._neighbours[places]
             self._hold(pieces.ravel())

@@ -63,7 +63,8 @@ class Record:
         for i, value in enumerate(values):
             if value is not None:
                 self.sums[0, i] += value  # may lie on the device still, and nobody waits for it
-                self.sums[1, i] += 1
+        counted = torch.tensor([value is not None for value in values])
+        self.sums[1] += counted.to(self.sums, non_blocking=True)
         if self._trainer.step % INTERVAL == 0:
             self._write()
 

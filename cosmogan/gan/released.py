@@ -1,5 +1,6 @@
 """A generator to draw from: its weights as safetensors, its settings as JSON beside them."""
 
+import contextlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,7 @@ class Released:
             latents = torch.cat((latents, told), dim=1)
             kappa = self.conditions.kappa(self.model, values)
             kappa = kappa.to(self.device)[:, 0] if isinstance(kappa, torch.Tensor) else kappa
-        exact = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)  # float32 on GPUs, too
-        with torch.inference_mode(), exact:
+        with torch.inference_mode(), in_float32():
             scaled = self.network(latents.to(self.device)[:, :, None, None, None])
             density = scaling.unscale(scaled[:, 0], kappa)
             return density if self._densest is None else density.clamp_(max=self._densest)
@@ -121,6 +121,11 @@ class Released:
             size = min(batch_size, n - start)
             out[start : start + size] = self.draw(seed, first + start, size, values).cpu().numpy()
         return out
+
+
+def in_float32() -> contextlib.AbstractContextManager[None]:
+    """Let a GPU, too, convolve float32 numbers as such, and not as TF32, whatever this process did before."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)
 
 
 def model_of(settings: dict[str, Any]) -> Model:

@@ -209,24 +209,26 @@ def paint_torch(positions: torch.Tensor, box_size: float, n_mesh: int) -> torch.
 def read_slope_torch(positions: torch.Tensor, potential: torch.Tensor, box_size: float) -> torch.Tensor:
     """Return ∇φ (n, 3) at the positions."""
     n_mesh = potential.shape[0]
-    values = torch.zeros_like(positions)
+    values = torch.empty_like(positions)
     for axis in range(3):
         slope = NEAR * (potential.roll(-1, axis) - potential.roll(1, axis))
         slope += FAR * (potential.roll(-2, axis) - potential.roll(2, axis))
         slope = slope.mul_(n_mesh / box_size).view(-1)
         for piece, out in zip(positions.split(GPU_PIECE), values.split(GPU_PIECE), strict=True):
-            for cell, weight in _corners(piece, n_mesh / box_size, n_mesh):
-                out[:, axis] += weight * slope[cell]
+            out[:, axis] = sum(weight * slope[cell] for cell, weight in _corners(piece, n_mesh / box_size, n_mesh))
     return values
 
 
 def _corners(positions: torch.Tensor, per_length: float, n: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield the eight cells that a particle's cloud touches, as (m,) places in the flat mesh, and its weights there."""
-    place = positions.double() * per_length
+    place = positions.T.contiguous().double().mul_(per_length)  # (3, m): the numbers of an axis lie together
     low = place.floor()
-    high_part = (place - low).float()
-    low = low.long()
+    far, low = place.sub_(low).float(), low.long()
+    weights, cells = (1 - far, far), (low.remainder(n), low.add_(1).remainder_(n))
+    for cell in cells:
+        cell[0] *= n * n
+        cell[1] *= n
     for corner in itertools.product((0, 1), repeat=3):
-        a, b, c = ((low[:, axis] + side).remainder_(n) for axis, side in enumerate(corner))
-        parts = [high_part[:, axis] if side else 1 - high_part[:, axis] for axis, side in enumerate(corner)]
-        yield (a * n + b).mul_(n).add_(c), parts[0] * parts[1] * parts[2]
+        a, b, c = (cells[side][axis] for axis, side in enumerate(corner))
+        x, y, z = (weights[side][axis] for axis, side in enumerate(corner))
+        yield (a + b).add_(c), (x * y).mul_(z)

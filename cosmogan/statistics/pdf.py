@@ -109,9 +109,9 @@ def _peaks(density: Tensor) -> list[Tensor]:
 
 def _histogram(values: Tensor, edges: np.ndarray) -> Tensor:
     """Count values in bins that hold their lower edge, the last one its upper edge too; (nbins,) int64."""
-    boundaries = torch.as_tensor(np.array(edges), dtype=values.dtype, device=values.device)
+    boundaries = torch.as_tensor(np.array(edges), dtype=values.dtype)
     boundaries[-1] = torch.nextafter(boundaries[-1], boundaries.new_tensor(torch.inf))  # so the last edge is inside
-    return torch.searchsorted(_sorted(values.reshape(-1)), boundaries).diff()
+    return torch.searchsorted(_sorted(values.reshape(-1)), boundaries.to(values.device, non_blocking=True)).diff()
 
 
 def _sorted(values: Tensor) -> Tensor:

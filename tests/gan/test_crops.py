@@ -37,13 +37,14 @@ def take(part, batches, first=0, seed=1, **options):
     return torch.stack([batch.density for batch in taken])
 
 
+@pytest.mark.parametrize("crop", [crops.crop_cpu, crops.crop_torch])
 @pytest.mark.parametrize("n_mesh", [4, 8, 12])
-def test_every_crop_is_a_periodic_slice_of_its_box(n_mesh):
+def test_every_crop_is_a_periodic_slice_of_its_box(n_mesh, crop):
     boxes = BOXES[:, :n_mesh, :n_mesh, :n_mesh]
     cubes, numbers, corners = cut(boxes)
     around = crops.neighbours(numbers, corners, n_mesh, 4)
     for shift in itertools.product(range(4), repeat=3):
-        found = crops.crop(torch.from_numpy(cubes), around, np.tile(shift, (len(cubes), 1)))
+        found = crop(torch.from_numpy(cubes), around, np.tile(shift, (len(cubes), 1)))
         for cube, number, corner in zip(found.numpy(), numbers, corners, strict=True):
             np.testing.assert_array_equal(cube, periodic(boxes[number], corner + np.array(shift)))
 

@@ -80,3 +80,15 @@ def test_a_gpu_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="device: expected a CUDA GPU"):
         Processes().device("cuda")
     assert Processes().device("auto").type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "here", "expected"),
+    [("cuda", 4, 4, "nccl"), ("cuda", 1, None, "nccl"), ("cuda", 1, 2, "gloo"), ("cpu", 4, 2, "gloo")],
+)
+def test_processes_that_share_a_gpu_or_compute_on_cpus_are_joined_by_gloo(monkeypatch, device, gpus, here, expected):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    if here is not None:  # torchrun says how many it started
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(here))
+    assert distributed.backend(torch.device(device)) == expected

@@ -46,3 +46,9 @@ def test_what_is_available_is_bounded_by_the_machine_and_by_the_jobs_limit(tmp_p
     (tmp_path / "of" / "memory.max").write_text("3000\n")
     assert min(memory._limits(tmp_path / "groups", tmp_path)) == 3000
     assert memory._limits(tmp_path / "none", tmp_path) == []
+
+
+def test_what_torch_keeps_of_a_gpu_unused_is_available(monkeypatch):
+    for name, found in (("mem_get_info", (1000, 5000)), ("memory_reserved", 700), ("memory_allocated", 400)):
+        monkeypatch.setattr(torch.cuda, name, lambda device, found=found: found)
+    assert memory.available(torch.device("cuda")) == 1300
