@@ -86,8 +86,12 @@ def requeue(job: str) -> str:
 
 
 def terminate_steps(job: str) -> None:
-    """Send SIGTERM to all that srun started in a job; not to its batch script."""
-    subprocess.run(["scancel", "--signal=TERM", job], capture_output=True, check=False)
+    """Send SIGTERM to all that srun started in a job; not to its batch script.
+
+    One that SLURM itself ends and requeues no longer counts as RUNNING: its steps have had the signal already, and
+    scancel would try again and again, which holds the job on its nodes until KillWait is over.
+    """
+    subprocess.run(["scancel", "--signal=TERM", "--state=RUNNING", job], capture_output=True, check=False)
 
 
 def cancel(jobs: Iterable[str]) -> None:

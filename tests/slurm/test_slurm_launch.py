@@ -1,6 +1,7 @@
 """The launcher on a real SLURM: small commands, and all that a scheduler does to them."""
 
 import sys
+from datetime import datetime, timedelta
 
 import pytest
 import toy_chain
@@ -104,12 +105,16 @@ def test_no_endless_requeue(toys):
     assert "begins at 0 of 20 (first) for the third time: two attempts got no further" in toys.status()["first"]
 
 
-def test_other_jobs_take_its_nodes(toys):
+@pytest.mark.parametrize("start", ["process", "torch"])  # torch: by srun
+def test_other_jobs_take_its_nodes(toys, start):
+    toys.file = toy_chain.write(toys.folder, first={"start": start})
     first, second = toys.submit("first.stop=3", "keep")
     toys.progress()
     urgent = ["sbatch", "--parsable", "--partition=high", "--nodes=3", "--exclusive", "--output=/dev/null"]
     taker = toys.cluster.call(*urgent, "--wrap", "sleep 1").strip()
     toys.cluster.wait(taker, "COMPLETED")
+    submitted, started = (datetime.fromisoformat(toys.cluster.job(taker)[at]) for at in ("SubmitTime", "StartTime"))
+    assert started - submitted < timedelta(seconds=20)  # KillWait, 30 s, is for jobs that do not end by themselves
     toys.cluster.start_again(first)
     toys.cluster.wait(second, "COMPLETED")
     assert (toys.folder / "first.kept").read_text() == "10"
