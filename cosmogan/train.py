@@ -1,7 +1,6 @@
 """Train the networks, on one process or many: the shell around `cosmogan.gan.session`."""
 
 import contextlib
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -242,7 +241,7 @@ def prepare(
 def _world() -> Any:
     from hpc import distributed  # imports torch
 
-    return distributed.find(os.environ)
+    return distributed.find()
 
 
 if __name__ == "__main__":

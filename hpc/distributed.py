@@ -90,7 +90,7 @@ _LAUNCHERS = (
 )
 
 
-def find(environment: Mapping[str, str]) -> Processes:
+def find(environment: Mapping[str, str] = os.environ) -> Processes:
     """Read this process's place from its launcher's environment; alone when no launcher is seen.
 
     A batch script's own shell has SLURM_NTASKS too: only what srun started (it has SLURM_STEP_ID) counts.
@@ -110,7 +110,7 @@ def join(wanted: str = "auto") -> Processes:
     ----------
     wanted : the device on which the processes compute, as `Processes.device` takes it
     """
-    processes = find(os.environ)
+    processes = find()
     if processes.size == 1:
         return processes
     for name, value in zip(
@@ -166,7 +166,7 @@ def _first_host() -> str:
     """
     host = slurm.first_host(os.environ)
     here = os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") or os.environ.get("MPI_LOCALNRANKS")  # processes
-    if host is None and here is not None and int(here) < find(os.environ).size:
+    if host is None and here is not None and int(here) < find().size:
         raise ValueError(
             "MASTER_ADDR: not set, and mpirun started processes on several machines; "
             "set it to the first one's name, and MASTER_PORT to a free port, for all of them"
