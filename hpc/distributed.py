@@ -124,6 +124,7 @@ def join(wanted: str = "auto") -> Processes:
         torch.cuda.set_device(device)
     name = backend(device)
     dist.init_process_group(name, device_id=device if name == "nccl" else None)
+    processes.barrier()  # one that had left again already would break the others' joining
     return processes
 
 
