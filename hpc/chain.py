@@ -99,7 +99,7 @@ def load_cluster(name: str) -> Cluster:
         raise settings.SettingsError(
             f"--cluster {name}: {path} not found; expected one of {known}, or a YAML file of your own"
         )
-    return settings.load(Cluster, path)
+    return settings.load(Cluster, path, shipped=clusters_folder())
 
 
 def command_line(stage: Stage, arguments: list[str]) -> list[str]:
