@@ -73,7 +73,10 @@ def states(jobs: Iterable[str]) -> dict[str, State]:
 
 def _parse(text: str, wanted: set[str]) -> dict[str, State]:
     rows = (line.split("|") for line in text.splitlines() if line.count("|") == 3)
-    return {job: State(word.split()[0], reason, elapsed) for job, word, reason, elapsed in rows if job in wanted}
+    told = {job.split("_[")[0]: State(word.split()[0], reason, elapsed) for job, word, reason, elapsed in rows}
+    # Tasks of an array that is over before any has begun are one row, of the array's own number.
+    found = {job: told.get(job) or told.get(job.split("_")[0]) for job in wanted}
+    return {job: state for job, state in found.items() if state}
 
 
 def requeue(job: str) -> str:
