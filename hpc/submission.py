@@ -34,6 +34,8 @@ def alone(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(f"{folder}: another launch of this run is at work; wait for it") from None
+        except OSError:  # no locks here, as where Lustre is mounted without flock: the queue alone says who is at it
+            pass
         living = status.living(folder)
         if living:
             raise ValueError(
