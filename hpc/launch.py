@@ -28,7 +28,7 @@ examples:
 
 def launch(
     config: str | Path,
-    cluster: str = "local",
+    cluster: str | Path = "local",
     stage: str | None = None,
     overrides: list[str] | tuple[str, ...] = (),
     dry_run: bool = False,
@@ -118,7 +118,8 @@ def _run_here(
             timeout_min=stage.minutes,
         )
         job = executor.submit(LocalJob(stage, arguments, in_process=workers or machine.executor == "debug"))
-        say(f"{name}: job {job.job_id}, log {job.paths.stdout if machine.executor != 'debug' else 'here'}")
+        log, errors = ("here", "above") if machine.executor == "debug" else (job.paths.stdout, job.paths.stderr)
+        say(f"{name}: job {job.job_id}, log {log}")
         jobs.append(job)
         try:
             failure = job.exception()
@@ -127,7 +128,7 @@ def _run_here(
                 _end(job)
             raise
         if failure is not None:
-            raise RuntimeError(f"{name}: failed; log: {job.paths.stderr}; the same command goes on from there")
+            raise RuntimeError(f"{name}: failed; log: {errors}; the same command goes on from there")
     return jobs
 
 

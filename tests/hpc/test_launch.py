@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -94,8 +95,10 @@ def test_debug_runs_every_stage_in_this_process(experiment):
 def test_a_failing_stage_is_named_with_its_log(experiment, cluster, stage):
     for name in ("process", "mpi")[: 2 if stage == "torch" else 0]:
         (experiment / f"do_{name}.done").touch()
-    with pytest.raises(RuntimeError, match=f"{stage}: failed; log: "):
+    with pytest.raises(RuntimeError, match=f"{stage}: failed; log: ") as failure:
         launch.launch("experiment.yaml", cluster, stage=stage, overrides=["fail=1"])
+    log = str(failure.value).split("; ")[1].removeprefix("log: ")
+    assert Path(log).exists() if cluster == "local.yaml" else log == "above"
 
 
 def test_a_failing_stage_ends_the_chain(experiment, python):
@@ -170,7 +173,7 @@ def test_a_dry_run_has_arrays_as_large_as_slurm_allows_where_it_answers(experime
 def test_a_copy_of_a_machine_that_comes_with_it_is_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my-cluster.yaml").write_text((ROOT / "configs" / "cluster" / "slurm.yaml").read_text())
-    assert chain.load_cluster("my-cluster.yaml") == chain.load_cluster("slurm")
+    assert chain.load_cluster(Path("my-cluster.yaml")) == chain.load_cluster("slurm")
 
 
 @pytest.mark.parametrize(
