@@ -43,7 +43,7 @@ def experiment_of(arguments: argparse.Namespace) -> Experiment:
     Raises
     ------
     SettingsError
-        when a CONFIG or no reference is given, or a setting is wrong.
+        when a CONFIG or no reference is given, the output is the folder of a run, or a setting is wrong.
     """
     overrides = [word for word in (arguments.config, *arguments.overrides) if word is not None]
     for word in overrides:
@@ -53,6 +53,10 @@ def experiment_of(arguments: argparse.Namespace) -> Experiment:
         raise SettingsError("--samples: expected --reference FILE with it: real volumes to compare with")
     name = _name(arguments.samples)
     tree = {"name": name, "output": arguments.output or f"validation/{name}"}
+    if _is_run(tree["output"]):
+        raise SettingsError(
+            f"--output: expected a folder of its own, found {tree['output']}, that of a run (config.yaml)"
+        )
     if _is_run(arguments.reference):
         theirs, simulated = _run(arguments.reference)
         kappa = conditions.kappa_at(theirs, simulated.geometry.redshift)

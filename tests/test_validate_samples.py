@@ -207,3 +207,8 @@ def test_two_volumes_are_enough_for_one_bin(folder, tmp_path):
 def test_a_config_beside_samples_is_refused(folder):
     with pytest.raises(ValueError, match=r"demo.yaml: --samples takes no CONFIG, only section.key=value"):
         judge(folder, "configs/demo.yaml", *options(folder, "density.npy"))
+
+
+def test_a_run_is_not_written_over(folder):
+    with pytest.raises(ValueError, match=r"--output: expected a folder of its own, found .*run, that of a run"):
+        judge(folder, *options(folder, "density.npy", output=folder / "run"))

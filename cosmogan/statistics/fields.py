@@ -54,6 +54,20 @@ def _native(values: np.ndarray) -> np.ndarray:
     return values if values.flags.writeable and values.flags.c_contiguous else values.copy()
 
 
+def rising(edges: Any, name: str) -> np.ndarray:
+    """Return the edges of bins as an array of their own, (nbins + 1,) float64.
+
+    Raises
+    ------
+    ValueError
+        when they are fewer than two, or do not rise: calls them by the name.
+    """
+    found = np.array(edges, np.float64)
+    if found.ndim != 1 or len(found) < 2 or not (np.diff(found) > 0).all():
+        raise ValueError(f"{name}: expected two or more rising numbers, found {found}")
+    return found
+
+
 def pieces(density: Tensor) -> tuple[Tensor, ...]:
     """Cut a batch into parts of the size that its device works on best."""
     at_once = CELLS_AT_ONCE.get(density.device.type, CELLS_AT_ONCE["cuda"])
