@@ -4,6 +4,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import snapshot_files as made
 import yaml
 
 from cosmogan import config, preprocess, shards, snapshots
@@ -195,6 +196,30 @@ def spoil(path: Path, defect: str) -> None:
     elif defect == "truncated":
         raw = raw[:100_000]
     path.write_bytes(raw)
+
+
+def test_one_rank_names_the_file_of_a_bad_position_too(data, tmp_path):
+    (tmp_path / "a").write_bytes(real(data).read_bytes())
+    spoil(tmp_path / "a", "nan")
+    with pytest.raises(ValueError, match=rf"{tmp_path / 'a'}: particle 20000: position \(nan"):
+        preprocess.preprocess(config.load(write_config(tmp_path, [tmp_path / "a"])), SerialComm())
+
+
+@pytest.mark.parametrize("mass", [np.nan, np.inf, -1.0])
+def test_a_mass_that_cannot_be_is_named(tmp_path, mass):
+    masses = np.full(8, made.mean_mass(8), np.float32)
+    masses[5] = mass
+    made.write_binary(tmp_path / "s", made.positions(t1=8), {1: masses})
+    path = write_config(tmp_path, [tmp_path / "s"], n_mesh=8, subvolume=4)
+    with pytest.raises(ValueError, match=rf"s: particle 5: mass {mass:g}: expected a finite number, not below 0"):
+        preprocess.preprocess(config.load(path), SerialComm())
+
+
+def test_masses_that_are_all_0_are_refused(tmp_path):
+    made.write_binary(tmp_path / "s", made.positions(t1=8), {1: np.zeros(8, np.float32)})
+    path = write_config(tmp_path, [tmp_path / "s"], n_mesh=8, subvolume=4)
+    with pytest.raises(ValueError, match="s: the masses of all 8 particles are 0"):
+        preprocess.preprocess(config.load(path), SerialComm())
 
 
 @pytest.mark.parametrize("defect", ["nan", "far", "truncated"])
