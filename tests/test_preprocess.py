@@ -251,6 +251,40 @@ def test_a_folder_of_another_experiment_is_refused(data, tmp_path):
         preprocess.preprocess(config.load(path, ["preprocess.subvolume=16"]), SerialComm())
 
 
+def test_a_snapshot_that_another_has_taken_the_place_of_is_refused(data, tmp_path):
+    (tmp_path / "s").write_bytes(real(data).read_bytes())
+    experiment = config.load(write_config(tmp_path, [tmp_path / "s"]))
+    preprocess.preprocess(experiment, SerialComm())
+    (tmp_path / "s").write_bytes(real(data).with_name("snapshot_003").read_bytes())
+    assert not preprocess.done(experiment)
+    with pytest.raises(ValueError, match=rf"begun here with other settings \(contents\.{tmp_path / 's'}: \w+ -> \w+"):
+        preprocess.preprocess(experiment, SerialComm())
+
+
+def test_snapshots_are_added_to_those_there(data, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(real(data).read_bytes())
+    experiment = config.load(write_config(tmp_path, [tmp_path / "a"], shards=2))
+    preprocess.preprocess(experiment, SerialComm())
+    before = {path: path.stat().st_mtime_ns for path in experiment.shards_folder.glob("*.h5")}
+    more = config.load(write_config(tmp_path, [tmp_path / "a", tmp_path / "b"], shards=2))
+    preprocess.preprocess(more, SerialComm())
+    assert preprocess.done(more) and len(shards.Folder(more.shards_folder)) == 128
+    assert all(path.stat().st_mtime_ns == when for path, when in before.items())
+    with pytest.raises(ValueError, match="begun here with other settings"):  # numbers would mean others
+        preprocess.preprocess(config.load(write_config(tmp_path, [tmp_path / "b"], shards=2)), SerialComm())
+
+
+def test_an_older_record_without_contents_holds(data, tmp_path):
+    experiment = config.load(write_config(tmp_path, [real(data)]))
+    preprocess.preprocess(experiment, SerialComm())
+    record = experiment.shards_folder / "receipts" / "preprocess.json"
+    tree = json.loads(record.read_text())
+    del tree["recipe"]["contents"]
+    record.write_text(json.dumps(tree))
+    assert preprocess.done(experiment)
+
+
 def test_a_folder_of_shards_with_no_record_is_refused(data, tmp_path):
     path = write_config(tmp_path, [real(data)])
     preprocess.preprocess(config.load(path), SerialComm())
