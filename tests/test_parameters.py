@@ -65,6 +65,10 @@ def test_a_hypercube_without_a_universe_is_refused(tmp_path):
     hypercube = {"n_simulations": 3, "latin_hypercube": {"omega_m": [0.001, 0.002]}}
     with pytest.raises(ValueError, match=r"simulate\.latin_hypercube: box 0: omega_b: expected .* omega_m"):
         parameters.box_cosmology(write(tmp_path, simulate=hypercube), 0)
+    hypercube = {"n_simulations": 3, "n_particles": 16, "latin_hypercube": {"omega_m": [0.001, 0.15]}}
+    with pytest.raises(ValueError, match=r"simulate\.latin_hypercube: box 2: omega_b: expected .* omega_m"):
+        simulate.simulate(write(tmp_path, simulate=hypercube))
+    assert not (tmp_path / "run").exists()
     with pytest.raises(ValueError, match=r"latin_hypercube: expected omega_m, .*, found sigma8"):
         write(tmp_path, simulate={"latin_hypercube": {"sigma8": [0.7, 0.8]}})
 
