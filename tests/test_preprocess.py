@@ -384,3 +384,5 @@ def test_without_snapshots_the_embedded_simulator_makes_them(tmp_path, mpirun):
     done = mpirun(2, "cosmogan.preprocess", path)
     assert done.returncode == 0 and "simulating first" in done.stdout, done.stderr
     assert len(shards.Folder(tmp_path / "run" / "shards")) == 16
+    done = mpirun(2, "cosmogan.preprocess", path, "cosmology.sigma_8=0.5")
+    assert done.returncode != 0 and "other settings (cosmology.sigma_8: 0.82 -> 0.5)" in done.stderr
