@@ -1,5 +1,6 @@
 """What is written of a snapshot, whoever brings the particles: its subvolumes, painted, in shards."""
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from hpc import mpi
 from hpc.part import Part
 from hpc.rundir import Receipt, checksum, remove_leftovers
 from hpc.stages import Stages
+
+_ENDS = 1 << 15  # bytes of a file's beginning and of its end, whose checksum tells it from another
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ def sources(experiment: Experiment) -> tuple[Source, ...]:
 def receipt(experiment: Experiment, sources: tuple[Source, ...], n_ranks: int) -> Receipt:
     """Return the record of all that the shards depend on; a begun folder keeps its number of shards if none is set."""
     wanted, folder = experiment.preprocess, experiment.shards_folder
-    n_shards = wanted.shards or Receipt.recorded(folder, "preprocess").get("shards")
+    recorded = Receipt.recorded(folder, "preprocess")
+    n_shards = wanted.shards or recorded.get("shards")
     recipe = {
         "snapshots": [
             {"files": [str(file.path) for file in source.snapshot.files], "particles": source.snapshot.n_particles}
@@ -76,7 +80,36 @@ def receipt(experiment: Experiment, sources: tuple[Source, ...], n_ranks: int) -
     }
     if wanted.parameters is not None:
         recipe["parameters"] = checksum(wanted.parameters)
+    if contents := _contents(sources, recorded):
+        recipe["contents"] = contents
     return Receipt(folder, "preprocess", recipe)
+
+
+def _contents(sources: tuple[Source, ...], recorded: dict[str, Any]) -> dict[str, str]:
+    """Return what tells a snapshot from another of its name: a checksum of the first file's beginning and end.
+
+    Of snapshots that an older record knows without one, and of particles in memory, it is what the record says.
+    """
+    known, found = recorded.get("contents", {}), {}
+    begun = {entry["files"][0] for entry in recorded.get("snapshots", ())}
+    for source in sources:
+        path = str(source.path)
+        if isinstance(source.snapshot.files[0], outputs.Output) or (path in begun and path not in known):
+            found[path] = known.get(path)
+        else:
+            with open(path, "rb") as file:
+                first = file.read(_ENDS)
+                file.seek(max(source.path.stat().st_size - _ENDS, 0))
+                found[path] = hashlib.sha256(first + file.read(_ENDS)).hexdigest()[:16]
+    return {path: digest for path, digest in found.items() if digest is not None}
+
+
+def _grown(receipt: Receipt) -> tuple[str, ...]:
+    """Return what may differ in the record of a begun folder: the list of snapshots, when more follow those there."""
+    recorded = Receipt.recorded(receipt.path.parent.parent, receipt.stage)
+    before, now = recorded.get("snapshots", []), receipt.recipe["snapshots"]
+    same = recorded.get("contents", {}).items() <= receipt.recipe.get("contents", {}).items()
+    return ("snapshots", "contents") if same and len(before) < len(now) and before == now[: len(before)] else ()
 
 
 def plan(experiment: Experiment, sources: tuple[Source, ...], n_shards: int) -> Plan:
@@ -98,7 +131,7 @@ def prepare(plan: Plan, receipt: Receipt, n_ranks: int, part: Part | None) -> No
             "use another preprocess.output"
         )
     _check_memory(plan, n_ranks)
-    receipt.begin(keep=True)
+    receipt.begin(keep=True, allowed=_grown(receipt))
     if part is None:
         remove_leftovers(folder)
     _check_space(plan)
@@ -132,7 +165,7 @@ def _check_space(plan: Plan) -> None:
     free = shutil.disk_usage(folder).free
     if rows * cells * 4 > free:
         raise ValueError(
-            f"{folder}: expected room for {rows * cells * 4 / 1e6:.0f} MB of shards, found {free / 1e6:.0f} MB free; "
+            f"{folder}: expected room for {rows * cells * 4 / 1e6:.4g} MB of shards, found {free / 1e6:.4g} MB free; "
             "free some, or set preprocess.output elsewhere"
         )
 

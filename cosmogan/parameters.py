@@ -59,7 +59,7 @@ def of_all(experiment: Experiment, sources: tuple[Source, ...]) -> dict[int, dic
     found: dict[int, dict[str, float]] = {}
     for source in sources:
         header = source.snapshot.header
-        own = {"omega_m": float(header.omega_m), "h": float(header.h)}
+        own = {name: value for name in ("omega_m", "h") if (value := getattr(header, name)) > 0}  # old headers have 0
         if not experiment.preprocess.snapshots:
             own |= dataclasses.asdict(box_cosmology(experiment, source.simulation))
         if experiment.preprocess.parameters is not None:

@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from typing import Any
 
-from cosmogan import command, grid, outputs, shards
+from cosmogan import command, grid, outputs, shards, simulate
 from cosmogan.config import Experiment
 from hpc import launcher, mpi
 from hpc.log import Progress, say
@@ -77,6 +77,7 @@ def done(experiment: Experiment) -> bool:
 def _simulate_what_is_missing(experiment: Experiment, part: Part | None) -> None:
     """Run `simulate` for an experiment without snapshots of its own: in a child, since ranks load no torch."""
     if grid.is_simulated(experiment):
+        simulate.receipt(experiment).check()
         return
     if folder := experiment.simulate.gadget2:
         missing = next(path for path in experiment.simulated if not outputs.is_there(path))

@@ -124,6 +124,11 @@ def simulate(experiment: config.Experiment, part: Part | None = None) -> None:
     from hpc.distributed import Processes
 
     device = Processes().device(settings.device)
+    for number in range(settings.n_simulations):
+        parameters.box_cosmology(experiment, number)  # one that cannot be is found before any box is run
+    if part is None:
+        for folder in (experiment.simulations_folder, *experiment.simulations_folder.glob("box-*")):
+            rundir.remove_leftovers(folder)
     if settings.gadget2:
         _prepare_gadget2(experiment, device, part)
     else:
@@ -213,7 +218,10 @@ def _run(experiment: config.Experiment, number: int, kept: Kept, device: Any, pr
     from cosmogan import box
 
     state = experiment.simulations_folder / f"box-{number:03d}.state.npz"
-    if kept.missing(number)[0] < box.next_output(state):
+    missing = kept.missing(number)
+    if not missing:  # another process made it meanwhile
+        return
+    if missing[0] < box.next_output(state):
         state.unlink(missing_ok=True)
     of_box = parameters.with_cosmology(experiment, number)
     box.run(of_box, number, state, device, lambda *particles: kept.write(number, *particles), progress)

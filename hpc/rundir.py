@@ -175,13 +175,18 @@ class Receipt:
         ValueError
             when ``keep`` and the recorded recipe differs: names the first difference.
         """
+        if keep:
+            self.check(allowed)
+        self._write(done=False, results=results)
+
+    def check(self, allowed: tuple[str, ...] = ()) -> None:
+        """Raise a ValueError when there is a record with another recipe, but for the settings ``allowed`` to differ."""
         changed = [line for line in self._differences() if not _names(line, allowed)] if self.path.exists() else []
-        if keep and changed:
+        if changed:
             raise ValueError(
                 f"{self.path}: `{self.stage}` was begun here with other settings ({'; '.join(changed[:3])}); "
                 "use another `output`, or delete this stage's files and this record"
             )
-        self._write(done=False, results=results)
 
     def finish(self, **results: Any) -> None:
         """Record that the stage is done, and what is worth saying of it."""

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import snapshot_files as made
 import yaml
 from conftest import DATA
 
-from cosmogan import conditions, config, parameters, preprocess, shards, simulate
+from cosmogan import conditions, config, parameters, preprocess, shards, simulate, snapshots
 from cosmogan.shards.verify import verify
 from hpc.mpi import SerialComm
 
@@ -64,6 +65,10 @@ def test_a_hypercube_without_a_universe_is_refused(tmp_path):
     hypercube = {"n_simulations": 3, "latin_hypercube": {"omega_m": [0.001, 0.002]}}
     with pytest.raises(ValueError, match=r"simulate\.latin_hypercube: box 0: omega_b: expected .* omega_m"):
         parameters.box_cosmology(write(tmp_path, simulate=hypercube), 0)
+    hypercube = {"n_simulations": 3, "n_particles": 16, "latin_hypercube": {"omega_m": [0.001, 0.15]}}
+    with pytest.raises(ValueError, match=r"simulate\.latin_hypercube: box 2: omega_b: expected .* omega_m"):
+        simulate.simulate(write(tmp_path, simulate=hypercube))
+    assert not (tmp_path / "run").exists()
     with pytest.raises(ValueError, match=r"latin_hypercube: expected omega_m, .*, found sigma8"):
         write(tmp_path, simulate={"latin_hypercube": {"sigma8": [0.7, 0.8]}})
 
@@ -81,6 +86,15 @@ def test_a_users_file_says_what_the_headers_do_not(tmp_path):
     preprocess.preprocess(experiment, SerialComm())
     folder = conditions.open_shards(experiment)
     assert np.array_equal(conditions.values(experiment, folder)[:, 0], np.repeat([0.8, 0.9], 8))
+
+
+def test_a_users_file_may_say_what_is_0_in_the_headers(tmp_path):
+    made.write_binary(tmp_path / "s", made.positions(t1=8), {1: made.mean_mass(8)}, Omega0=0.0, HubbleParam=0.0)
+    (tmp_path / "parameters.yaml").write_text("0: {omega_m: 0.3}\n")
+    own = {"snapshots": [str(tmp_path / "s")], "n_mesh": 8, "subvolume": 4}
+    own["parameters"] = str(tmp_path / "parameters.yaml")
+    experiment = write(tmp_path, held_out=[], simulate={}, preprocess=own, model={})
+    assert parameters.of_all(experiment, snapshots.find(experiment)) == {0: {"omega_m": 0.3}}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import snapshot_files as made
 import yaml
 
 from cosmogan import config, preprocess, shards, snapshots
@@ -197,6 +198,30 @@ def spoil(path: Path, defect: str) -> None:
     path.write_bytes(raw)
 
 
+def test_one_rank_names_the_file_of_a_bad_position_too(data, tmp_path):
+    (tmp_path / "a").write_bytes(real(data).read_bytes())
+    spoil(tmp_path / "a", "nan")
+    with pytest.raises(ValueError, match=rf"{tmp_path / 'a'}: particle 20000: position \(nan"):
+        preprocess.preprocess(config.load(write_config(tmp_path, [tmp_path / "a"])), SerialComm())
+
+
+@pytest.mark.parametrize("mass", [np.nan, np.inf, -1.0])
+def test_a_mass_that_cannot_be_is_named(tmp_path, mass):
+    masses = np.full(8, made.mean_mass(8), np.float32)
+    masses[5] = mass
+    made.write_binary(tmp_path / "s", made.positions(t1=8), {1: masses})
+    path = write_config(tmp_path, [tmp_path / "s"], n_mesh=8, subvolume=4)
+    with pytest.raises(ValueError, match=rf"s: particle 5: mass {mass:g}: expected a finite number, not below 0"):
+        preprocess.preprocess(config.load(path), SerialComm())
+
+
+def test_masses_that_are_all_0_are_refused(tmp_path):
+    made.write_binary(tmp_path / "s", made.positions(t1=8), {1: np.zeros(8, np.float32)})
+    path = write_config(tmp_path, [tmp_path / "s"], n_mesh=8, subvolume=4)
+    with pytest.raises(ValueError, match="s: the masses of all 8 particles are 0"):
+        preprocess.preprocess(config.load(path), SerialComm())
+
+
 @pytest.mark.parametrize("defect", ["nan", "far", "truncated"])
 def test_a_bad_file_among_good_ones_ends_all_ranks_and_keeps_what_is_complete(data, tmp_path, mpirun, defect):
     for name in ("a", "b"):
@@ -224,6 +249,40 @@ def test_a_folder_of_another_experiment_is_refused(data, tmp_path):
     preprocess.preprocess(config.load(path), SerialComm())
     with pytest.raises(ValueError, match=r"begun here with other settings \(.*subvolume: 8 -> 16"):
         preprocess.preprocess(config.load(path, ["preprocess.subvolume=16"]), SerialComm())
+
+
+def test_a_snapshot_that_another_has_taken_the_place_of_is_refused(data, tmp_path):
+    (tmp_path / "s").write_bytes(real(data).read_bytes())
+    experiment = config.load(write_config(tmp_path, [tmp_path / "s"]))
+    preprocess.preprocess(experiment, SerialComm())
+    (tmp_path / "s").write_bytes(real(data).with_name("snapshot_003").read_bytes())
+    assert not preprocess.done(experiment)
+    with pytest.raises(ValueError, match=rf"begun here with other settings \(contents\.{tmp_path / 's'}: \w+ -> \w+"):
+        preprocess.preprocess(experiment, SerialComm())
+
+
+def test_snapshots_are_added_to_those_there(data, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(real(data).read_bytes())
+    experiment = config.load(write_config(tmp_path, [tmp_path / "a"], shards=2))
+    preprocess.preprocess(experiment, SerialComm())
+    before = {path: path.stat().st_mtime_ns for path in experiment.shards_folder.glob("*.h5")}
+    more = config.load(write_config(tmp_path, [tmp_path / "a", tmp_path / "b"], shards=2))
+    preprocess.preprocess(more, SerialComm())
+    assert preprocess.done(more) and len(shards.Folder(more.shards_folder)) == 128
+    assert all(path.stat().st_mtime_ns == when for path, when in before.items())
+    with pytest.raises(ValueError, match="begun here with other settings"):  # numbers would mean others
+        preprocess.preprocess(config.load(write_config(tmp_path, [tmp_path / "b"], shards=2)), SerialComm())
+
+
+def test_an_older_record_without_contents_holds(data, tmp_path):
+    experiment = config.load(write_config(tmp_path, [real(data)]))
+    preprocess.preprocess(experiment, SerialComm())
+    record = experiment.shards_folder / "receipts" / "preprocess.json"
+    tree = json.loads(record.read_text())
+    del tree["recipe"]["contents"]
+    record.write_text(json.dumps(tree))
+    assert preprocess.done(experiment)
 
 
 def test_a_folder_of_shards_with_no_record_is_refused(data, tmp_path):
@@ -325,3 +384,5 @@ def test_without_snapshots_the_embedded_simulator_makes_them(tmp_path, mpirun):
     done = mpirun(2, "cosmogan.preprocess", path)
     assert done.returncode == 0 and "simulating first" in done.stdout, done.stderr
     assert len(shards.Folder(tmp_path / "run" / "shards")) == 16
+    done = mpirun(2, "cosmogan.preprocess", path, "cosmology.sigma_8=0.5")
+    assert done.returncode != 0 and "other settings (cosmology.sigma_8: 0.82 -> 0.5)" in done.stderr

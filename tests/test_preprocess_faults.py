@@ -168,7 +168,7 @@ def test_no_room_for_the_shards_is_found_before_any_work(experiment, monkeypatch
     usage = grid.shutil.disk_usage("/")
     monkeypatch.setattr(grid.shutil, "disk_usage", lambda _: usage._replace(free=1_000_000))
     settings = config.load(experiment, ["preprocess.memory_per_rank=64"])
-    with pytest.raises(ValueError, match=r"shards: expected room for 2 MB of shards, found 1 MB free; free some"):
+    with pytest.raises(ValueError, match=r"shards: expected room for 2.097 MB of shards, found 1 MB free; free some"):
         preprocess.preprocess(settings, SerialComm())
 
 

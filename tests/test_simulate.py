@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import resource
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,7 @@ import yaml
 
 from cosmogan import box, config, preprocess, simulate
 from cosmogan.nbody import cosmology, gadget
-from hpc import mpi
+from hpc import mpi, rundir
 
 N, BOX = 16, 64.0
 
@@ -183,6 +184,40 @@ def test_a_box_goes_on_from_its_last_redshift_with_the_same_bytes(tmp_path, monk
     theirs, ours = contents(whole.simulations_folder), contents(stopped.simulations_folder)
     assert list(theirs.values()) == list(ours.values())
     assert not list(stopped.simulations_folder.glob("*.state*"))
+
+
+def test_what_a_killed_run_left_half_written_is_cleared_away(tmp_path):
+    made = experiment(tmp_path)
+    left = made.simulations_folder / "box-000" / f".snapshot_000.{rundir.HOST}.999999999.part"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    simulate.simulate(made)
+    assert not left.exists()
+
+
+def test_a_box_that_another_process_makes_meanwhile_is_left_alone(tmp_path, monkeypatch):
+    made, begin, boxes, make = experiment(tmp_path), simulate.Kept.begin, [], box.run
+
+    def other(kept, *given):
+        monkeypatch.setattr(simulate.Kept, "begin", begin)
+        simulate.simulate(made)
+
+    monkeypatch.setattr(simulate.Kept, "begin", other)
+    monkeypatch.setattr(box, "run", lambda *given: boxes.append(given[1]) or make(*given))
+    simulate.simulate(made)
+    assert boxes == [0, 1] and simulate.done(made)
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    made = experiment(tmp_path)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large while writing it; .* run the same command again"):
+            simulate.simulate(made)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert [path for path in made.simulations_folder.rglob("*") if path.is_file()] == []
 
 
 def shards_of(folder):

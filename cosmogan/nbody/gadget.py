@@ -201,5 +201,5 @@ def write(
 def _write_record(file: BinaryIO, block: np.ndarray) -> None:
     marker = np.uint32(block.nbytes % MARKER_WRAP).tobytes()
     file.write(marker)
-    np.ascontiguousarray(block).tofile(file)
+    file.write(np.ascontiguousarray(block).reshape(-1).view("u1").data)  # tofile does not say why it fails
     file.write(marker)

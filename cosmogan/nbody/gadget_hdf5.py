@@ -109,6 +109,10 @@ def _header(file: h5py.File, path: Path) -> Header:
     if missing:
         raise ValueError(f"{path}: not a GADGET-2 snapshot: its Header has no attribute {', '.join(missing)}")
 
+    sides = np.ravel(attributes["BoxSize"])  # SWIFT gives three
+    if (sides != sides[0]).any():
+        raise ValueError(f"{path}: the header's BoxSize is {sides.tolist()}; expected a cube")
+
     def number(name: str, default: float = 0.0) -> float:
         return float(np.ravel(attributes.get(name, default))[0])
 

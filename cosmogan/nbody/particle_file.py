@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 N_TYPES = 6
+_TINY = 1e-30  # what swapped or damaged bytes may make of a box's length, in any unit
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,15 @@ class Header:
 
     def check(self, path: Path) -> None:
         """Raise ValueError when no box can have these numbers."""
-        if not 0 < self.box_size < math.inf:
+        if not _TINY < self.box_size < 1 / _TINY:
             raise ValueError(f"{path}: the header's BoxSize is {self.box_size:g}; expected a positive length")
         if not math.isfinite(self.redshift):
             raise ValueError(f"{path}: the header's redshift is {self.redshift:g}; expected a number")
+        for kind, (n, mass) in enumerate(zip(self.n_part, self.mass_table, strict=True)):
+            if n > 0 and not 0 <= mass < math.inf:
+                raise ValueError(
+                    f"{path}: the header's mass of type {kind} is {mass:g}; expected a finite number, not below 0"
+                )
 
 
 def types(particle_type: int | str) -> range:

@@ -97,6 +97,8 @@ class Gridder:
                 waiting += [(middle, stop), (start, middle)]
         one = snapshot.particle_mass
         mass = self.mass.total(self.comm.allreduce) if one is None else n * one
+        if mass == 0:
+            raise ValueError(f"{snapshot.files[0].path}: the masses of all {n} particles are 0; expected some mass")
         scale, filled = np.float32(self.mesh[1] ** 3 / (mass if one is None else n)), 0.0
         with self.stages("paint"):
             for subvolume in self.density:  # one at a time, so that it is in cache for its sum
@@ -113,17 +115,24 @@ class Gridder:
             self.snapshot.read_positions(read[0], low)
             if read[1] is not None:
                 self.snapshot.read_masses(read[1], low)
+                self._check_masses(read[1], low)
         try:
             arrived = read if comm.size == 1 else self._exchange(read, n)
-        except BadPosition as error:
+            if arrived is None:
+                return False
+            if read[1] is not None:
+                self.mass.add(read[1])
+            with self.stages("paint", _bytes(arrived)):
+                paint(arrived[0], self.mesh, self.slots, self.density, arrived[1], self.order)
+        except BadPosition as error:  # several ranks find it before they exchange, one while it paints
             raise ValueError(f"{self.snapshot.where(low + error.row)}: {error}") from None
-        if arrived is None:
-            return False
-        if read[1] is not None:
-            self.mass.add(read[1])
-        with self.stages("paint", _bytes(arrived)):
-            paint(arrived[0], self.mesh, self.slots, self.density, arrived[1], self.order)
         return True
+
+    def _check_masses(self, masses: np.ndarray, first: int) -> None:
+        bad = np.flatnonzero(~((masses >= 0) & (masses < np.inf)))
+        if len(bad):
+            where = self.snapshot.where(first + int(bad[0]))
+            raise ValueError(f"{where}: mass {masses[bad[0]]:g}: expected a finite number, not below 0")
 
     def _exchange(self, read: Particles, n: int) -> Particles | None:
         """Return the particles that touch this rank's subvolumes, in file order; None when they do not fit."""

@@ -58,6 +58,9 @@ BAD = {  # defect: (what is done to the file's bytes, the line after the file's 
     ),
     "BoxSize 0": (put(132, "<d", 0), "the header's BoxSize is 0; expected a positive length"),
     "BoxSize nan": (put(132, "<d", np.nan), "the header's BoxSize is nan; expected a positive length"),
+    "BoxSize of swapped bytes": (put(132, "<d", 5e-315), "the header's BoxSize is 5e-315; expected a positive length"),
+    "mass nan": (put(36, "<d", np.nan), "the header's mass of type 1 is nan; expected a finite number, not below 0"),
+    "mass below 0": (put(36, "<d", -2), "the header's mass of type 1 is -2; expected a finite number, not below 0"),
     "redshift nan": (put(84, "<d", np.nan), "the header's redshift is nan; expected a number"),
 }
 

@@ -200,6 +200,10 @@ BAD = {  # defect: (what is done to the file, the line after the file's name, or
     "no counts": (attribute("NumPart_ThisFile"), f"{NOT}: its Header has no attribute NumPart_ThisFile"),
     "no box": (attribute("BoxSize"), f"{NOT}: its Header has no attribute BoxSize"),
     "BoxSize 0": (attribute("BoxSize", 0.0), "the header's BoxSize is 0; expected a positive length"),
+    "BoxSize of three": (
+        attribute("BoxSize", [8.0, 8.0, 16.0]),
+        "the header's BoxSize is [8.0, 8.0, 16.0]; expected a cube",
+    ),
     "redshift inf": (attribute("Redshift", np.inf), "the header's redshift is inf; expected a number"),
     "no group": (
         remove("PartType1"),
