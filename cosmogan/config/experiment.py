@@ -21,6 +21,7 @@ PRETRAINED = PACKAGE / "data" / "pretrained.safetensors"  # trained by configs/p
 CONDITIONAL: tuple[tuple[str, str], ...] = (
     ("model", "condition"),
     ("model", "kappa_redshift"),
+    ("model", "discriminator_kappa"),
     ("train", "fake_conditions"),
     ("train", "random_crops"),
     ("train", "r1"),

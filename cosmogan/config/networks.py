@@ -20,8 +20,8 @@ class Model:
     # A bias in the two layers next to the density: fakes start at the mean density, and the discriminator, whose
     # BatchNorm takes off what all samples share, can tell the level of the density. Not in the paper's networks.
     density_bias: bool = False
-    # The discriminator sees the density scaled with these kappas too: about kappa or above it resolves cells, but not
-    # the emptier ones. Not in the paper's networks.
+    # The discriminator sees the density scaled with these kappas too, a channel each: one far below kappa lets it tell
+    # empty cells apart. Not in the paper's networks.
     discriminator_kappa: tuple[float, ...] = ()
     # What both networks are told: redshift, or any numbers of the simulations, as omega_m; docs/conditions.md
     condition: tuple[str, ...] = ()
