@@ -29,6 +29,10 @@ class ArrayFile:
     units : one of `UNITS`
     mean_cell_mass : of the unit ``mass`` [1e10 Msun/h]; NaN: not known
 
+    Attributes
+    ----------
+    read_as : what its numbers are taken for, beside what the file itself says
+
     Raises
     ------
     ValueError
@@ -38,6 +42,7 @@ class ArrayFile:
     def __init__(self, name: str, box_size: float, units: str = "density", mean_cell_mass: float = NAN) -> None:
         path, _, dataset = name.partition(":") if not Path(name).exists() else (name, "", "")
         self.path = Path(path)
+        self.read_as = {"dataset": dataset.strip("/"), "box_size": box_size, "units": units}
         self._array = _npy(self.path) if self.path.suffix == ".npy" else _hdf5(self.path, dataset)
         shape = self._array.shape
         cubes = shape[2:] if len(shape) == 5 and shape[1] == 1 else shape[1:]
@@ -46,7 +51,10 @@ class ArrayFile:
                 f"{name}: expected real volumes (n, m, m, m) or (n, 1, m, m, m), found {self._array.dtype} {shape}"
             )
         if units == "mass" and not mean_cell_mass > 0:
-            raise ValueError(f"--units mass: wants the mean mass of a cell, which the reference of {name} does not say")
+            raise ValueError(
+                f"--units mass: wants the mean mass of a cell, which the reference of {name} does not say; "
+                "divide by it, and leave --units out"
+            )
         m = cubes[0]
         self.geometry = Geometry(NAN, box_size, n_mesh=m, subvolume=m, mean_cell_mass=mean_cell_mass, window=0)
         self.checksum = checksum(self.path)

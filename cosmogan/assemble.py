@@ -58,7 +58,13 @@ def tree(
 def attributes(comparison: Comparison) -> Tree:
     """Return what the file says of its origin."""
     geometry, settings = comparison.geometry, comparison.settings
-    held_out = np.unique(comparison.nbody.boxes)
+    held_out, kind = np.unique(comparison.nbody.boxes), "boxes"
+    boxes = {"held_out": json.dumps(held_out.tolist()), "n_boxes": len(held_out)}
+    if comparison.nbody.along is None:  # of boxes that nobody knows
+        boxes, kind = {}, "sixteenths of the set"
+    elif len(held_out) < regions.FEW_BOXES:
+        kind = "parts of boxes"
+    training = {} if comparison.training is None else {"training_source": str(comparison.training.source.path)}
     return {
         "format": FORMAT,
         "name": comparison.name,
@@ -69,12 +75,12 @@ def attributes(comparison: Comparison) -> Tree:
         "shot_noise": settings.shot_noise,
         "kappa": comparison.kappa,
         "h": comparison.h,
-        "held_out": json.dumps(held_out.tolist()),
-        "n_boxes": len(held_out),
-        "floor_kind": "boxes" if len(held_out) >= regions.FEW_BOXES else "parts of boxes",
+        **boxes,
+        "floor_kind": kind,
         "n_held_out": len(comparison.nbody),
         "n_generated": len(comparison.generated),
         "n_training": 0 if comparison.training is None else len(comparison.training),
+        **training,
         "reference_source": str(comparison.nbody.source.path),
         "samples_source": str(comparison.generated.source.path),
         "shards_sha256": comparison.nbody.source.checksum,
@@ -186,7 +192,7 @@ def examples(comparison: Comparison) -> Tree:
     rng = np.random.default_rng(comparison.settings.seed)
     slabs, whole = {}, {}
     for name, volumes in comparison.sets.items():
-        density = volumes.read(rng.choice(len(volumes), N_EXAMPLES, replace=False))
+        density = volumes.read(rng.choice(len(volumes), min(N_EXAMPLES, len(volumes)), replace=False))
         slabs[name] = density[:, : max(density.shape[1] // 8, 1)].mean(axis=1)
         whole[name] = density[:N_VOLUMES]
     return {"examples": slabs, "volumes": whole}

@@ -85,7 +85,7 @@ def load(arguments: list[str], rank: int = 0, default: Path | None = None) -> co
     SettingsError
         when the file or a setting is wrong.
     """
-    if arguments and "=" not in arguments[0]:
+    if arguments and ("=" not in arguments[0] or Path(arguments[0]).is_file()):  # a folder's name may have one
         return config.load(arguments[0], arguments[1:])
     path = default or config.default_config()
     say(f"no CONFIG given: using {path}", rank)

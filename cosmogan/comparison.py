@@ -35,7 +35,7 @@ class Volumes:
     source: Source
     rows: np.ndarray  # (n,)
     boxes: np.ndarray  # (n,) the simulation of each, one number for all that are independent
-    hint: str = ""  # what to do about densities that cannot be
+    hint: str = ""  # what to do about negative densities
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -65,9 +65,10 @@ class Volumes:
             bad = ~((density >= 0) & (density < np.inf))
             first = np.argmax(bad.reshape(len(bad), -1).any(axis=1))
             value = density[first][bad[first]][0]
+            hint = self.hint if -np.inf < value < 0 else ""
             raise ValueError(
                 f"{self.source.path}: volume {rows[first]}: found a density of {value:g} ({bad[first].sum()} of "
-                f"{bad[first].size} cells), expected ρ/ρ̄ ≥ 0{self.hint}"
+                f"{bad[first].size} cells), expected ρ/ρ̄ ≥ 0{hint}"
             )
         return density
 
@@ -111,7 +112,7 @@ def _of(volumes: Volumes) -> dict[str, Any]:
     numbers = np.unique(volumes.boxes)
     redshift = volumes.source.geometry.redshift
     known = {"redshift": None if math.isnan(redshift) else redshift, "boxes": [int(number) for number in numbers]}
-    return {"sha256": volumes.source.checksum, "n": len(volumes), **known}
+    return {"sha256": volumes.source.checksum, "n": len(volumes), **known, **getattr(volumes.source, "read_as", {})}
 
 
 def of_experiment(experiment: Experiment) -> Comparison:

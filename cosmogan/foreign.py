@@ -3,11 +3,12 @@
 import argparse
 import dataclasses
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from cosmogan import config, shards
+from cosmogan import conditions, config, shards
 from cosmogan.array_file import UNITS, ArrayFile
 from cosmogan.comparison import Comparison, Source, Volumes, check_same_geometry, independent
 from cosmogan.config import Experiment
@@ -42,7 +43,7 @@ def experiment_of(arguments: argparse.Namespace) -> Experiment:
     Raises
     ------
     SettingsError
-        when a CONFIG or no reference is given, or a setting is wrong.
+        when a CONFIG or no reference is given, the output is the folder of a run, or a setting is wrong.
     """
     overrides = [word for word in (arguments.config, *arguments.overrides) if word is not None]
     for word in overrides:
@@ -50,15 +51,25 @@ def experiment_of(arguments: argparse.Namespace) -> Experiment:
             raise SettingsError(f"{word}: --samples takes no CONFIG, only section.key=value")
     if arguments.reference is None:
         raise SettingsError("--samples: expected --reference FILE with it: real volumes to compare with")
-    name = Path(arguments.samples.partition(":")[0]).stem
+    name = _name(arguments.samples)
     tree = {"name": name, "output": arguments.output or f"validation/{name}"}
-    run = Path(arguments.reference) / "config.yaml"
-    if run.exists():
-        theirs = settings.read_tree(run)
-        tree |= {section: theirs[section] for section in ("cosmology", "model") if section in theirs}
+    if _is_run(tree["output"]):
+        raise SettingsError(
+            f"--output: expected a folder of its own, found {tree['output']}, that of a run (config.yaml)"
+        )
+    if _is_run(arguments.reference):
+        theirs, simulated = _run(arguments.reference)
+        kappa = conditions.kappa_at(theirs, simulated.geometry.redshift)
+        tree |= {"cosmology": {"h": theirs.cosmology.h}, "model": {"kappa": kappa}}
     for override in overrides:
         settings.apply(tree, override)
     return settings.build(Experiment, tree, source="--samples")
+
+
+def _name(samples: str) -> str:
+    """Return what samples are called: their file, or their folder, and the dataset where one is named."""
+    path, _, dataset = samples.partition(":")
+    return "-".join([Path(path).stem, *filter(None, dataset.split("/"))])
 
 
 def compare(arguments: argparse.Namespace, experiment: Experiment) -> Comparison:
@@ -74,32 +85,48 @@ def compare(arguments: argparse.Namespace, experiment: Experiment) -> Comparison
     generated = independent(_open(arguments.samples, arguments, mass), HINT)
     if arguments.training is not None:
         training = independent(_open(arguments.training, arguments, mass), HINT)
+    looked_at = _looked_at(reference)
+    if looked_at.min() == looked_at.max():
+        raise ValueError(f"{reference.source.path}: all cells have the density {looked_at.max():g}: nothing to compare")
+    mean = looked_at.mean()
     for other in (generated, training):
         if other is not None:
             check_same_geometry(reference.source, other.source)
-            _check_same_unit(reference, other)
-    kappa, h = experiment.model.kappa, experiment.cosmology.h
-    return Comparison(experiment.name, reference, generated, training, experiment.validate, kappa, h)
+            _check_same_unit(reference, mean, other)
+    known = experiment.model.kappa, experiment.cosmology.h, tuple(_other_unit(reference, mean))
+    return Comparison(experiment.name, reference, generated, training, experiment.validate, *known)
 
 
 def _reference(arguments: argparse.Namespace) -> tuple[Volumes, Volumes | None]:
     """Open the reference; where it is a run, its held-out simulations and those that it trained on."""
-    folder = Path(arguments.reference)
-    if not (folder / "config.yaml").exists():
+    if not _is_run(arguments.reference):
         source = _open(arguments.reference, arguments, math.nan)
         volumes = independent(source, HINT)
         boxes = (
             source.simulations if isinstance(source, shards.Folder) and source.kind == "simulated" else volumes.boxes
         )
         return dataclasses.replace(volumes, boxes=boxes), None
-    run = config.load(folder / "config.yaml")
-    moved = folder / "shards"
-    simulated = shards.open_one(moved if moved.exists() else run.shards_folder, run.redshift)
+    run, simulated = _run(arguments.reference)
+    if not run.held_out:
+        raise ValueError(
+            f"{arguments.reference}: held_out: expected simulations to compare with, found none; with --reference "
+            f"{simulated.path} all are compared with"
+        )
     trained_on = run.trained_on(simulated.simulations.tolist())
     return tuple(
         Volumes(simulated, rows, simulated.simulations[rows])
         for rows in (simulated.rows_of(list(run.held_out)), simulated.rows_of(trained_on))
     )
+
+
+def _is_run(name: str) -> bool:
+    return (Path(name) / "config.yaml").exists()
+
+
+def _run(name: str) -> tuple[Experiment, shards.Folder]:
+    """Open a run, which may have been moved, and its simulated subvolumes."""
+    run, moved = config.load(Path(name) / "config.yaml"), Path(name) / "shards"
+    return run, shards.open_one(moved if moved.exists() else run.shards_folder, run.redshift)
 
 
 def _open(name: str, arguments: argparse.Namespace, mean_cell_mass: float) -> Source:
@@ -115,15 +142,27 @@ def _open(name: str, arguments: argparse.Namespace, mean_cell_mass: float) -> So
     return ArrayFile(name, arguments.box_size, arguments.units, mean_cell_mass)
 
 
-def _check_same_unit(reference: Volumes, other: Volumes) -> None:
+def _looked_at(volumes: Volumes) -> np.ndarray:
+    """Read a few volumes."""
+    if len(volumes) == 0:
+        raise ValueError(f"{volumes.source.path}: holds no volumes to compare")
+    return volumes.read(np.unique(np.linspace(0, len(volumes) - 1, N_LOOKED_AT).astype(int)))
+
+
+def _check_same_unit(reference: Volumes, mean: float, other: Volumes) -> None:
     """Raise a ValueError when the mean densities are so different that they must be of different units."""
-    means = []
-    for volumes in (reference, other):
-        if len(volumes) == 0:
-            raise ValueError(f"{volumes.source.path}: holds no volumes to compare")
-        means.append(volumes.read(np.unique(np.linspace(0, len(volumes) - 1, N_LOOKED_AT).astype(int))).mean())
-    if not 1 / UNIT_FACTOR < means[1] / max(means[0], 1e-30) < UNIT_FACTOR:
+    found = _looked_at(other).mean()
+    if not mean / UNIT_FACTOR < found < mean * UNIT_FACTOR:
         raise ValueError(
-            f"{other.source.path}: found a mean density of {means[1]:.4g}, expected about that of "
-            f"{reference.source.path}, {means[0]:.4g}: these are of different units; say which with --units"
+            f"{other.source.path}: found a mean density of {found:.4g}, expected about that of "
+            f"{reference.source.path}, {mean:.4g}: these are of different units; say which with --units"
+        )
+
+
+def _other_unit(reference: Volumes, mean: float) -> Iterator[str]:
+    """Yield a line when densities cannot be in units of the mean density."""
+    if not 1 / UNIT_FACTOR < mean < UNIT_FACTOR:
+        yield (
+            f"{reference.source.path} has a mean density of {mean:.4g}, expected about 1: unless these are dense or "
+            "empty regions, say --units, or divide both files by the mean of the whole simulations"
         )

@@ -22,6 +22,7 @@ from hpc.distributed import Processes
 
 MAX_PAIRS = 4096  # of the cross power, of each kind
 MAX_PEERS = 2048  # volumes of a set with which all others of the set are compared
+NO_POWER = 1e-9  # of the real volumes' mean P(k): less is rounding
 
 
 def everything(comparison: Comparison, folder: Path, comm: mpi.Comm) -> results.Tree:
@@ -50,7 +51,7 @@ def everything(comparison: Comparison, folder: Path, comm: mpi.Comm) -> results.
         return {}
     tree = assemble.tree(comparison, measurement, blocks, pairs, peers)
     cost = {"seconds": round(time.monotonic() - began, 2), "ranks": comm.size, "device": str(device)}
-    lines = [*comparison.warnings, *copies(tree["neighbours"], comparison)]
+    lines = [*comparison.warnings, *copies(tree["neighbours"], comparison), *uniform(tree["power"])]
     return tree | {"cost": json.dumps(cost), "warnings": json.dumps(lines)}
 
 
@@ -62,6 +63,9 @@ def forget(folder: Path) -> None:
 def copies(found: results.Tree, comparison: Comparison) -> list[str]:
     """Return a line for each set that has copies of the originals in it."""
     lines = []
+    twice = int((found["nbody"]["peers"] > found["threshold"]).sum())
+    if twice:
+        lines.append(f"{twice} of the {len(comparison.nbody)} reference volumes are copies of one another")
     for label, volumes in comparison.sets.items():
         n = int((found[label].get("training", np.zeros(0)) > found["threshold"]).sum())
         if n and label == "nbody":
@@ -75,6 +79,15 @@ def copies(found: results.Tree, comparison: Comparison) -> list[str]:
         elif n:
             lines.append(f"{n} of the {len(volumes)} samples are copies of training volumes")
     return lines
+
+
+def uniform(power: results.Tree) -> list[str]:
+    """Return a line when there are generated volumes without any structure."""
+    samples = power["generated"]["samples"]
+    n = int((samples < NO_POWER * power["nbody"]["mean"]).all(axis=1).sum())
+    if n == 0:
+        return []
+    return [f"{n} of the {len(samples)} samples are uniform: no reduced bispectrum is defined, of them or on average"]
 
 
 def _each(measure: Callable[[np.ndarray], Values], volumes: Volumes, part: slice) -> Values:

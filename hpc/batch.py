@@ -182,11 +182,13 @@ def run_script(name: str, arguments: list[str]) -> None:
     if not slurm.in_job():
         raise ValueError(f"hpc.batch: not inside a batch job; submit one: sbatch slurm/{name}.sh")
     number = slurm.this_job(os.environ)
-    folder = made.read([word for word in arguments if not word.startswith("-")]).folder
+    given = [word for i, word in enumerate(arguments) if not word.startswith("-") and (i == 0 or "=" in word)]
+    folder = made.read(given).folder  # without options, and what they are given
     log = (folder / "jobs" / f"{name}-{number}.log").resolve()
     say(f"{name}: job {number}; log: {log}")
     with _output_to(log):
-        job = Job(name, made.stages[name], arguments, folder, os.environ.get("COSMOGAN_MPI"), log)
+        of, mpi_start = records.name_of(name, arguments), os.environ.get("COSMOGAN_MPI")
+        job = Job(of, made.stages[name], arguments, folder, mpi_start, log)
         with asked(job.stop):
             try:
                 job.run()

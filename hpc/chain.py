@@ -85,7 +85,7 @@ def load_chain() -> Chain:
     return settings.load(Chain, clusters_folder() / "chain.yaml")
 
 
-def load_cluster(name: str) -> Cluster:
+def load_cluster(name: str | Path) -> Cluster:
     """Read a machine by name, or from a YAML file of the user's own.
 
     Raises
@@ -93,13 +93,13 @@ def load_cluster(name: str) -> Cluster:
     SettingsError
         when there is no such machine, or its file is wrong.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else clusters_folder() / f"{name}.yaml"
+    path = Path(name) if Path(name).suffix in (".yaml", ".yml") else clusters_folder() / f"{name}.yaml"
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in clusters_folder().glob("*.yaml") if p.stem != "chain"))
         raise settings.SettingsError(
             f"--cluster {name}: {path} not found; expected one of {known}, or a YAML file of your own"
         )
-    return settings.load(Cluster, path)
+    return settings.load(Cluster, path, shipped=clusters_folder())
 
 
 def command_line(stage: Stage, arguments: list[str]) -> list[str]:

@@ -86,18 +86,13 @@ _LAUNCHERS = (
     ("SUBMITIT_LOCAL_GLOBALID", "SUBMITIT_LOCAL_NTASKS", "SUBMITIT_LOCAL_LOCALID"),  # submitit's local executor
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),  # Open MPI
     ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"),  # MPICH
-    ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),  # srun
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),  # srun; a batch script has SLURM_NTASKS, but no step
 )
 
 
 def find(environment: Mapping[str, str] = os.environ) -> Processes:
-    """Read this process's place from its launcher's environment; alone when no launcher is seen.
-
-    A batch script's own shell has SLURM_NTASKS too: only what srun started (it has SLURM_STEP_ID) counts.
-    """
+    """Read this process's place from its launcher's environment; alone when no launcher is seen."""
     for names in _LAUNCHERS:
-        if names[0].startswith("SLURM") and "SLURM_STEP_ID" not in environment:
-            continue
         if all(name in environment for name in names):
             return Processes(*(int(environment[name]) for name in names))
     return Processes()

@@ -78,6 +78,7 @@ def _run_module(module: str, arguments: list[str]) -> None:
     """Run ``python -m module`` here; a failure that it reports by its exit status is raised."""
     before = sys.argv
     sys.argv = [module, *arguments]
+    sys.modules.pop(module, None)  # imported to ask whether it is done; runpy would warn of that
     try:
         runpy.run_module(module, run_name="__main__")
     except SystemExit as end:

@@ -28,7 +28,7 @@ examples:
 
 def launch(
     config: str | Path,
-    cluster: str = "local",
+    cluster: str | Path = "local",
     stage: str | None = None,
     overrides: list[str] | tuple[str, ...] = (),
     dry_run: bool = False,
@@ -118,7 +118,8 @@ def _run_here(
             timeout_min=stage.minutes,
         )
         job = executor.submit(LocalJob(stage, arguments, in_process=workers or machine.executor == "debug"))
-        say(f"{name}: job {job.job_id}, log {job.paths.stdout if machine.executor != 'debug' else 'here'}")
+        log, errors = ("here", "above") if machine.executor == "debug" else (job.paths.stdout, job.paths.stderr)
+        say(f"{name}: job {job.job_id}, log {log}")
         jobs.append(job)
         try:
             failure = job.exception()
@@ -127,7 +128,7 @@ def _run_here(
                 _end(job)
             raise
         if failure is not None:
-            raise RuntimeError(f"{name}: failed; log: {job.paths.stderr}; the same command goes on from there")
+            raise RuntimeError(f"{name}: failed; log: {errors}; the same command goes on from there")
     return jobs
 
 
@@ -139,15 +140,25 @@ def _end(job: submitit.Job) -> None:
         time.sleep(1)
 
 
+def _check(action: str, given: argparse.Namespace) -> None:
+    """Raise an error about a command line that says too little or too much."""
+    first = given.words[0] if given.words else "nothing"
+    if first == "nothing" or ("=" in first and not Path(first).is_file()):
+        raise ValueError(f"python -m hpc.launch: expected CONFIG, found {first}")
+    if action != "launch" and (given.dry_run or given.stage):
+        raise ValueError(f"python -m hpc.launch {action}: it takes no --stage and no --dry-run: all jobs are meant")
+
+
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m hpc.launch",
+        usage="%(prog)s [status | cancel] CONFIG [section.key=value ...] [options]",
         description="Submit an experiment's chain of stages through submitit.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("words", nargs="+", metavar="[status|cancel] CONFIG [section.key=value]", help="see below")
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument(
         "--cluster", default="local", help="local, slurm, debug, or a YAML file of your own (default: local)"
     )
@@ -155,16 +166,17 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="print the batch scripts, and submit nothing")
     parser.add_argument("--watch", action="store_true", help="show how the jobs get on until they are over")
     given = parser.parse_intermixed_args()
-    action = given.words.pop(0) if given.words[0] in ("status", "cancel") else "launch"
+    action = given.words.pop(0) if given.words[:1] in (["status"], ["cancel"]) else "launch"
     with (
         mpi.abort_on_error(mpi.SerialComm(), expected=(ValueError, OSError, RuntimeError)),
         contextlib.suppress(BrokenPipeError),
     ):
-        if not given.words:
-            raise ValueError(f"python -m hpc.launch {action}: expected CONFIG, found nothing")
+        _check(action, given)
         config, *overrides = given.words
         if action == "launch":
             launch(config, given.cluster, given.stage, overrides, given.dry_run)
+        if given.dry_run:
+            return
         machine = chain.load_cluster(given.cluster)
         if action == "cancel":
             status.cancel(machine.read(given.words).folder)

@@ -2,20 +2,15 @@
 
 import os
 
-# MPICH and PMI-2, Open MPI, MVAPICH, and PMIx under srun.
-_SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-_RANK_VARIABLES = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", "PMIX_RANK")
-_PREFIXES = ("PMI_", "PMIX_", "OMPI_", "MPI_LOCAL", "MV2_", "HYDI_")
+# MPICH and PMI-2, Open MPI, MVAPICH; and srun, which names the tasks of a step whether MPI joins them or not.
+_SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+_RANK_VARIABLES = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
+_PREFIXES = ("PMI_", "PMIX_", "OMPI_", "MPI_LOCAL", "MV2_", "HYDI_", "SLURM_STEP_NUM_TASKS")
 
 
 def size() -> int:
     """Return the number of ranks that a launcher started, 1 when none did."""
-    for name in _SIZE_VARIABLES:
-        if name in os.environ:
-            return int(os.environ[name])
-    if "PMIX_RANK" in os.environ:  # srun --mpi=pmix gives no size of its own
-        return int(os.environ.get("SLURM_NTASKS", "1"))
-    return 1
+    return next((int(os.environ[name]) for name in _SIZE_VARIABLES if name in os.environ), 1)
 
 
 def rank() -> int:

@@ -163,7 +163,7 @@ def world(memory: str | None = None) -> Comm:
     ------
     MPIError
         when a launcher started several ranks but mpi4py cannot be imported, or finds each of them alone
-        (an mpirun of another MPI than the one that mpi4py uses).
+        (an mpirun of another MPI than the one that mpi4py uses, or an srun that starts plain processes).
     """
     size = launcher.size()
     if size == 1:
@@ -182,8 +182,9 @@ def world(memory: str | None = None) -> Comm:
     if found != size:
         library = MPI.Get_library_version().split(",")[0].split("\n")[0].strip()
         raise MPIError(
-            f"mpirun: started {size} ranks, but each finds itself in a world of {found}: mpi4py uses {library}, "
-            "the launcher belongs to another MPI; use the mpirun that comes with it"
+            f"mpirun or srun: started {size} ranks, but each finds itself in a world of {found}: mpi4py uses "
+            f"{library}, the launcher belongs to another MPI, or to none; use the mpirun that comes with it, or "
+            "srun --mpi=TYPE"
         )
     return MPIComm(MPI.COMM_WORLD)
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,12 @@ def _made(claim: Path, job: str) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def name_of(stage: str, arguments: list[str]) -> str:
+    """Return the name of a job's record: of a stage, or of the part of it that its arguments ask for."""
+    part = re.search(r"--part[= ](\d+)/", " ".join(arguments))
+    return f"{stage}-part-{part[1]}" if part else stage
 
 
 def how_far(counted: list[dict[str, Any]]) -> str:

@@ -18,41 +18,43 @@ class SettingsError(ValueError):
     """A setting that is misspelt, of the wrong type, or impossible; the message names it."""
 
 
-def load(schema: type[T], path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -> T:
+def load(
+    schema: type[T], path: Path | str, overrides: list[str] | tuple[str, ...] = (), shipped: Path | None = None
+) -> T:
     """Read a YAML file and overrides into an instance of ``schema``.
 
-    A file may start from another: ``defaults: other.yaml``, a path relative to itself.
+    A file may start from another: ``defaults: other.yaml``, a path relative to itself, or a name in ``shipped``.
 
     Parameters
     ----------
     schema : a (nested) dataclass
     path : the YAML file
     overrides : ``section.key=value`` strings; the value is read as YAML
+    shipped : folder of the files that come with the package
 
     Raises
     ------
     SettingsError
         for a missing or malformed file, and for an unknown, mistyped or impossible setting.
     """
-    tree = read_tree(Path(path))
+    tree = read_tree(Path(path), shipped)
     for override in overrides:
         apply(tree, override)
     return build(schema, tree, source=str(path))
 
 
-def read_tree(path: Path) -> dict[str, Any]:
-    """Read a YAML file, and the files that its ``defaults`` name, into one nested dict."""
-    return _read_tree(path, ())
-
-
-def _read_tree(path: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
+def read_tree(path: Path, shipped: Path | None = None, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Read a YAML file, and the files that its ``defaults`` name, into one nested dict; ``chain`` leads to it."""
     if path.resolve() in chain:
         raise SettingsError(f"{path}: `defaults` leads back to the file itself")
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
-        raise SettingsError(f"{path}: cannot be read: {reason}") from None
+        named = f"{chain[-1]}: defaults: " if chain else ""
+        lacking = shipped is not None and isinstance(error, FileNotFoundError)
+        theirs = f"; those that come with the package are in {shipped}" if lacking else ""
+        raise SettingsError(f"{named}{path}: cannot be read: {reason}{theirs}") from None
     try:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -65,7 +67,9 @@ def _read_tree(path: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
     base = tree.pop("defaults", None)
     if base is None:
         return tree
-    return _merge(_read_tree(path.parent / str(base), (*chain, path.resolve())), tree)
+    beside = path.parent / str(base)
+    found = shipped / str(base) if shipped and not beside.exists() and (shipped / str(base)).exists() else beside
+    return _merge(read_tree(found, shipped, (*chain, path.resolve())), tree)
 
 
 def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:

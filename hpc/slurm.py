@@ -10,6 +10,7 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,7 @@ ALIVE = (
 # pmi2: version 5 sends 4 kB from where its address lies in memory, packed; what else lies there decides whether a line
 # is too long for SLURM (1024 characters), and then no rank starts.
 PLUGINS = {"Open MPI": "pmix", "CRAY MPICH": "cray_shasta", "Intel": "pmi2", "MVAPICH": "pmi2"}
+PAUSES = (2, 5, 10)  # seconds before the controller is asked again; its commands wait for 10 s for an answer
 _SITE = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_MPI_TYPE")  # variables that do not speak of a job
 
 
@@ -73,7 +75,10 @@ def states(jobs: Iterable[str]) -> dict[str, State]:
 
 def _parse(text: str, wanted: set[str]) -> dict[str, State]:
     rows = (line.split("|") for line in text.splitlines() if line.count("|") == 3)
-    return {job: State(word.split()[0], reason, elapsed) for job, word, reason, elapsed in rows if job in wanted}
+    told = {job.split("_[")[0]: State(word.split()[0], reason, elapsed) for job, word, reason, elapsed in rows}
+    # Tasks of an array that is over before any has begun are one row, of the array's own number.
+    found = {job: told.get(job) or told.get(job.split("_")[0]) for job in wanted}
+    return {job: state for job, state in found.items() if state}
 
 
 def requeue(job: str) -> str:
@@ -81,7 +86,7 @@ def requeue(job: str) -> str:
 
     From inside the job, the end can come to scontrol itself before it has heard the answer.
     """
-    done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
+    done = _asked("scontrol", "requeue", job)
     return _words(done) if done.returncode > 0 else ""
 
 
@@ -91,7 +96,7 @@ def terminate_steps(job: str) -> None:
     One that SLURM itself ends and requeues no longer counts as RUNNING: its steps have had the signal already, and
     scancel would try again and again, which holds the job on its nodes until KillWait is over.
     """
-    subprocess.run(["scancel", "--signal=TERM", "--state=RUNNING", job], capture_output=True, check=False)
+    _asked("scancel", "--signal=TERM", "--state=RUNNING", job)
 
 
 def cancel(jobs: Iterable[str]) -> None:
@@ -210,10 +215,20 @@ def first_host(environment: Mapping[str, str]) -> str | None:
 
 
 def _call(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = _asked(*command)
     if done.returncode:
         raise OSError(_words(done))
     return done.stdout
+
+
+def _asked(*command: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command; again, after a pause, when SLURM's controller is too busy to answer it, or being restarted."""
+    for pause in (*PAUSES, None):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0 or pause is None or not re.search("timed out|Unable to contact", done.stderr):
+            break
+        time.sleep(pause)
+    return done
 
 
 def _words(done: "subprocess.CompletedProcess[str]") -> str:

@@ -28,6 +28,8 @@ _ENDS = {
     "DEADLINE": "its deadline has passed",
 }
 
+_STALE = "its job ended well, but with other settings than these, or its files are not here"
+
 
 class Line(NamedTuple):
     """One stage of a run."""
@@ -71,7 +73,8 @@ def lines(machine: Cluster, experiment: Any) -> list[Line]:
         if stage.done(experiment):
             found.append(own[-1]._replace(stage=name, state="done", what="") if own else Line(name, "", "done", "", ""))
         elif own:
-            found += _together([line for line in own if line.state != "done"] or own[-1:])
+            stale = own[-1]._replace(state="not done", what=_STALE)
+            found += _together([line for line in own if line.state != "done"] or [stale])
         else:
             found.append(Line(name, "", "not submitted", "", ""))
     return found

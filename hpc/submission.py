@@ -13,7 +13,7 @@ from hpc import slurm, status
 from hpc.chain import Cluster, Stage
 from hpc.jobs import BatchJob
 from hpc.log import say
-from hpc.records import Records
+from hpc.records import Records, name_of
 from hpc.rundir import write_json
 from hpc.slurm_script import Scripts, blame
 
@@ -34,6 +34,8 @@ def alone(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(f"{folder}: another launch of this run is at work; wait for it") from None
+        except OSError:  # no locks here, as where Lustre is mounted without flock: the queue alone says who is at it
+            pass
         living = status.living(folder)
         if living:
             raise ValueError(
@@ -78,9 +80,10 @@ class Submission:
                     made = self._scripts.submit(label, stage, [self._job(name, stage, o) for o in options], after)
                     after = made[0].job_id.split("_")[0]
                     jobs += made
+                    names = [name_of(name, [option]) for option in options]
                     noted += [
-                        {"stage": name, "name": _record(name, option), "job": job.job_id, "log": str(job.paths.stdout)}
-                        for option, job in zip(options, made, strict=True)
+                        {"stage": name, "name": own, "job": job.job_id, "log": str(job.paths.stdout)}
+                        for own, job in zip(names, made, strict=True)
                     ]
                     write_json(Records(self._experiment.folder).submitted_path, noted)
                     tasks = f" ({len(made)} tasks)" if len(made) > 1 else ""
@@ -94,12 +97,7 @@ class Submission:
     def _job(self, name: str, stage: Stage, option: str) -> BatchJob:
         arguments = [*self._arguments, *([option] if option else [])]
         folder = Path(self._experiment.folder).resolve()
-        return BatchJob(_record(name, option), stage, arguments, folder, self._machine.mpi)
-
-
-def _record(stage: str, option: str) -> str:
-    """Return the name of a job's record: of a stage, or of a part of it."""
-    return stage + (f"-part-{option.partition('=')[2].partition('/')[0]}" if option else "")
+        return BatchJob(name_of(name, [option]), stage, arguments, folder, self._machine.mpi)
 
 
 def largest_arrays(stages: dict[str, Stage]) -> int:

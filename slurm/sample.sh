@@ -9,6 +9,8 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=%x-%j.log
-source slurm/site.env || exit  # submit from the folder that has slurm/ in it
+# site.env lies beside this script, of which SLURM runs a copy
+export COSMOGAN_SITE=${COSMOGAN_SITE:-$(scontrol show job "$SLURM_JOB_ID" | sed -n '/^ *Command=/{s|.*Command=\(.*\)/[^/]*\.sh.*|\1|p;q}')/site.env}
+source "$COSMOGAN_SITE" || exit
 # Ranks, threads, log and record, and another begin when the time is up: hpc/batch.py
 exec python -m hpc.batch sample "$@"

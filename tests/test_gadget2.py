@@ -196,7 +196,8 @@ def test_a_job_that_runs_out_of_time_stops_the_program_and_queues_again(boxes, t
     (tmp_path / "Gadget2").write_text(waiting)
     (tmp_path / "scontrol").write_text('#!/bin/bash\necho "scontrol $@"\n')
     (tmp_path / "scontrol").chmod(0o755)
-    variables |= {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_JOB_ID": "77", "SLURM_SUBMIT_DIR": str(ROOT)}
+    variables |= {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_JOB_ID": "77"}
+    variables["COSMOGAN_SITE"] = str(ROOT / "slurm" / "site.env")
     variables["PATH"] = os.pathsep.join([str(tmp_path), variables["PATH"]])
     command = ["bash", ROOT / "slurm" / "gadget2.sh", made.simulations_folder]
     job = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True)

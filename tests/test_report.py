@@ -185,14 +185,21 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(two):
         path = folder / "statistics.h5"
         results.write(path, results.read(path) | {"name": "same"})
     assert [run.name for run in runs.read_several(two)] == ["heavy", "light"]
+    twins = [folder.rename(folder.with_name(f"{folder.name}-prior")) / "run" for folder in two]
+    for twin in twins:
+        twin.mkdir()
+        (twin.parent / "statistics.h5").rename(twin / "statistics.h5")
+    assert [run.name for run in runs.read_several(twins)] == ["heavy-prior/run", "light-prior/run"]
+    with pytest.raises(ValueError, match=r"--compare: expected different folders, found .*/run, .*/run"):
+        runs.read_several([twins[0], twins[0]])
 
 
 def test_what_is_not_known_of_foreign_samples_is_left_out(measured):
     run = runs.Run(results.read(measured.statistics_path))
-    tree = run.tree | {"redshift": float("nan"), "mean_cell_mass": float("nan"), "samples_sha256": ""}
+    tree = run.tree | {"redshift": float("nan"), "mean_cell_mass": float("nan"), "samples_sha256": "", "window": 0}
     bare = dataclasses.replace(run, tree=tree)
     text = facts.data([bare])
     assert "nan" not in text
-    assert "redshift" not in text
+    assert not [words for words in ("redshift", "simulation [Mpc/h]", "mass assignment") if words in text]
     assert "side of a cell [Mpc/h]" in text
     assert "redshift" not in document._size(bare)

@@ -1,11 +1,13 @@
 """`validate --samples`: anyone's volumes, in anyone's file, against a reference, with no config."""
 
+import json
 import shutil
 
 import h5py
 import numpy as np
 import pytest
 import synthetic
+import yaml
 
 from cosmogan import command, config, foreign, results, validate
 from hpc.mpi import SerialComm
@@ -23,6 +25,10 @@ def folder(tmp_path_factory):
     np.save(here / "coarse.npy", volumes[:, ::2, ::2, ::2])
     np.save(here / "few.npy", volumes[:9])
     np.save(here / "flat.npy", volumes[0])
+    np.save(here / "uniform.npy", np.ones_like(volumes))
+    np.save(here / "counts.npy", 8 * volumes)
+    np.save(here / "twice.npy", np.concatenate([volumes, volumes[:1]]))
+    np.save(here / "dead.npy", np.concatenate([volumes[::-1] + 0.01, 0.3 * np.ones_like(volumes[:2])]))
     np.save(here / "words.npy", np.array(["a", "b"]))
     (here / "text.npy").write_text("1 2 3")
     for name, value in (("nan", np.nan), ("negative", -0.5)):
@@ -144,6 +150,65 @@ def test_what_cannot_be_compared_is_one_line(folder, tmp_path, words, message):
         judge(folder, *options(folder, **words, output=tmp_path))
 
 
+def test_a_file_read_in_another_way_is_measured_again(folder, tmp_path):
+    """Whatever the command line says of a file, and not only its bytes, is what the numbers depend on."""
+    with h5py.File(tmp_path / "two.h5", "w") as file:
+        file["a"] = np.load(folder / "density.npy")
+        file["b"] = 1.1 * file["a"][:]
+    files = {"reference": folder / "one.h5", "output": tmp_path / "out"}
+    mean = [
+        judge(folder, *options(tmp_path, f"two.h5:{name}", **files), "validate.n_k=4")["mean_density"]["ratio"]["mean"]
+        for name in "ab"
+    ]
+    np.testing.assert_allclose(mean, [[0], [0.1]], atol=1e-5)
+    found = judge(folder, *options(tmp_path, "two.h5:b", **files, **{"box-size": 2 * SIDE}), "validate.n_k=4")
+    assert found["subvolume_size"] == 2 * SIDE
+    assert foreign.experiment_of(foreign_arguments(options(folder, "two.h5:g/b"))).name == "two-g-b"
+
+
+def test_a_conditional_run_is_a_reference_too(folder, tmp_path):
+    tree = yaml.safe_load((folder / "run" / "config.yaml").read_text())
+    tree["model"] |= {"condition": ["redshift"], "kappa_redshift": 1.0}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(tree))
+    (tmp_path / "shards").symlink_to(folder / "run" / "shards")
+    words = options(folder, "density.npy", reference=tmp_path, output=tmp_path / "out")
+    assert judge(folder, *words)["kappa"] == tree["model"]["kappa"]  # at redshift 0
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(tree | {"held_out": []}))
+    with pytest.raises(
+        ValueError, match=r"held_out: expected simulations to compare with, found none; with --reference"
+    ):
+        judge(folder, *words)
+
+
+def test_what_is_odd_about_volumes_is_said(folder, tmp_path):
+    """Other units in both files, a reference that holds a volume twice, samples of no structure."""
+    counts = options(folder, "counts.npy", reference=folder / "counts.npy", output=tmp_path / "counts")
+    assert "counts.npy has a mean density of 7.8" in judge(folder, *counts, "validate.n_k=4")["warnings"]
+    tree = judge(
+        folder, *options(folder, "dead.npy", reference=folder / "twice.npy", output=tmp_path), "validate.n_k=4"
+    )
+    assert json.loads(tree["warnings"]) == [
+        "2 of the 55 reference volumes are copies of one another",
+        "54 of the 56 samples are copies of reference volumes: the reference was trained on",
+        "2 of the 56 samples are uniform: no reduced bispectrum is defined, of them or on average",
+    ]
+    assert "held_out" not in tree
+    assert tree["floor_kind"] == "sixteenths of the set"
+    with pytest.raises(ValueError, match=r"uniform.npy: all cells have the density 1: nothing to compare"):
+        judge(folder, *options(folder, "density.npy", reference=folder / "uniform.npy", output=tmp_path))
+
+
+def test_two_volumes_are_enough_for_one_bin(folder, tmp_path):
+    np.save(tmp_path / "pair.npy", np.load(folder / "density.npy")[:2])
+    words = options(tmp_path, "pair.npy", reference=tmp_path / "pair.npy", output=tmp_path / "out")
+    assert judge(folder, *words, "validate.n_k=1")["n_generated"] == 2
+
+
 def test_a_config_beside_samples_is_refused(folder):
     with pytest.raises(ValueError, match=r"demo.yaml: --samples takes no CONFIG, only section.key=value"):
         judge(folder, "configs/demo.yaml", *options(folder, "density.npy"))
+
+
+def test_a_run_is_not_written_over(folder):
+    with pytest.raises(ValueError, match=r"--output: expected a folder of its own, found .*run, that of a run"):
+        judge(folder, *options(folder, "density.npy", output=folder / "run"))

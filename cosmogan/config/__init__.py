@@ -36,7 +36,7 @@ def load(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -> Exper
     SettingsError
         one line that names the file, the setting, what was found and what was expected.
     """
-    experiment = settings.load(Experiment, path, overrides)
+    experiment = settings.load(Experiment, path, overrides, configs_folder())
     n = math.inf if experiment.preprocess.snapshots else experiment.simulate.n_simulations
     for number in experiment.held_out:
         if not 0 <= number < n:

@@ -50,7 +50,7 @@ def several(runs: Sequence[Run], judged: Sequence[list[Row]], folder: Path) -> I
     met = [f"{run.name} meets {sum(one)} of {len(one)}" for run, one in zip(runs, claims, strict=True)]
     yield page.paragraph(f"Of the paper's claims {', '.join(met)}.", "lead")
     yield page.paragraph(f"Subvolumes of {_size(first)}. {MEANING}", "faint")
-    references = {(run.tree["shards_sha256"], run.tree["held_out"]) for run in runs}
+    references = {(run.tree["shards_sha256"], run.tree.get("held_out")) for run in runs}
     if len(references) > 1:
         yield page.paragraph(
             "The runs were not measured against the same N-body subvolumes: every ratio is to the run's own, while "

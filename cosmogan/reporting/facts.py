@@ -37,9 +37,10 @@ DATA = {  # attributes of the file of statistics, in words
     "correction_window": "order of the window taken out of spectra (0: none)",
     "shot_noise": "shot noise taken off P(k)",
     "seed": "seed of pairs and halves",
-    "shards_sha256": "SHA-256 of the N-body manifest",
-    "samples_sha256": "SHA-256 of the generated manifest",
+    "shards_sha256": "SHA-256 of the N-body file or manifest",
+    "samples_sha256": "SHA-256 of the generated file or manifest",
 }
+OF_SHARDS = ("box_size", "n_mesh", "window")  # that a file of volumes alone does not say
 LONGEST = 200  # letters of a value: the numbers of thousands of boxes say no more
 GENERATOR = ("epoch", "ema", "latent_scale", "latent_scale_error", "sha256", "data")
 
@@ -48,7 +49,7 @@ def data(runs: Sequence[Run]) -> str:
     """Return what was measured as a table with a column for each run; what is not known is left out."""
     rows = []
     for name, words in DATA.items():
-        values = [_text(run.tree.get(name)) for run in runs]
+        values = [_text(run.tree.get(name) if run.tree["window"] or name not in OF_SHARDS else None) for run in runs]
         if any(values):
             rows.append((words, *(value or "—" for value in values)))
     return page.table("Subvolumes and statistics", ("what", *_names(runs)), rows)

@@ -57,7 +57,9 @@ def voxel_pdf(runs: Sequence[Run]) -> Drawn:
     empty = [("N-body", runs[0].tree["pdf_unscaled"]["nbody"])]
     empty += [(run.name, run.tree["pdf_unscaled"]["generated"]) for run in runs]
     outside = ", ".join(f"{100 * max(round(1 - found['mean'].sum(), 9), 0):.2g} % of {label}" for label, found in empty)
-    caption = f"The fraction of voxels, {shown}. {SCATTER} Voxels below 10⁻⁴: {outside}."
+    caption = (
+        f"The fraction of voxels, {shown}. {SCATTER} Voxels outside 10⁻⁴ to 10⁴, empty ones among them: {outside}."
+    )
     narrow = _distributions(runs, names, 1)
     if len(names) == 1:
         return Drawn(narrow, caption, table)

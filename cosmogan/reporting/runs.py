@@ -1,6 +1,7 @@
 """What is known of a run: its statistics, and what training, selection and sampling left, if they did."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -96,8 +97,8 @@ def read_several(paths: Sequence[Path]) -> list[Run]:
     Raises
     ------
     ValueError
-        when they are fewer than two or more than can be told apart, one has no statistics, or their subvolumes are of
-        different kinds.
+        when they are fewer than two or more than can be told apart, one is named twice or has no statistics, or their
+        subvolumes are of different kinds.
     """
     if not 2 <= len(paths) <= len(RUNS):
         raise ValueError(f"--compare: expected 2 to {len(RUNS)} folders of runs, found {len(paths)}")
@@ -117,11 +118,15 @@ def read_several(paths: Sequence[Path]) -> list[Run]:
 
 
 def _told_apart(found: list[Run], paths: Sequence[Path]) -> list[Run]:
-    """Name runs of one name by their folders."""
+    """Name runs of one name by their folders, from where these part."""
     names = [run.name for run in found]
     if len(set(names)) == len(names):
         return found
-    return [replace(run, name=path.resolve().name) for run, path in zip(found, paths, strict=True)]
+    folders = [path.resolve() for path in paths]
+    if len(set(folders)) < len(folders):
+        raise ValueError(f"--compare: expected different folders, found {', '.join(map(str, paths))}")
+    common = os.path.commonpath(folders)
+    return [replace(run, name=str(folder.relative_to(common))) for run, folder in zip(found, folders, strict=True)]
 
 
 def _records(path: Path) -> list[dict[str, Any]]:

@@ -47,7 +47,10 @@ class Triangles:
 
     k1: float  # [h/Mpc]
     k2: float  # [h/Mpc]
-    theta: np.ndarray  # (nt,) [rad]
+    theta: np.ndarray  # (nt,) [rad]; anything that numpy takes, or one number
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "theta", np.array(self.theta, np.float64, ndmin=1))  # results make it read-only
 
     @property
     def k3(self) -> np.ndarray:
@@ -114,7 +117,7 @@ def bispectrum(density: Density, box_size: float, triangles: Triangles, correcti
     Raises
     ------
     ValueError
-        when a shell reaches beyond Nyquist, or no mode of the grid lies in it.
+        when a shell reaches beyond Nyquist, no mode of the grid lies in it, or ``box_size`` is no positive length.
     """
     parts = []
     for part in pieces(batch(density)):
@@ -146,7 +149,8 @@ def of_modes(delta_k: Tensor, box_size: float, triangles: Triangles, shot_noise:
     power = powers.cpu().numpy() * (volume / n**6) - shot_noise
     p1, p2, p3 = power[:, :1], power[:, 1:2], power[:, 2:]
     value = value - shot_noise * (p1 + p2 + p3) - shot_noise**2
-    reduced = value / (p1 * p2 + p2 * p3 + p3 * p1)
+    with np.errstate(invalid="ignore"):  # uniform volumes have none
+        reduced = value / (p1 * p2 + p2 * p3 + p3 * p1)
     return Bispectrum(triangles.k1, triangles.k2, triangles.theta, triangles.k3, plan.n_triangles, value, reduced)
 
 

@@ -32,7 +32,7 @@ def batch(density: Density) -> Tensor:
     Raises
     ------
     ValueError
-        when it has another shape, or is not real.
+        when it has another shape, is not real, or there is none.
     """
     found = density if isinstance(density, Tensor) else torch.from_numpy(_native(np.asarray(density)))
     if found.ndim == 3:
@@ -42,6 +42,9 @@ def batch(density: Density) -> Tensor:
         raise ValueError(f"density: expected cubes, (n, n, n) or (b, n, n, n), found shape {shape}")
     if found.is_complex():
         raise ValueError("density: expected real numbers, found complex ones")
+    if found.numel() == 0:
+        raise ValueError(f"density: expected one cube or more, found shape {tuple(found.shape)}")
+    found = found.detach()  # results are numbers, through which no gradient flows
     return found if found.dtype in (torch.float32, torch.float64) else found.float()
 
 
@@ -51,7 +54,21 @@ def _native(values: np.ndarray) -> np.ndarray:
     return values if values.flags.writeable and values.flags.c_contiguous else values.copy()
 
 
+def rising(edges: Any, name: str) -> np.ndarray:
+    """Return the edges of bins as an array of their own, (nbins + 1,) float64.
+
+    Raises
+    ------
+    ValueError
+        when they are fewer than two, or do not rise: calls them by the name.
+    """
+    found = np.array(edges, np.float64)
+    if found.ndim != 1 or len(found) < 2 or not (np.diff(found) > 0).all():
+        raise ValueError(f"{name}: expected two or more rising numbers, found {found}")
+    return found
+
+
 def pieces(density: Tensor) -> tuple[Tensor, ...]:
     """Cut a batch into parts of the size that its device works on best."""
     at_once = CELLS_AT_ONCE.get(density.device.type, CELLS_AT_ONCE["cuda"])
-    return density.split(max(at_once // density[0].numel(), 1)) if len(density) else (density,)
+    return density.split(max(at_once // density[0].numel(), 1))

@@ -30,7 +30,15 @@ EDGE_TOLERANCE = 1e-7
 
 
 def k_fundamental(box_size: float) -> float:
-    """Return the smallest wavenumber of a periodic cube of side ``box_size`` [Mpc/h], in h/Mpc."""
+    """Return the smallest wavenumber of a periodic cube of side ``box_size`` [Mpc/h], in h/Mpc.
+
+    Raises
+    ------
+    ValueError
+        when ``box_size`` is no positive length.
+    """
+    if not 0 < box_size < math.inf:
+        raise ValueError(f"box_size: expected a positive length in Mpc/h, found {box_size}")
     return 2 * math.pi / box_size
 
 

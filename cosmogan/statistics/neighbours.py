@@ -22,6 +22,7 @@ from cosmogan.statistics.result import Result, axes
 SIDE = 8  # cells a side of the coarse grid
 N_SYMMETRIES = 48
 ROWS_AT_ONCE = 512
+SAME = 1 - 1e-6  # the similarity of a volume to itself, but for rounding
 
 
 @dataclass(frozen=True)
@@ -125,9 +126,9 @@ def copies_threshold(similarity: np.ndarray) -> float:
 
     Parameters
     ----------
-    similarity : (n,) of real volumes that are no copies, to their nearest
+    similarity : (n,) of real volumes to their nearest; those that are there twice do not count
     """
-    return float((1 + similarity.max()) / 2)
+    return float((1 + similarity[similarity < SAME].max(initial=0)) / 2)
 
 
 def diversity(fingerprints: np.ndarray) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cosmogan.statistics.fields import Density, batch, pieces
+from cosmogan.statistics.fields import Density, batch, pieces, rising
 from cosmogan.statistics.result import Result, axes, band
 
 
@@ -68,9 +68,9 @@ def voxel_pdf(density: Density, edges: np.ndarray) -> VoxelPDF:
     density : (b, n, n, n) or (n, n, n) real
     edges : (nbins + 1,) rising, in the units of ``density``
     """
-    fields = batch(density)
-    counts = [_histogram(sample, edges) for sample in fields]
-    return VoxelPDF(np.array(edges, np.float64), _rows(counts) / fields[0].numel())
+    fields, bounds = batch(density), rising(edges, "edges")
+    counts = [_histogram(sample, bounds) for sample in fields]
+    return VoxelPDF(bounds, _rows(counts) / fields[0].numel())
 
 
 def mean_density(density: Density) -> np.ndarray:
@@ -89,7 +89,7 @@ def peak_counts(density: Density, edges: np.ndarray | None = None) -> PeakCounts
     density : (b, n, n, n) or (n, n, n) in units of the mean density
     edges : (nbins + 1,) rising; a bin holds its lower edge; None: `peak_edges`
     """
-    bounds = peak_edges() if edges is None else np.array(edges, np.float64)
+    bounds = peak_edges() if edges is None else rising(edges, "edges")
     counts = [_histogram(sample, bounds) for part in pieces(batch(density)) for sample in _peaks(part)]
     return PeakCounts(bounds, _rows(counts))
 
@@ -109,7 +109,7 @@ def _peaks(density: Tensor) -> list[Tensor]:
 
 def _histogram(values: Tensor, edges: np.ndarray) -> Tensor:
     """Count values in bins that hold their lower edge, the last one its upper edge too; (nbins,) int64."""
-    boundaries = torch.as_tensor(np.array(edges), dtype=values.dtype)
+    boundaries = torch.tensor(edges, dtype=values.dtype)
     boundaries[-1] = torch.nextafter(boundaries[-1], boundaries.new_tensor(torch.inf))  # so the last edge is inside
     return torch.searchsorted(_sorted(values.reshape(-1)), boundaries.to(values.device, non_blocking=True)).diff()
 

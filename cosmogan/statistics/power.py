@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cosmogan.statistics import fourier
-from cosmogan.statistics.fields import Density, batch, pieces
+from cosmogan.statistics.fields import Density, batch, pieces, rising
 from cosmogan.statistics.fourier import NONE, Correction
 from cosmogan.statistics.result import Result, axes, band
 
@@ -104,11 +104,7 @@ def spectrum(sums: Tensor, box_size: float, n: int, k_edges: np.ndarray | None =
     box_size, k_edges : as in `power_spectrum`
     n : cells a side
     """
-    if not 0 < box_size < np.inf:
-        raise ValueError(f"box_size: expected a positive length in Mpc/h, found {box_size}")
-    edges = fourier.linear_edges(box_size, n) if k_edges is None else np.array(k_edges, np.float64)
-    if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
-        raise ValueError(f"k_edges: expected two or more rising wavenumbers, found {edges}")
+    edges = fourier.linear_edges(box_size, n) if k_edges is None else rising(k_edges, "k_edges")
     binned = fourier.bins(box_size, n, edges, sums.device)
     power = binned.means(sums) * (box_size**3 / n**6)
     nyquist = fourier.k_nyquist(box_size, n)

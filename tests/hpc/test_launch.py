@@ -1,15 +1,17 @@
 """Chains of small commands, started by every executor that needs no scheduler."""
 
+import errno
 import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT
 
-from hpc import chain, launch, slurm
+from hpc import chain, launch, slurm, submission
 from hpc.jobs import BatchJob
 from hpc.settings import SettingsError
 
@@ -93,8 +95,10 @@ def test_debug_runs_every_stage_in_this_process(experiment):
 def test_a_failing_stage_is_named_with_its_log(experiment, cluster, stage):
     for name in ("process", "mpi")[: 2 if stage == "torch" else 0]:
         (experiment / f"do_{name}.done").touch()
-    with pytest.raises(RuntimeError, match=f"{stage}: failed; log: "):
+    with pytest.raises(RuntimeError, match=f"{stage}: failed; log: ") as failure:
         launch.launch("experiment.yaml", cluster, stage=stage, overrides=["fail=1"])
+    log = str(failure.value).split("; ")[1].removeprefix("log: ")
+    assert Path(log).exists() if cluster == "local.yaml" else log == "above"
 
 
 def test_a_failing_stage_ends_the_chain(experiment, python):
@@ -164,6 +168,40 @@ def test_a_dry_run_has_arrays_as_large_as_slurm_allows_where_it_answers(experime
         monkeypatch.setattr(slurm, "largest_array", largest)
         launch.launch("experiment.yaml", "slurm.yaml", stage="process", dry_run=True)
         assert f"#SBATCH --array=0-{last}%" in capsys.readouterr().out
+
+
+def test_a_copy_of_a_machine_that_comes_with_it_is_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my-cluster.yaml").write_text((ROOT / "configs" / "cluster" / "slurm.yaml").read_text())
+    assert chain.load_cluster(Path("my-cluster.yaml")) == chain.load_cluster("slurm")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "expected CONFIG, found nothing"),
+        (["status"], "expected CONFIG, found nothing"),
+        (["a.b=1"], "expected CONFIG, found a.b=1"),
+        (["cancel", "experiment.yaml", "--dry-run"], "cancel: it takes no --stage and no --dry-run"),
+        (["cancel", "experiment.yaml", "--stage", "mpi"], "cancel: it takes no --stage and no --dry-run"),
+    ],
+)
+def test_command_lines_that_say_too_little_or_too_much(experiment, monkeypatch, capsys, words, message):
+    monkeypatch.setattr(sys, "argv", ["hpc.launch", *words, "--cluster", "local.yaml"])
+    with pytest.raises(SystemExit):
+        launch.main()
+    assert message in capsys.readouterr().err and not (experiment / "run").exists()
+
+
+def test_no_launch_beside_another_and_where_files_cannot_be_locked_the_queue_alone_says_so(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    with submission.alone(tmp_path), pytest.raises(ValueError, match="another launch of this run is at work"):
+        submission.alone(tmp_path).__enter__()
+    monkeypatch.setattr(submission.fcntl, "flock", no_locks)
+    with submission.alone(tmp_path):
+        pass
 
 
 def test_slurm_where_there_is_none(experiment, monkeypatch):

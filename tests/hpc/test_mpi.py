@@ -105,9 +105,10 @@ def test_ranks_without_mpi4py_say_so(monkeypatch):
         mpi.world()
 
 
-def test_the_mpirun_of_another_mpi_is_recognised():
+@pytest.mark.parametrize("name", ["OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"])  # srun, without --mpi
+def test_the_launcher_of_another_mpi_or_of_none_is_recognised(name):
     code = "from hpc import mpi\nwith mpi.abort_on_error(mpi.SerialComm()):\n    mpi.world()"
-    done = run([sys.executable, "-c", code], OMPI_COMM_WORLD_SIZE="4")
+    done = run([sys.executable, "-c", code], **{name: "4"})
     assert done.returncode == 1
     assert "started 4 ranks, but each finds itself in a world of 1" in done.stderr
 

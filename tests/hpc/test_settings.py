@@ -45,6 +45,19 @@ def test_defaults_file_is_merged_section_by_section(tmp_path):
     assert load(tmp_path, "defaults: base.yaml\ninner: {steps: 2}") == Outer("base", Inner(rate=0.1, steps=2))
 
 
+def test_defaults_may_be_a_file_that_comes_with_the_package(tmp_path):
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    (shipped / "base.yaml").write_text("name: base\ninner: {rate: 0.1}")
+    (shipped / "mine.yaml").write_text("defaults: base.yaml\ninner: {steps: 2}")
+    copy = tmp_path / "mine.yaml"
+    copy.write_text((shipped / "mine.yaml").read_text())
+    assert settings.load(Outer, copy, shipped=shipped) == Outer("base", Inner(rate=0.1, steps=2))
+    copy.write_text("defaults: bare.yaml")
+    with pytest.raises(settings.SettingsError, match=rf"mine\.yaml: defaults: .*bare\.yaml: cannot be.* in {shipped}$"):
+        settings.load(Outer, copy, shipped=shipped)
+
+
 def test_defaults_that_lead_back_are_refused(tmp_path):
     with pytest.raises(settings.SettingsError, match="leads back"):
         load(tmp_path, "defaults: c.yaml")

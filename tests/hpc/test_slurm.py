@@ -23,6 +23,31 @@ def test_a_requeue_that_ends_scontrol_itself_is_none_that_was_refused(tmp_path, 
     assert slurm.requeue("7") == answer
 
 
+def test_a_controller_that_is_busy_is_asked_again(tmp_path, monkeypatch):
+    busy = "echo 'slurm_load_jobs error: Socket timed out on send/recv operation' >&2; exit 1"
+    once = f"[ -e {tmp_path}/asked ] || {{ touch {tmp_path}/asked; {busy}; }}"
+    script = f"#!/bin/sh\n{once}\necho '7|RUNNING|None|0:05'\n"
+    for name in ("sbatch", "squeue"):
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(slurm, "PAUSES", (0,))
+    assert slurm.states(["7"])["7"].alive
+    (tmp_path / "squeue").write_text(f"#!/bin/sh\n{busy}\n")
+    with pytest.raises(OSError, match="Socket timed out"):
+        slurm.states(["7"])
+
+
+def test_tasks_of_an_array_that_ended_before_any_had_begun_have_its_state(tmp_path, monkeypatch):
+    (tmp_path / "sbatch").touch(0o755)
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho '7|CANCELLED|Dependency|0:00'\necho '8_1|RUNNING|None|0:05'\n")
+    (tmp_path / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    over = slurm.State("CANCELLED", "Dependency", "0:00")
+    assert slurm.states(["7_0", "7_1", "8_0"]) == {"7_0": over, "7_1": over}
+    assert slurm.states(["8_1"]) == {"8_1": slurm.State("RUNNING", "None", "0:05")}
+
+
 def test_a_stage_that_is_told_to_end_before_it_has_begun_ends(tmp_path, monkeypatch):
     (tmp_path / "sleeper.py").write_text("import time\ntime.sleep(60)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

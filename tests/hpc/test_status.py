@@ -62,7 +62,7 @@ def test_the_parts_of_an_array_that_say_the_same_are_one_line(run):
         (("FAILED", "NonZeroExitCode"), ("failed", "run: job 5 does the same here; log: LOG")),
         (("TIMEOUT",), ("failed", "its time ran out; log: LOG")),
         (("CANCELLED", "DependencyNeverSatisfied"), ("cancelled", "what it waited for failed")),
-        (("COMPLETED",), ("done", "")),
+        (("COMPLETED",), ("not done", status._STALE)),
         (("PENDING", "None"), ("pending", "")),
     ],
 )

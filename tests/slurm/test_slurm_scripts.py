@@ -1,5 +1,6 @@
 """The batch scripts as they stand, on a real SLURM."""
 
+import shutil
 import sys
 
 from conftest import ROOT, run, until
@@ -7,10 +8,10 @@ from slurm_experiment import counted, write
 
 
 def submit(cluster, folder, script, *words, options=()):
-    """Submit a batch script as it stands, from a folder that has ``slurm/`` in it; return the job's number."""
-    if not (folder / "slurm").exists():
-        (folder / "slurm").symlink_to(ROOT / "slurm")
-    return cluster.call("sbatch", "--parsable", *options, f"slurm/{script}.sh", *words, cwd=folder).strip()
+    """Submit a batch script as it stands, from a folder that it does not lie in; return the job's number."""
+    scripts = folder.parent / f"{folder.name} a checkout" / "slurm"
+    shutil.copytree(ROOT / "slurm", scripts, dirs_exist_ok=True)
+    return cluster.call("sbatch", "--parsable", *options, scripts / f"{script}.sh", *words, cwd=folder).strip()
 
 
 def test_batch_scripts_as_they_stand(cluster, tmp_path):
@@ -28,6 +29,15 @@ def test_batch_scripts_as_they_stand(cluster, tmp_path):
     assert (
         cluster.state(second) == "COMPLETED" and "finished 1 epochs" in (log.parent / f"train-{second}.log").read_text()
     )
+
+
+def test_parts_of_a_stage_at_once(cluster, tmp_path):
+    write(tmp_path, 3)
+    options = ("--nodes=1", "--ntasks-per-node=1")
+    parts = (["--part", "1/2"], ["--part=2/2"])
+    jobs = [submit(cluster, tmp_path, "preprocess", "experiment.yaml", *part, options=options) for part in parts]
+    assert [cluster.wait(job, "COMPLETED", "FAILED") for job in jobs] == ["COMPLETED"] * 2
+    assert len(list((tmp_path / "run" / "shards").glob("*.h5"))) == 6
 
 
 def test_two_jobs_of_one_stage(cluster, tmp_path):

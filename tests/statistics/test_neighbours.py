@@ -54,6 +54,11 @@ def test_a_volume_is_not_its_own_neighbour(volumes):
     assert nearest(prints, prints).similarity.min() > 1 - 1e-6
 
 
+def test_real_volumes_that_are_there_twice_do_not_hide_copies():
+    assert neighbours.copies_threshold(np.array([0.4, 0.6, 0.2])) == pytest.approx(0.8)
+    assert neighbours.copies_threshold(np.array([0.4, 0.6, 1.0, 1 + 1e-7, 1 - 1e-7])) == pytest.approx(0.8)
+
+
 def test_diversity_counts_different_volumes():
     prints = np.eye(512, dtype=np.float32)[:100]
     assert neighbours.diversity(prints) == pytest.approx(100)

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pytest
 import torch
 
 from cosmogan.statistics.pdf import mean_density, peak_counts, scaled_edges, unscaled_edges, voxel_pdf
@@ -25,6 +26,13 @@ def test_edges_are_lower_inclusive_and_the_last_bin_holds_its_end():
 def test_voxels_outside_count_in_the_total():
     density = torch.tensor([0.0, 1e-5, 1.0, 1e5, 2.0, 0.0, 0.0, 1e6]).reshape(1, 2, 2, 2)
     assert voxel_pdf(density, unscaled_edges()).fraction.sum() == 0.25
+
+
+@pytest.mark.parametrize("edges", [[], [1.0], [1.0, 0.5], [0.1, np.nan, 3.0]])
+def test_edges_that_do_not_rise_are_refused(edges):
+    for count in (voxel_pdf, peak_counts):
+        with pytest.raises(ValueError, match="edges: expected two or more rising numbers, found"):
+            count(np.ones((4, 4, 4)), edges)
 
 
 def test_the_bins_are_the_papers():

@@ -132,7 +132,7 @@ def test_wrong_arguments_are_named():
         fourier.linear_edges(L, 8, 7)
     with pytest.raises(ValueError, match="box_size: expected a positive length in Mpc/h, found -1"):
         power_spectrum(torch.zeros(4, 4, 4), -1)
-    with pytest.raises(ValueError, match="k_edges: expected two or more rising wavenumbers"):
+    with pytest.raises(ValueError, match="k_edges: expected two or more rising numbers"):
         power_spectrum(torch.zeros(4, 4, 4), L, np.array([1.0, 0.5]))
     with pytest.raises(
         ValueError, match=r"cross power: expected pairs of one shape, found \(1, 4, 4, 4\) and \(1, 8, 8, 8\)"

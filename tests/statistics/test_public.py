@@ -70,6 +70,48 @@ def test_arrays_of_any_real_type_and_layout_are_taken(dtype):
     np.testing.assert_allclose(statistics.power_spectrum(density[::-1], 10.0).power, expected, rtol=1e-5)
     with pytest.raises(ValueError, match="expected real numbers, found complex ones"):
         statistics.power_spectrum(density * 1j, 10.0)
+    with pytest.raises(ValueError, match=r"density: expected one cube or more, found shape \(0, 8, 8, 8\)"):
+        statistics.peak_counts(density[None][:0])
+
+
+def test_a_generators_own_tensors_are_taken_with_their_gradients():
+    density = torch.rand(2, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    triangles = statistics.paper_triangles(50.0, 16)[0]
+    for measure in (
+        lambda fields: statistics.power_spectrum(fields, 50.0).power,
+        lambda fields: statistics.cross_power(fields, fields, 50.0).power,
+        lambda fields: statistics.bispectrum(fields, 50.0, triangles).bispectrum,
+        lambda fields: statistics.voxel_pdf(fields, statistics.scaled_edges()).fraction,
+        lambda fields: statistics.peak_counts(fields).count,
+        statistics.mean_density,
+        statistics.fingerprint,
+    ):
+        np.testing.assert_array_equal(measure(density.clone().requires_grad_()), measure(density))
+
+
+def test_a_box_without_a_size_is_refused_by_every_spectrum():
+    density, triangles = np.ones((8, 8, 8)), statistics.Triangles(1.0, 1.0, [0.5])
+    for size in (0, -1, np.nan, np.inf):
+        for measure in (
+            lambda size: statistics.power_spectrum(density, size),
+            lambda size: statistics.bispectrum(density, size, triangles),
+            lambda size: statistics.paper_triangles(size, 8),
+        ):
+            with pytest.raises(ValueError, match="box_size: expected a positive length in Mpc/h, found"):
+                measure(size)
+
+
+def test_angles_stay_their_owners():
+    theta = np.array([0.5, 1.0])
+    found = statistics.bispectrum(
+        np.random.default_rng(0).random((16, 16, 16)), 50.0, statistics.Triangles(0.4, 0.4, theta)
+    )
+    theta[0] = 2.0
+    assert found.theta.tolist() == [0.5, 1.0]
+    one = statistics.bispectrum(
+        np.random.default_rng(0).random((16, 16, 16)), 50.0, statistics.Triangles(0.4, 0.4, 1.0)
+    )
+    np.testing.assert_allclose(one.bispectrum[:, 0], found.bispectrum[:, 1], rtol=1e-5)
 
 
 def test_torch_is_imported_only_when_it_is_needed():
