@@ -22,10 +22,11 @@ import numpy as np
 from cosmogan import config, results
 from cosmogan.reporting import verdict
 
-BASE = ("model.discriminator_kappa=[]",)  # the recipe that the others are changes of
+BASE = ("model.discriminator_kappa=[]", "select.orient=false")  # without what has shown to help, a row each
 CHANGES = {
     "the recipe": (),
     "discriminator with a second κ, 0.5": ("model.discriminator_kappa=[0.5]",),
+    "all orientations": ("select.orient=true",),
     "random crops": ("train.random_crops=true",),
     "no average of the generator": ("train.ema=null",),
     "rates that do not fall": ("train.rate_end=1",),
