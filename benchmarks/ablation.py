@@ -22,8 +22,11 @@ import numpy as np
 from cosmogan import config, results
 from cosmogan.reporting import verdict
 
+BASE = ("model.discriminator_kappa=[]", "select.orient=false")  # without what has shown to help, a row each
 CHANGES = {
     "the recipe": (),
+    "discriminator with a second κ, 0.5": ("model.discriminator_kappa=[0.5]",),
+    "all orientations": ("select.orient=true",),
     "random crops": ("train.random_crops=true",),
     "no average of the generator": ("train.ema=null",),
     "rates that do not fall": ("train.rate_end=1",),
@@ -49,7 +52,7 @@ def complete(options: argparse.Namespace, change: str, seed: int) -> Path:
     """Run the chain of one change and seed, each of whose stages is one process; return its statistics."""
     name = f"{list(CHANGES).index(change):02d}-{seed}"
     folders = f"output={options.output / name}", f"data={options.output / 'boxes'}"
-    settings = (f"name={name}", *folders, f"train.seed={seed}", *CHANGES[change])
+    settings = (f"name={name}", *folders, f"train.seed={seed}", *BASE, *CHANGES[change])
     command = [sys.executable, "-m", "cosmogan.run", str(options.config), "--cluster", "debug", *settings]
     with open(options.output / f"{name}.txt", "w") as log:
         subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=log, stderr=log, check=True)

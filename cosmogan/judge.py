@@ -60,7 +60,8 @@ class Judge:
         self._told = conditions.of_training(experiment, self.folder, rows)
         self.looks = [self._look(*part) for part in self._parts(rows)]
         densest = max(comm.allgather(self._densest))
-        self._bound = {"max_density": densest} if self.settings.bound_density else {}
+        self._finish = {"max_density": densest} if self.settings.bound_density else {}
+        self._finish |= {"oriented": True} if self.settings.orient else {}
 
     def _parts(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray | None, float, np.ndarray]]:
         """Yield each look's condition, its kappa, and the training rows that have it."""
@@ -143,7 +144,7 @@ class Judge:
         settings = {"model": model, "geometry": geometry, "latent_scale": latent_scale}
         if self._told is not None:
             settings["conditions"] = self._told.conditions.plain()
-        settings |= self._bound
+        settings |= self._finish
         return released.Released(settings, self._network.to(self.device), self.device)
 
     def _draw_together(self, candidate: Candidate, latent_scale: float, n: int) -> list[scoring.Summary]:

@@ -136,7 +136,7 @@ def _look(
 def _recipe(experiment: Experiment, generator: released.Released) -> dict[str, Any]:
     """Return what the discriminator depends on."""
     settings = experiment.sample
-    kept = ("sha256", "latent_scale", "max_density")
+    kept = ("sha256", "latent_scale", "max_density", "oriented")
     return {
         "generator": {name: generator.settings.get(name) for name in kept},
         "train": json.loads(json.dumps(train.receipt(experiment).recipe)),

@@ -9,7 +9,7 @@ import yaml
 
 from cosmogan.config.check import check
 from cosmogan.config.networks import Model, Train
-from cosmogan.config.products import Sample, Select, Validate
+from cosmogan.config.products import ORIENTING, Sample, Select, Validate
 from cosmogan.config.simulations import Cosmology, Preprocess, Simulate
 from hpc import settings
 from hpc.rundir import whole_file
@@ -21,9 +21,11 @@ PRETRAINED = PACKAGE / "data" / "pretrained.safetensors"  # trained by configs/p
 CONDITIONAL: tuple[tuple[str, str], ...] = (
     ("model", "condition"),
     ("model", "kappa_redshift"),
+    ("model", "discriminator_kappa"),
     ("train", "fake_conditions"),
     ("train", "random_crops"),
     ("train", "r1"),
+    ("select", "orient"),
 )
 CONDITIONAL += (("sample", "condition"), ("simulate", "latin_hypercube"), ("preprocess", "parameters"))
 CONDITIONAL += (("simulate", "gadget2"), ("simulate", "gadget2_files"))
@@ -59,6 +61,11 @@ class Experiment:
         cosmological = self.cosmology.__dataclass_fields__
         for name in self.simulate.latin_hypercube:
             check(name in cosmological, f"simulate.latin_hypercube: expected {', '.join(cosmological)}, found {name}")
+        n_latents = self.model.latent_dimension
+        check(
+            not self.select.orient or n_latents >= ORIENTING,
+            f"select.orient: expected model.latent_dimension of {ORIENTING} or more, found {n_latents}",
+        )
         wrong = [name for name in self.sample.condition if name not in self.model.condition]
         check(not wrong, f"sample.condition: expected numbers of model.condition, found {', '.join(wrong)}")
         check(

@@ -20,12 +20,19 @@ class Model:
     # A bias in the two layers next to the density: fakes start at the mean density, and the discriminator, whose
     # BatchNorm takes off what all samples share, can tell the level of the density. Not in the paper's networks.
     density_bias: bool = False
+    # The discriminator sees the density scaled with these kappas too, a channel each: one far below kappa lets it tell
+    # empty cells apart. Not in the paper's networks.
+    discriminator_kappa: tuple[float, ...] = ()
     # What both networks are told: redshift, or any numbers of the simulations, as omega_m; docs/conditions.md
     condition: tuple[str, ...] = ()
     kappa_redshift: float = 0.0  # kappa falls with the redshift: kappa (1 + z)^-this
 
     def __post_init__(self) -> None:
         check(self.kappa > 0, f"kappa: expected a positive density, found {self.kappa}")
+        check(
+            all(kappa > 0 for kappa in self.discriminator_kappa),
+            f"discriminator_kappa: expected positive densities, found {list(self.discriminator_kappa)}",
+        )
         check(self.width >= 1, f"width: expected at least 1, found {self.width}")
         check(self.latent_dimension >= 1, f"latent_dimension: expected at least 1, found {self.latent_dimension}")
         check(

@@ -5,6 +5,8 @@ from typing import Literal
 
 from cosmogan.config.check import check
 
+ORIENTING = 6  # latents that say how a volume is turned
+
 
 @dataclass(frozen=True)
 class Select:
@@ -15,6 +17,7 @@ class Select:
     bispectrum: bool = False  # two of the paper's pairs of sides count in the score, too
     n_tune: int = 1024  # generated for each trial of the latent scale; 0 leaves it at 1
     bound_density: bool = False  # the released generator makes no cell denser than the training set's densest
+    orient: bool = False  # the released generator turns its volumes into all 48 orientations of the cube alike
 
     def __post_init__(self) -> None:
         check(self.n_samples >= 16, f"n_samples: expected at least 16, found {self.n_samples}")

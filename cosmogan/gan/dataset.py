@@ -1,6 +1,5 @@
 """The training samples: number n is a subvolume, or a crop, in one of the cube's 48 orientations, whoever asks."""
 
-import itertools
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,19 +10,7 @@ import torch
 
 from cosmogan.gan import crops, latent
 from cosmogan.gan.conditions import Told, TrainingConditions
-
-# A symmetry of the cube: the order of the axes, and the axes that are reversed.
-SYMMETRIES = [
-    (order, tuple(axis for axis in range(3) if signs[axis]))
-    for order in itertools.permutations(range(3))
-    for signs in itertools.product((False, True), repeat=3)
-]
-
-
-def transform(cube: torch.Tensor, symmetry: int) -> torch.Tensor:
-    """Return a cube (m, m, m) in one of its 48 orientations."""
-    order, reversed_axes = SYMMETRIES[symmetry]
-    return cube.permute(order).flip(reversed_axes)
+from cosmogan.symmetry import SYMMETRIES, each_oriented
 
 
 def symmetries(seed: int, first: int, n: int) -> np.ndarray:
@@ -114,7 +101,7 @@ class TrainingSet:
             first += stride
             coming = self._reader.submit(self._load, seed, first, part.size)
             cubes = cubes.to(self.device, non_blocking=True)
-            yield Batch(torch.stack([transform(cube, s) for cube, s in zip(cubes, turns, strict=True)])[:, None], told)
+            yield Batch(each_oriented(cubes, turns)[:, None], told)
 
     def fake_conditions(self, seed: int, first: int, n: int) -> torch.Tensor | None:
         """Return what conditional networks are told of consecutive fakes, (n, names); None for others."""

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from cosmogan.config import Model
+from cosmogan.config.products import ORIENTING
 
 # What the numbers are for; each has its own sequence under one seed.
 SAMPLE, DISCRIMINATOR, GENERATOR, SHUFFLE, SYMMETRY, MIX, JUDGED, BOUND, ACCEPT, CONDITION, TURN, CALIBRATE = range(12)
@@ -69,3 +70,19 @@ def draw(model: Model, seed: int, stream: int, first: int, n: int) -> torch.Tens
     if mixed:
         values *= np.where(numbers[:, 2::words] < model.mixture_fraction, model.mixture_width, 1.0)
     return torch.from_numpy(values.astype(np.float32))
+
+
+def orientations(latents: torch.Tensor) -> list[int]:
+    """Return an orientation for each sample: the order of its first three latents, the signs of the three after them.
+
+    Latents that are drawn independently from one symmetric distribution give all 48 equally often, at any latent scale.
+
+    Parameters
+    ----------
+    latents : (n, numbers), `ORIENTING` or more
+    """
+    telling = latents[:, :ORIENTING].cpu()
+    first, second, third = telling[:, :3].argsort(dim=1).T
+    order = 2 * first + (second > third)
+    signs = (telling[:, 3:] < 0).long() * torch.tensor([4, 2, 1])
+    return (8 * order + signs.sum(dim=1)).tolist()

@@ -1,4 +1,4 @@
-"""The two layers next to the density, whose one channel makes torch's slow; and the one that is told the condition.
+"""The layers next to the density, whose few channels make torch's slow; and the one that is told the condition.
 
 On an axis padded by one cell at either end, a kernel of 4 at stride 2 is a kernel of 2 at stride 1 over pairs of cells:
 tap t is cell t mod 2 of pair t div 2. So the 2³ cells of a block become 8 channels, and the kernel 2³ blocks, with no
@@ -6,7 +6,7 @@ product more than before but for the padding.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,12 +17,33 @@ CHANNELS_LAST = {"memory_format": torch.channels_last_3d}
 PAIRS = ((slice(1, None, 2), slice(1, None)), (slice(0, None, 2), slice(None, -1)))  # an axis' cells, where in a pair
 
 
-class DensityConv(nn.Conv3d):
-    """The convolution of one channel by kernels of 4³, stride 2, padding 1."""
+class Views(nn.Module):
+    """The scaled density as it is, and scaled with other kappas, eq. (5): a channel each.
+
+    One kappa resolves the densities around it: emptier cells lie close to -1, denser ones close to 1.
+
+    Parameters
+    ----------
+    ratios : of the other kappas to the first
+    """
+
+    def __init__(self, ratios: Sequence[float]) -> None:
+        super().__init__()
+        self.ratios = ratios
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Convolve (n, 1, m, m, m), m even, to (n, channels, m/2, m/2, m/2)."""
-        kernel = self.weight.reshape(-1, 2, 2, 2, 2, 2, 2).permute(0, 2, 4, 6, 1, 3, 5).reshape(-1, 8, 2, 2, 2)
+        """Return (n, 1 + ratios, m, m, m) of (n, 1, m, m, m)."""
+        up, down = 1 + x, 1 - x
+        return torch.cat([x, *(2 * up / (up + ratio * down) - 1 for ratio in self.ratios)], 1)
+
+
+class DensityConv(nn.Conv3d):
+    """The convolution of few channels by kernels of 4³, stride 2, padding 1."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Convolve (n, in_channels, m, m, m), m even, to (n, channels, m/2, m/2, m/2)."""
+        taps = self.weight.reshape(*self.weight.shape[:2], 2, 2, 2, 2, 2, 2).permute(0, 3, 5, 7, 1, 2, 4, 6)
+        kernel = taps.reshape(len(taps), -1, 2, 2, 2)
         return F.conv3d(_Blocks.apply(x), kernel.contiguous(**CHANNELS_LAST), self.bias)
 
 
@@ -30,10 +51,10 @@ class DensityDeconv(nn.ConvTranspose3d):
     """The transposed convolution to one channel by kernels of 4³, stride 2, padding 1."""
 
     def forward(self, x: torch.Tensor, output_size: Any = None) -> torch.Tensor:
-        """Convolve (n, channels, m, m, m) to (n, 1, 2m, 2m, 2m)."""
+        """Convolve (n, channels, m, m, m) to (n, 1, 2m, 2m, 2m), in the weights' precision: near -1 tanh needs it."""
         taps = self.weight.reshape(-1, 2, 2, 2, 2, 2, 2).flip(1, 3, 5).permute(2, 4, 6, 0, 1, 3, 5).flatten(0, 2)
-        out = _Cells.apply(F.conv3d(x, taps.contiguous(**CHANNELS_LAST), padding=1))
-        return out if self.bias is None else out + self.bias.to(out.dtype)
+        out = _Cells.apply(F.conv3d(x, taps.contiguous(**CHANNELS_LAST), padding=1)).to(self.weight.dtype)
+        return out if self.bias is None else out + self.bias
 
 
 class ConditionedConv(nn.Conv3d):
@@ -58,12 +79,12 @@ class _Blocks(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, cells: torch.Tensor) -> torch.Tensor:
-        """Gather (n, 1, m, m, m) to (n, 8, h, h, h), h = m/2 + 1, channels last."""
-        h = cells.shape[-1] // 2 + 1
-        blocks = cells.new_zeros(len(cells), h, h, h, 8).permute(0, 4, 1, 2, 3)
+        """Gather (n, channels, m, m, m) to (n, 8 channels, h, h, h), h = m/2 + 1, channels last."""
+        n, channels, h = *cells.shape[:2], cells.shape[-1] // 2 + 1
+        blocks = cells.new_zeros(n, h, h, h, 8, channels).permute(0, 4, 5, 1, 2, 3)
         for here, there in _places():
             blocks[there] = cells[here]
-        return blocks
+        return blocks.flatten(1, 2)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
@@ -76,9 +97,10 @@ class _Cells(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, blocks: torch.Tensor) -> torch.Tensor:
-        """Scatter (n, 8, h, h, h) to (n, 1, m, m, m), m = 2h - 2."""
+        """Scatter (n, 8 channels, h, h, h) to (n, channels, m, m, m), m = 2h - 2."""
         m = 2 * blocks.shape[-1] - 2
-        cells = blocks.new_empty(len(blocks), 1, m, m, m)
+        blocks = blocks.unflatten(1, (8, -1))
+        cells = blocks.new_empty(len(blocks), blocks.shape[2], m, m, m)
         for here, there in _places():
             cells[here] = blocks[there]
         return cells
@@ -90,7 +112,7 @@ class _Cells(torch.autograd.Function):
 
 
 def _places() -> Iterator[tuple[Any, Any]]:
-    """Yield for each channel of the blocks the index of its cells, and of the same in the blocks."""
-    for channel, axes in enumerate(itertools.product(PAIRS, repeat=3)):
+    """Yield for each cell of a block the index of all such cells, and of the same in the blocks (n, 8, channels, …)."""
+    for cell, axes in enumerate(itertools.product(PAIRS, repeat=3)):
         taken, pairs = zip(*axes, strict=True)
-        yield (slice(None), 0, *taken), (slice(None), channel, *pairs)
+        yield (..., *taken), (slice(None), cell, ..., *pairs)

@@ -70,7 +70,7 @@ class Learner:
         if self._autocast is None:
             return self.network(x, *told)
         with torch.autocast(x.device.type, self._autocast):
-            return self.network(x.to(self._autocast), *told).to(x.dtype)
+            return self.network(x, *told).to(x.dtype)
 
     def set_rate(self, factor: float) -> None:
         """Move on at ``factor`` times the rate."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from cosmogan.config import Model
-from cosmogan.gan.layers import ConditionedConv, DensityConv, DensityDeconv
+from cosmogan.gan.layers import ConditionedConv, DensityConv, DensityDeconv, Views
 
 LATENT_SIDE = 4  # cells a side of the generator's first layer
 
@@ -111,7 +111,8 @@ def discriminator(model: Model, subvolume: int, group: int) -> nn.Sequential:
     A conditional one takes the conditions (n, numbers) beside the density, as constant channels after its first layer.
     """
     widths = channels(model.width, subvolume)
-    layers: list[nn.Module] = [DensityConv(1, widths[0], 4, 2, 1, bias=model.density_bias)]
+    layers = _views(model)
+    layers += [DensityConv(1 + len(model.discriminator_kappa), widths[0], 4, 2, 1, bias=model.density_bias)]
     layers += [nn.LeakyReLU(0.2, inplace=True)]
     for outer, inner in itertools.pairwise(widths):
         layers += [nn.Conv3d(outer, inner, 4, 2, 1, bias=False)]
@@ -128,11 +129,17 @@ def critic(model: Model, subvolume: int) -> nn.Sequential:
     scale with the input.
     """
     widths = channels(model.width, subvolume)
-    layers: list[nn.Module] = []
-    for outer, inner in itertools.pairwise([1, *widths]):
+    layers = _views(model)
+    for outer, inner in itertools.pairwise([1 + len(model.discriminator_kappa), *widths]):
         layers += [nn.Conv3d(outer, inner, 4, 2, 1), nn.LeakyReLU(0.2)]
     layers += [nn.Conv3d(widths[-1], 1, 4, 1, 0)]
     return _told(layers, len(model.condition)).to(memory_format=torch.channels_last_3d)
+
+
+def _views(model: Model) -> list[nn.Module]:
+    """Return what comes before the first convolution of a discriminator or critic."""
+    ratios = [kappa / model.kappa for kappa in model.discriminator_kappa]
+    return [Views(ratios)] if ratios else []
 
 
 class Conditioned(nn.Sequential):

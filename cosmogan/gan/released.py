@@ -14,6 +14,7 @@ from torch import nn
 from cosmogan.config import Model
 from cosmogan.gan import latent, networks, scaling
 from cosmogan.gan.conditions import Conditions
+from cosmogan.symmetry import each_oriented
 from hpc import rundir
 from hpc.settings import SettingsError, build
 
@@ -34,6 +35,7 @@ class Released:
     conditions : what a conditional generator was trained on; None for another
     latent_scale : multiplies the latents
     max_density : cells are made no denser, in units of the mean; may be missing
+    oriented : whether volumes are turned into all orientations of the cube alike, each as its latents say
     network, device : the generator itself, and where it is
     """
 
@@ -41,6 +43,7 @@ class Released:
         self.settings, self.geometry = settings, settings["geometry"]
         self.latent_scale = float(settings["latent_scale"])
         self._densest = settings.get("max_density")  # None: unbounded
+        self._oriented = settings.get("oriented", False)
         self.model = model_of(settings)
         self.conditions = Conditions.read(settings["conditions"]) if self.model.condition else None
         self.network, self.device = network.eval(), device
@@ -66,16 +69,18 @@ class Released:
         latents : (n, latent_dimension)
         values : (n, names) or (1, names), each sample's condition; None for an unconditional generator
         """
+        inputs = latents
         kappa: float | torch.Tensor = self.model.kappa
         if self.conditions is not None and values is not None:
             told = self.conditions.standardised(values).expand(len(latents), -1)
-            latents = torch.cat((latents, told), dim=1)
+            inputs = torch.cat((latents, told), dim=1)
             kappa = self.conditions.kappa(self.model, values)
             kappa = kappa.to(self.device)[:, 0] if isinstance(kappa, torch.Tensor) else kappa
         with torch.inference_mode(), in_float32():
-            scaled = self.network(latents.to(self.device)[:, :, None, None, None])
+            scaled = self.network(inputs.to(self.device)[:, :, None, None, None])
             density = scaling.unscale(scaled[:, 0], kappa)
-            return density if self._densest is None else density.clamp_(max=self._densest)
+            density = density if self._densest is None else density.clamp_(max=self._densest)
+            return each_oriented(density, latent.orientations(latents)) if self._oriented else density
 
     def draw(self, seed: int, first: int, n: int, values: np.ndarray | None = None) -> torch.Tensor:
         """Return samples number ``first`` to ``first + n - 1`` of a seed, (n, m, m, m) on the device; see `volumes`."""

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from cosmogan import symmetry
 from cosmogan.gan import dataset
 from cosmogan.gan.dataset import Part, TrainingSet
 
@@ -27,7 +28,7 @@ def take(part, batches, first=0, stride=4, seed=1, data=None):
 
 def orbit():
     cube = torch.arange(27).reshape(3, 3, 3)
-    return [dataset.transform(cube, s) for s in range(48)]
+    return [symmetry.oriented(cube, s) for s in range(48)]
 
 
 def test_the_48_symmetries_are_distinct():
@@ -37,7 +38,7 @@ def test_the_48_symmetries_are_distinct():
 def test_the_48_symmetries_are_a_group():
     places = {tuple(cube.flatten().tolist()) for cube in orbit()}
     for cube in orbit():
-        assert {tuple(dataset.transform(cube, s).flatten().tolist()) for s in range(48)} == places
+        assert {tuple(symmetry.oriented(cube, s).flatten().tolist()) for s in range(48)} == places
 
 
 def test_symmetries_keep_neighbours():
@@ -68,7 +69,7 @@ def test_a_sample_is_its_row_in_some_orientation():
     batch = take(Part(0, 7), 1, stride=7)[0]
     for sample, place in zip(batch[:, 0], training_set().places(1, np.arange(7)), strict=True):
         cube = torch.from_numpy(CUBES[ROWS[place]])
-        assert any(torch.equal(sample, dataset.transform(cube, s)) for s in range(48))
+        assert any(torch.equal(sample, symmetry.oriented(cube, s)) for s in range(48))
 
 
 def test_another_seed_gives_other_batches():

@@ -66,3 +66,14 @@ def test_a_mixture_at_its_ends_is_one_gaussian():
     np.testing.assert_allclose(drawn(mixture_fraction=1.0, mixture_width=2.5), 2.5 * narrow, rtol=1e-6)
     both = np.round((drawn(mixture_fraction=0.3, mixture_width=2.5) / narrow).numpy(), 5)
     assert set(both.ravel().tolist()) == {1.0, 2.5}
+
+
+@pytest.mark.parametrize("prior", ["student_t", "gaussian", "cauchy", "gaussian_mixture"])
+def test_latents_turn_volumes_into_all_orientations_alike_at_any_scale(prior):
+    n = 48 * 400
+    latents = latent.draw(Model(prior=prior, latent_dimension=6), 1, latent.SAMPLE, 0, n)
+    found = latent.orientations(latents)
+    assert found == latent.orientations(1.1 * latents)
+    counts = np.bincount(found, minlength=48)
+    assert len(counts) == 48
+    assert stats.chisquare(counts).pvalue > 1e-3

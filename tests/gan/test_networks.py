@@ -4,6 +4,7 @@ from torch import nn
 
 from cosmogan.config import Model
 from cosmogan.gan import networks, scaling
+from cosmogan.gan.learner import Learner
 
 
 def count(network):
@@ -110,7 +111,11 @@ def test_groups_do_not_see_one_another():
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(
     ("ours", "theirs", "channels", "side"),
-    [(networks.DensityConv, nn.Conv3d, (1, 3), 8), (networks.DensityDeconv, nn.ConvTranspose3d, (3, 1), 4)],
+    [
+        (networks.DensityConv, nn.Conv3d, (1, 3), 8),
+        (networks.DensityConv, nn.Conv3d, (2, 3), 8),
+        (networks.DensityDeconv, nn.ConvTranspose3d, (3, 1), 4),
+    ],
 )
 def test_the_layers_next_to_the_density_are_those_of_torch_and_so_are_their_gradients(
     ours, theirs, channels, side, bias
@@ -125,3 +130,39 @@ def test_the_layers_next_to_the_density_are_those_of_torch_and_so_are_their_grad
         found.append([out, *torch.autograd.grad((weights * out).sum(), [x, *layer.parameters()])])
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_views_are_the_density_scaled_with_each_kappa():
+    density = torch.tensor([0.0, 1e-3, 0.5, 4.0, 300.0], dtype=torch.float64).view(1, 1, 1, 1, 5)
+    views = networks.Views([0.5 / 4, 30 / 4])(scaling.scale(density, 4.0))
+    expected = torch.cat([scaling.scale(density, kappa) for kappa in (4.0, 0.5, 30.0)], 1)
+    torch.testing.assert_close(views, expected)
+
+
+def test_with_a_small_kappa_the_discriminator_tells_empty_cells_apart_in_bfloat16():
+    """Densities of 0.01 and 0.02 differ by 0.0004 when scaled with 45; bfloat16 has steps of 0.004 there."""
+
+    def change(*kappas):
+        network = networks.discriminator(Model(width=4, kappa=45.0, discriminator_kappa=kappas), 16, 2).eval()
+        networks.initialise(network, 1, output=0.0)
+        learner = Learner(network, 1e-3, (0.5, 0.9), torch.bfloat16)
+        few, more = (learner(scaling.scale(torch.full((2, 1, 16, 16, 16), x), 45.0)) for x in (0.01, 0.02))
+        return ((more - few) / few).abs().max().item()
+
+    assert change() == 0
+    assert change(0.1) > 0.01
+
+
+def test_a_critic_has_views_too():
+    critic = networks.critic(Model(width=4, discriminator_kappa=(0.5, 300.0)), 16)
+    assert critic(torch.zeros(2, 1, 16, 16, 16)).shape == (2, 1, 1, 1, 1)
+
+
+def test_the_generator_in_bfloat16_makes_more_than_a_few_densities_near_zero():
+    torch.manual_seed(0)
+    network = networks.generator(Model(width=4), 16, 2)
+    with torch.no_grad():
+        network[-2].weight *= 100
+    scaled = Learner(network, 1e-3, (0.5, 0.9), torch.bfloat16)(torch.randn(2, 100, 1, 1, 1))
+    near = scaled[(scaled < -0.9) & (scaled > -1)]
+    assert near.unique().numel() > 200  # 25 in bfloat16

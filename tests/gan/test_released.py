@@ -5,8 +5,9 @@ import pytest
 import torch
 
 import cosmogan
+from cosmogan import symmetry
 from cosmogan.config import Model
-from cosmogan.gan import networks, released
+from cosmogan.gan import latent, networks, released
 
 MODEL = Model(kappa=4.0, width=4, latent_dimension=6, density_bias=True)
 SETTINGS = {
@@ -44,6 +45,18 @@ def test_a_bound_is_the_densest_that_a_cell_can_be_and_changes_no_other(path):
     network = released.load(path).network
     released.write(path, network, {**SETTINGS, "max_density": bound})
     np.testing.assert_array_equal(released.load(path).sample(12), np.minimum(free, np.float32(bound)))
+
+
+def test_an_oriented_generator_turns_each_volume_as_its_latents_say(path):
+    generator = released.load(path)
+    latents = generator.latents(3, np.arange(12))
+    volumes = generator.volumes(latents)
+    released.write(path, generator.network, {**SETTINGS, "oriented": True})
+    turned = released.load(path).volumes(latents)
+    numbers = latent.orientations(latents)
+    assert len(set(numbers)) > 6
+    for volume, other, number in zip(volumes, turned, numbers, strict=True):
+        torch.testing.assert_close(other, symmetry.oriented(volume, number), rtol=0, atol=0)
 
 
 def test_the_network_comes_back_whole(path):
