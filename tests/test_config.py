@@ -69,7 +69,7 @@ def test_cosmogan_yaml_in_the_working_folder_is_the_default(tmp_path, monkeypatc
 
 def test_a_section_is_plain_data():
     experiment = config.Experiment("a", "b")
-    assert experiment.section("select")["select"] == to_tree(experiment.select)
+    assert experiment.section("validate")["validate"] == to_tree(experiment.validate)
 
 
 def test_a_command_says_which_config_it_took(tmp_path, python):

@@ -9,7 +9,7 @@ import yaml
 
 from cosmogan.config.check import check
 from cosmogan.config.networks import Model, Train
-from cosmogan.config.products import ORIENTING, Sample, Select, Validate
+from cosmogan.config.products import Sample, Select, Validate
 from cosmogan.config.simulations import Cosmology, Preprocess, Simulate
 from hpc import settings
 from hpc.rundir import whole_file
@@ -63,8 +63,8 @@ class Experiment:
             check(name in cosmological, f"simulate.latin_hypercube: expected {', '.join(cosmological)}, found {name}")
         n_latents = self.model.latent_dimension
         check(
-            not self.select.orient or n_latents >= ORIENTING,
-            f"select.orient: expected model.latent_dimension of {ORIENTING} or more, found {n_latents}",
+            not self.select.orient or n_latents >= 6,
+            f"select.orient: expected a model.latent_dimension of 6 or more, found {n_latents}",
         )
         wrong = [name for name in self.sample.condition if name not in self.model.condition]
         check(not wrong, f"sample.condition: expected numbers of model.condition, found {', '.join(wrong)}")

@@ -5,8 +5,6 @@ from typing import Literal
 
 from cosmogan.config.check import check
 
-ORIENTING = 6  # latents that say how a volume is turned
-
 
 @dataclass(frozen=True)
 class Select:

@@ -10,7 +10,7 @@ import torch
 
 from cosmogan.gan import crops, latent
 from cosmogan.gan.conditions import Told, TrainingConditions
-from cosmogan.symmetry import SYMMETRIES, each_oriented
+from cosmogan.gan.symmetry import SYMMETRIES, each_oriented
 
 
 def symmetries(seed: int, first: int, n: int) -> np.ndarray:

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from cosmogan.config import Model
-from cosmogan.config.products import ORIENTING
 
 # What the numbers are for; each has its own sequence under one seed.
 SAMPLE, DISCRIMINATOR, GENERATOR, SHUFFLE, SYMMETRY, MIX, JUDGED, BOUND, ACCEPT, CONDITION, TURN, CALIBRATE = range(12)
@@ -79,9 +78,9 @@ def orientations(latents: torch.Tensor) -> list[int]:
 
     Parameters
     ----------
-    latents : (n, numbers), `ORIENTING` or more
+    latents : (n, numbers), 6 or more
     """
-    telling = latents[:, :ORIENTING].cpu()
+    telling = latents[:, :6].cpu()
     first, second, third = telling[:, :3].argsort(dim=1).T
     order = 2 * first + (second > third)
     signs = (telling[:, 3:] < 0).long() * torch.tensor([4, 2, 1])

@@ -14,7 +14,7 @@ from torch import nn
 from cosmogan.config import Model
 from cosmogan.gan import latent, networks, scaling
 from cosmogan.gan.conditions import Conditions
-from cosmogan.symmetry import each_oriented
+from cosmogan.gan.symmetry import each_oriented
 from hpc import rundir
 from hpc.settings import SettingsError, build
 

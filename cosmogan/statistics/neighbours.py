@@ -6,6 +6,7 @@ happened to their small scales, near 0 for volumes that have nothing in common. 
 that every generated volume is compared with every training volume, in all 48 orientations.
 """
 
+import itertools
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,9 +18,9 @@ from torch.nn import functional
 
 from cosmogan.statistics.fields import Density, batch, pieces
 from cosmogan.statistics.result import Result, axes
-from cosmogan.symmetry import SYMMETRIES, oriented
 
 SIDE = 8  # cells a side of the coarse grid
+N_SYMMETRIES = 48
 ROWS_AT_ONCE = 512
 SAME = 1 - 1e-6  # the similarity of a volume to itself, but for rounding
 
@@ -101,11 +102,23 @@ def _nearest(volumes: Tensor, target: Tensor, images: Tensor, own: Tensor | None
     return best, row, symmetry
 
 
+def oriented(density: Density, symmetry: int) -> Tensor:
+    """Return volumes in one of the 48 orientations, (b, n, n, n): 0 leaves them as they are."""
+    order, flips = _symmetry(symmetry)
+    turned = batch(density).permute(0, *(axis + 1 for axis in order))
+    return turned.flip([axis + 1 for axis in range(3) if flips[axis]])
+
+
+def _symmetry(number: int) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    orders, flips = itertools.permutations(range(3)), itertools.product((False, True), repeat=3)
+    return list(itertools.product(orders, flips))[number]
+
+
 @lru_cache(maxsize=4)
 def _images(side: int) -> Tensor:
     """Return where the cells of each orientation come from, (48, side³) int64."""
     cells = torch.arange(side**3, dtype=torch.float64).reshape(side, side, side)
-    return torch.stack([oriented(cells, number).reshape(-1).long() for number in range(len(SYMMETRIES))])
+    return torch.stack([oriented(cells, number).reshape(-1).long() for number in range(N_SYMMETRIES)])
 
 
 def copies_threshold(similarity: np.ndarray) -> float:

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from cosmogan import symmetry
 from cosmogan.config import Model
-from cosmogan.gan import crops, dataset
+from cosmogan.gan import crops, dataset, symmetry
 from cosmogan.gan.conditions import TrainingConditions
 from cosmogan.gan.dataset import Part, TrainingSet
 

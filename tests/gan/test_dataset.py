@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from cosmogan import symmetry
-from cosmogan.gan import dataset
+from cosmogan.gan import dataset, symmetry
 from cosmogan.gan.dataset import Part, TrainingSet
 
 CUBES = np.random.default_rng(0).random((12, 4, 4, 4), dtype=np.float32)

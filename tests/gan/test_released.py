@@ -5,9 +5,8 @@ import pytest
 import torch
 
 import cosmogan
-from cosmogan import symmetry
 from cosmogan.config import Model
-from cosmogan.gan import latent, networks, released
+from cosmogan.gan import latent, networks, released, symmetry
 
 MODEL = Model(kappa=4.0, width=4, latent_dimension=6, density_bias=True)
 SETTINGS = {
