@@ -11,8 +11,7 @@
 #SBATCH --output=%x-%A-%a.log
 # site.env lies beside this script, of which SLURM runs a copy
 export COSMOGAN_SITE=${COSMOGAN_SITE:-$(scontrol show job "$SLURM_JOB_ID" | sed -n '/^ *Command=/{s|.*Command=\(.*\)/[^/]*\.sh.*|\1|p;q}')/site.env}
-source "$COSMOGAN_SITE" || exit
-export GADGET2 COSMOGAN_MPIRUN
+source "$COSMOGAN_SITE" && export GADGET2 COSMOGAN_MPIRUN || exit
 box=$(printf '%s/box-%03d' "${1:?expected a folder}" "${SLURM_ARRAY_TASK_ID:?expected sbatch --array=FIRST-LAST, the boxes}")
 # Before the time is up, a file tells GADGET-2 to write its restart files and end; the job queues again, and goes on.
 trap 'touch "$box/stop"; stopped=yes' USR1

@@ -196,7 +196,7 @@ def test_a_condition_that_the_shards_do_not_carry_is_refused(tmp_path):
 
 def test_an_unconditional_run_keeps_its_record(tmp_path):
     experiment = small_experiment.load(tmp_path)
-    plain = experiment.section("model", "train", "simulate", "sample", "preprocess")
+    plain = experiment.section("model", "train", "simulate", "select", "sample", "preprocess")
     assert not any(name in plain[section] for section, name in config.CONDITIONAL)
     told = config.load(tmp_path / "small.yaml", ["model.condition=[redshift]"]).section("model")
     assert told["model"]["condition"] == ["redshift"]
