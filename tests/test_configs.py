@@ -22,7 +22,11 @@ DIFFERENCES = {
     "feder2020-quarter": {"n_training: None -> 8"},
     "feder2020-eighth": {"n_training: None -> 4"},
     "feder2020-decay": {"train.rate_decay: 1.0 -> 0.5"},
-    "best": {"train.random_crops: False -> True"},
+    "best": {
+        "model.discriminator_kappa: [] -> [0.5]",
+        "train.random_crops: False -> True",
+        "select.orient: False -> True",
+    },
     "feder2020-wgan": {
         "train.loss: bce -> wasserstein",
         "train.n_critic: 1 -> 5",
