@@ -9,8 +9,8 @@ import pytest
 import test_sample
 import test_simulate
 from conftest import HANGS, ROOT, environment, run
+from preprocess_experiment import write_config
 from small_experiment import load, write
-from test_preprocess import write_config
 
 from cosmogan import command, config, judge, preprocess, sample, select, simulate, train
 from hpc.distributed import Processes

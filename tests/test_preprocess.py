@@ -1,11 +1,12 @@
+"""What preprocess writes of real snapshots, by any number of ranks."""
+
 import json
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
-import snapshot_files as made
 import yaml
+from preprocess_experiment import grid, real, write_config
 
 from cosmogan import config, preprocess, shards, snapshots
 from cosmogan.nbody import gadget
@@ -21,29 +22,6 @@ REAL = [  # folder, snapshot, unit, mesh
     ("g2_32_mpc_f1_potacc_double", "snapshot_000", "Mpc/h", 32),
     ("g2_64_kpc_f1", "snapshot_006", "kpc/h", 64),
 ]
-
-
-def write_config(folder: Path, snapshots, **settings) -> Path:
-    """An experiment on given snapshots: 32³ cells in subvolumes of 8³, unless ``settings`` say otherwise."""
-    tree = {"name": "test", "output": str(folder / "run")}
-    tree["preprocess"] = {"snapshots": [str(s) for s in snapshots], "n_mesh": 32, "subvolume": 8} | settings
-    folder.mkdir(exist_ok=True)
-    path = folder / "experiment.yaml"
-    path.write_text(yaml.safe_dump(tree))
-    return path
-
-
-def grid(folder: Path, simulation: int = 0) -> np.ndarray:
-    """Put a simulation's subvolumes back together."""
-    opened = shards.Folder(folder)
-    n, m = opened.geometry.n_mesh, opened.geometry.subvolume
-    mesh = np.full((n, n, n), np.nan, np.float32)
-    for path in sorted(folder.glob("*.h5")):
-        with h5py.File(path) as file:
-            for density, corner, number in zip(file["density"], file["corner"], file["simulation"], strict=True):
-                if number == simulation:
-                    mesh[tuple(slice(c, c + m) for c in corner)] = density
-    return mesh
 
 
 @pytest.mark.parametrize(("folder", "name", "unit", "n_mesh"), REAL)
@@ -131,169 +109,6 @@ def test_how_far_it_is_begins_with_what_is_kept(data, tmp_path, python):
             assert (line["began"], line["count"], line["total"]) == (began, began + left, began + left)
 
 
-def test_a_finished_folder_is_left_alone_and_a_missing_shard_made_again(data, tmp_path, capsys):
-    path = write_config(tmp_path, [data / "g2_32_mpc_f1" / "snapshot_006"], shards=4)
-    experiment = config.load(path)
-    preprocess.preprocess(experiment, SerialComm())
-    folder = experiment.shards_folder
-    before = {p: p.stat().st_mtime_ns for p in folder.glob("*")}
-    assert preprocess.done(experiment)
-    preprocess.preprocess(experiment, SerialComm())
-    assert "done" in capsys.readouterr().out
-    assert {p: p.stat().st_mtime_ns for p in folder.glob("*")} == before
-    lost = sorted(folder.glob("*.h5"))[2]
-    whole = lost.read_bytes()
-    lost.unlink()
-    assert not preprocess.done(experiment)
-    preprocess.preprocess(experiment, SerialComm())
-    assert lost.read_bytes() == whole
-    kept = [p for p in folder.glob("*.h5") if p != lost]
-    assert all(p.stat().st_mtime_ns == before[p] for p in kept)
-
-
-def real(data):
-    return data / "g2_32_mpc_f1" / "snapshot_006"
-
-
-BAD = {  # what is wrong: (settings, what the line must say)
-    "missing": ({"snapshots": ["none"]}, "none: not found; expected a GADGET-2 snapshot"),
-    "no match": ({"snapshots": ["none*"]}, "preprocess.snapshots: nothing matches none*"),
-    "no pattern": ({"snapshots": ["no-{simulation}"]}, "nothing matches no-{simulation}; expected files such as no-0"),
-    "unit": ({"length_unit": "kpc/h"}, "is preprocess.length_unit=kpc/h right?"),
-    "two units": (
-        {"snapshots": ["{data}/g2_32_mpc_f1/snapshot_006", "{data}/g2_64_kpc_f1/snapshot_006"]},
-        "expected one unit for all",
-    ),
-    "divisor": ({"subvolume": 7}, "preprocess.subvolume: expected a divisor of n_mesh = 32, found 7"),
-    "type": ({"particle_type": 4}, "no particles of preprocess.particle_type=4"),
-    "shards": ({"shards": 65}, "preprocess.shards: expected 1 to 64, found 65"),
-    "window": ({"window": "cit"}, "preprocess.window: expected one of ngp, cic, tsc, pcs, found 'cit'"),
-    "misspelt": ({"n_mehs": 3}, "preprocess.n_mehs: unknown setting; did you mean preprocess.n_mesh?"),
-    "memory": (
-        {"n_mesh": 128, "memory_per_rank": 5},
-        "memory_per_rank: expected at least 8.602 MB, which 1 rank(s) need for 128³ cells in 1 shard(s), found 5",
-    ),
-}
-
-
-@pytest.mark.parametrize("defect", BAD)
-def test_bad_settings_end_in_one_line(data, tmp_path, python, defect):
-    settings, message = BAD[defect]
-    given = {"snapshots": [str(real(data))]} | settings
-    entries = [entry.replace("{data}", str(data)) for entry in given.pop("snapshots")]
-    path = write_config(tmp_path, entries, **given)
-    done = python("cosmogan.preprocess", path, cwd=tmp_path)
-    assert done.returncode == 1 and message in done.stderr
-    assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
-
-
-def spoil(path: Path, defect: str) -> None:
-    raw = bytearray(path.read_bytes())
-    if defect == "nan":
-        raw[268 + 12 * 20_000 : 272 + 12 * 20_000] = np.float32(np.nan).tobytes()
-    elif defect == "far":
-        raw[268 + 12 * 20_000 : 272 + 12 * 20_000] = np.float32(1e6).tobytes()
-    elif defect == "truncated":
-        raw = raw[:100_000]
-    path.write_bytes(raw)
-
-
-def test_one_rank_names_the_file_of_a_bad_position_too(data, tmp_path):
-    (tmp_path / "a").write_bytes(real(data).read_bytes())
-    spoil(tmp_path / "a", "nan")
-    with pytest.raises(ValueError, match=rf"{tmp_path / 'a'}: particle 20000: position \(nan"):
-        preprocess.preprocess(config.load(write_config(tmp_path, [tmp_path / "a"])), SerialComm())
-
-
-@pytest.mark.parametrize("mass", [np.nan, np.inf, -1.0])
-def test_a_mass_that_cannot_be_is_named(tmp_path, mass):
-    masses = np.full(8, made.mean_mass(8), np.float32)
-    masses[5] = mass
-    made.write_binary(tmp_path / "s", made.positions(t1=8), {1: masses})
-    path = write_config(tmp_path, [tmp_path / "s"], n_mesh=8, subvolume=4)
-    with pytest.raises(ValueError, match=rf"s: particle 5: mass {mass:g}: expected a finite number, not below 0"):
-        preprocess.preprocess(config.load(path), SerialComm())
-
-
-def test_masses_that_are_all_0_are_refused(tmp_path):
-    made.write_binary(tmp_path / "s", made.positions(t1=8), {1: np.zeros(8, np.float32)})
-    path = write_config(tmp_path, [tmp_path / "s"], n_mesh=8, subvolume=4)
-    with pytest.raises(ValueError, match="s: the masses of all 8 particles are 0"):
-        preprocess.preprocess(config.load(path), SerialComm())
-
-
-@pytest.mark.parametrize("defect", ["nan", "far", "truncated"])
-def test_a_bad_file_among_good_ones_ends_all_ranks_and_keeps_what_is_complete(data, tmp_path, mpirun, defect):
-    for name in ("a", "b"):
-        (tmp_path / name).write_bytes(real(data).read_bytes())
-    spoil(tmp_path / "b", defect)
-    path = write_config(tmp_path, [tmp_path / "a", tmp_path / "b"], shards=2)
-    done = mpirun(3, "cosmogan.preprocess", path)
-    assert done.returncode != 0
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error")]
-    assert len(lines) == 1 and f"{tmp_path / 'b'}: " in lines[0]
-    assert {"nan": "particle 20000: position (nan", "far": "position (1e+06"}.get(defect, "truncated") in lines[0]
-    complete = sorted(p.name for p in (tmp_path / "run").rglob("*.h5"))
-    expected = [] if defect == "truncated" else [f"simulation-000-shard-{i:03d}-of-002.h5" for i in range(2)]
-    assert complete == expected  # a truncated file is found before any work
-
-
-def test_snapshots_of_two_redshifts_are_refused(data, tmp_path):
-    path = write_config(tmp_path, [data / "g2_32_mpc_f1" / f"snapshot_00{i}" for i in (0, 6)])
-    with pytest.raises(ValueError, match=r"snapshot_006: redshift is .* but .*snapshot_000 has 3"):
-        preprocess.preprocess(config.load(path), SerialComm())
-
-
-def test_a_folder_of_another_experiment_is_refused(data, tmp_path):
-    path = write_config(tmp_path, [real(data)])
-    preprocess.preprocess(config.load(path), SerialComm())
-    with pytest.raises(ValueError, match=r"begun here with other settings \(.*subvolume: 8 -> 16"):
-        preprocess.preprocess(config.load(path, ["preprocess.subvolume=16"]), SerialComm())
-
-
-def test_a_snapshot_that_another_has_taken_the_place_of_is_refused(data, tmp_path):
-    (tmp_path / "s").write_bytes(real(data).read_bytes())
-    experiment = config.load(write_config(tmp_path, [tmp_path / "s"]))
-    preprocess.preprocess(experiment, SerialComm())
-    (tmp_path / "s").write_bytes(real(data).with_name("snapshot_003").read_bytes())
-    assert not preprocess.done(experiment)
-    with pytest.raises(ValueError, match=rf"begun here with other settings \(contents\.{tmp_path / 's'}: \w+ -> \w+"):
-        preprocess.preprocess(experiment, SerialComm())
-
-
-def test_snapshots_are_added_to_those_there(data, tmp_path):
-    for name in ("a", "b"):
-        (tmp_path / name).write_bytes(real(data).read_bytes())
-    experiment = config.load(write_config(tmp_path, [tmp_path / "a"], shards=2))
-    preprocess.preprocess(experiment, SerialComm())
-    before = {path: path.stat().st_mtime_ns for path in experiment.shards_folder.glob("*.h5")}
-    more = config.load(write_config(tmp_path, [tmp_path / "a", tmp_path / "b"], shards=2))
-    preprocess.preprocess(more, SerialComm())
-    assert preprocess.done(more) and len(shards.Folder(more.shards_folder)) == 128
-    assert all(path.stat().st_mtime_ns == when for path, when in before.items())
-    with pytest.raises(ValueError, match="begun here with other settings"):  # numbers would mean others
-        preprocess.preprocess(config.load(write_config(tmp_path, [tmp_path / "b"], shards=2)), SerialComm())
-
-
-def test_an_older_record_without_contents_holds(data, tmp_path):
-    experiment = config.load(write_config(tmp_path, [real(data)]))
-    preprocess.preprocess(experiment, SerialComm())
-    record = experiment.shards_folder / "receipts" / "preprocess.json"
-    tree = json.loads(record.read_text())
-    del tree["recipe"]["contents"]
-    record.write_text(json.dumps(tree))
-    assert preprocess.done(experiment)
-
-
-def test_a_folder_of_shards_with_no_record_is_refused(data, tmp_path):
-    path = write_config(tmp_path, [real(data)])
-    preprocess.preprocess(config.load(path), SerialComm())
-    folder = tmp_path / "run" / "shards"
-    (folder / "receipts" / "preprocess.json").unlink()
-    with pytest.raises(ValueError, match=r"shards: has manifest.json, and .* is not there to say what made it"):
-        preprocess.preprocess(config.load(path), SerialComm())
-
-
 def test_a_set_of_simulations_and_redshifts_by_a_pattern(data, tmp_path, mpirun):
     for box in (3, 4):
         (tmp_path / f"box-{box:03d}").mkdir()
@@ -364,14 +179,6 @@ def test_memory_is_bounded_by_the_setting(data, tmp_path, mpirun):
         return max(int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("peak")) / 1e3
 
     assert peak(path) - peak(bare) < 1.2 * 40
-
-
-def test_a_finished_folder_keeps_its_shards_on_another_number_of_ranks(data, tmp_path, mpirun):
-    path = write_config(tmp_path, [real(data)])
-    assert mpirun(3, "cosmogan.preprocess", path).returncode == 0
-    done = mpirun(2, "cosmogan.preprocess", path)
-    assert done.returncode == 0 and "preprocess: done" in done.stdout
-    assert len(list((tmp_path / "run" / "shards").glob("*.h5"))) == 3
 
 
 def test_without_snapshots_the_embedded_simulator_makes_them(tmp_path, mpirun):
