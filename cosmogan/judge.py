@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from cosmogan import conditions, train
 from cosmogan.config import Experiment
-from cosmogan.gan import networks, released, scaling, scoring, session
+from cosmogan.gan import learner, matching, networks, released, scaling, scoring, session
 from cosmogan.statistics import bispectra, fourier, pdf, power
 from hpc import mpi
 from hpc.distributed import Processes
@@ -24,7 +25,7 @@ PAIRS = slice(1, 3)  # of the paper's pairs of sides, those in the score: one on
 
 MAX_LOOKS = 8  # conditions at which a conditional generator is judged, spread evenly over those trained on
 
-Candidate = dict[str, Any]  # ``epoch`` and ``ema``
+Candidate = dict[str, Any]  # ``epoch`` and ``ema``; ``match_steps`` of a matched one
 
 
 class Look(NamedTuple):
@@ -56,7 +57,7 @@ class Judge:
         triangles = bispectra.paper_triangles(self.geometry.subvolume_size, self.geometry.subvolume)
         self._triangles = triangles[PAIRS] if self.settings.bispectrum else []
         self._densest = 0.0
-        rows = train.training_rows(experiment, self.folder)
+        rows = self._rows = train.training_rows(experiment, self.folder)
         self._told = conditions.of_training(experiment, self.folder, rows)
         self.looks = [self._look(*part) for part in self._parts(rows)]
         densest = max(comm.allgather(self._densest))
@@ -79,19 +80,38 @@ class Judge:
     def _look(self, values: np.ndarray | None, kappa: float, rows: np.ndarray) -> Look:
         """Measure the training rows of a look; all ranks work together."""
         parts = []
-        for batch in _batches(rows)[self._comm.rank :: self._comm.size]:
-            density = torch.from_numpy(self.folder.read(batch)).to(self.device)
+        for density in self._read(rows):
             parts.append(self._measure(density, kappa))
             self._densest = max(self._densest, float(density.max()))
         target = self._join(parts)
         return Look(values, kappa, target, target.features())
+
+    def _read(self, rows: np.ndarray) -> Iterator[torch.Tensor]:
+        """Yield this rank's batches of training subvolumes, which are dealt out in turn, on the device."""
+        for batch in _batches(rows)[self._comm.rank :: self._comm.size]:
+            yield torch.from_numpy(self.folder.read(batch)).to(self.device)
+
+    def match(self, candidate: Candidate, steps: int) -> Iterator[float]:
+        """Match a candidate's weights to the training set, all ranks together; yield the distance of each step.
+
+        In the end it is kept as the candidate with these ``match_steps``.
+        """
+        reals = self._read(_some(self._rows, REFERENCE_ROWS))
+        mine = [[one.cpu() for one in matching.statistics(density)] for density in reals]
+        kinds = zip(*mpi.gathered_in_turn(mine, self._comm), strict=True)
+        target = matching.Target([torch.cat(kind).to(self.device) for kind in kinds])
+        generator = self._load(candidate, 1.0)
+        autocast = learner.precision(self.experiment.train.precision, self.device).autocast
+        yield from matching.match(generator, target, steps, autocast, self._comm)
+        if self._comm.rank == 0:
+            released.write_weights(self.path({**candidate, "match_steps": steps}), generator.network)
 
     def key(self, candidate: Candidate, latent_scale: float, n: int) -> str:
         """Return what stands for all that a score or an amplitude depends on."""
         trained, settings = train.receipt(self.experiment).recipe, self.settings
         what = [trained, settings.bispectrum, settings.bound_density, scoring.WEIGHTS, latent_scale, n]
         digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()
-        return f"{candidate} {checksum(self._path(candidate))} {digest}"
+        return f"{candidate} {checksum(self.path(candidate))} {digest}"
 
     def score(self, candidate: Candidate, n: int) -> dict[str, float]:
         """Return the scores of ``n`` samples of a candidate; this rank's work alone."""
@@ -133,12 +153,15 @@ class Judge:
         }
         released.write(self.experiment.generator_path, generator.network, settings)
 
-    def _path(self, candidate: Candidate) -> Any:
+    def path(self, candidate: Candidate) -> Path:
+        """Return where a candidate's weights are."""
+        if "match_steps" in candidate:
+            return self.experiment.folder / "select" / "matched.safetensors"
         folder = self.experiment.train_folder / "generators"
         return session.generator_path(folder, candidate["epoch"], candidate["ema"])
 
     def _load(self, candidate: Candidate, latent_scale: float) -> released.Released:
-        released.fill(self._network, self._path(candidate))
+        released.fill(self._network, self.path(candidate))
         model = {**self.experiment.section("model")["model"], "subvolume": self.geometry.subvolume}
         geometry = {name: None if value != value else value for name, value in vars(self.geometry).items()}
         settings = {"model": model, "geometry": geometry, "latent_scale": latent_scale}

@@ -26,6 +26,7 @@ CONDITIONAL: tuple[tuple[str, str], ...] = (
     ("train", "random_crops"),
     ("train", "r1"),
     ("select", "orient"),
+    ("select", "match_steps"),
 )
 CONDITIONAL += (("sample", "condition"), ("simulate", "latin_hypercube"), ("preprocess", "parameters"))
 CONDITIONAL += (("simulate", "gadget2"), ("simulate", "gadget2_files"))

@@ -13,6 +13,7 @@ class Select:
     n_samples: int = 256  # generated a candidate
     first_epoch: int = 1  # earlier ones are not scored
     bispectrum: bool = False  # two of the paper's pairs of sides count in the score, too
+    match_steps: int = 0  # in which its weights are matched to statistics of the training set; docs/training.md
     n_tune: int = 1024  # generated for each trial of the latent scale; 0 leaves it at 1
     bound_density: bool = False  # the released generator makes no cell denser than the training set's densest
     orient: bool = False  # the released generator turns its volumes into all 48 orientations of the cube alike
@@ -20,6 +21,7 @@ class Select:
     def __post_init__(self) -> None:
         check(self.n_samples >= 16, f"n_samples: expected at least 16, found {self.n_samples}")
         check(self.first_epoch >= 1, f"first_epoch: expected at least 1, found {self.first_epoch}")
+        check(self.match_steps >= 0, f"match_steps: expected no negative number, found {self.match_steps}")
         check(self.n_tune == 0 or self.n_tune >= 16, f"n_tune: expected 0 or at least 16, found {self.n_tune}")
 
 

@@ -1,0 +1,161 @@
+"""Match a generator to the training set: its weights, so that summary statistics come out in the same distribution.
+
+Adversarial training leaves rare volumes that are far off, which a discriminator hardly punishes. Here the generator
+descends the energy distance (Székely & Rizzo 2013) between the distributions of statistics of what it draws and of the
+training set's subvolumes, as it is used: with its running statistics, in large batches.
+"""
+
+import math
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cosmogan.gan import latent, scaling
+from cosmogan.gan.learner import Learner
+from cosmogan.gan.released import Released
+from cosmogan.statistics import fourier
+from hpc import mpi
+
+BATCH = 128  # samples a step
+RATE, BETAS = 3e-4, (0.9, 0.99)  # the rate falls to 0 in the second half
+SEED = 0  # of the latents
+WIDTHS = (1, 2, 4)  # of the cells that are counted in
+# Fractions of all cells, densest first, between which mean densities are taken.
+RANKS = (0, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97, 1)
+EMPTY, SMOOTH = 1e-3, 1e-6  # added to densities and to powers before a logarithm is taken
+
+
+def statistics(density: Tensor) -> list[Tensor]:
+    """Return the statistics that are matched, (n, numbers) each; gradients flow through them.
+
+    P(k) and ln P(k) to the corner of Fourier space; ln P(k) of 2 rho / (rho + 1), to which all densities contribute; the
+    logarithms of the ranked densities of cells of 1, 2 and 4 cells' width; the mean density in shells around the
+    centre, of which a translation invariant field has the same in all.
+
+    Parameters
+    ----------
+    density : (n, m, m, m) in units of the mean
+    """
+    power = band_power(density)
+    counts = [_ranked(F.avg_pool3d(density[:, None], width)).add(EMPTY).log() for width in WIDTHS]
+    return [power, power.log(), band_power(scaling.scale(density, 1.0)).log(), *counts, _shells(density)]
+
+
+def band_power(field: Tensor) -> Tensor:
+    """Return the mean |delta_k|² over modes in bins of one fundamental, (n, bins), of (n, m, m, m) cells."""
+    delta_k = fourier.transform(field)
+    squared = (delta_k.real.square() + delta_k.imag.square()).flatten(1)
+    index, weight, n_bins = _bins(field.shape[1], str(field.device))
+    sums = squared.new_zeros(len(squared), n_bins).index_add(1, index, squared * weight.to(squared.dtype))
+    return sums[:, 1:] + SMOOTH
+
+
+@lru_cache(maxsize=4)
+def _bins(m: int, device: str) -> tuple[Tensor, Tensor, int]:
+    """Return each stored mode's bin, |q| rounded down, its weight in the bin's mean, and the number of bins."""
+    q, weight = fourier.half_spectrum(m)
+    index = np.floor(q).astype(np.int64).ravel()
+    mean = weight.ravel() / np.bincount(index, weight.ravel())[index]
+    return torch.from_numpy(index).to(device), torch.from_numpy(mean).to(device), int(index.max()) + 1
+
+
+def _ranked(density: Tensor) -> Tensor:
+    """Return the densest cell, and mean densities between the `RANKS`, (n, numbers)."""
+    cells = density.flatten(1).sort(dim=1, descending=True).values
+    edges = np.unique([1, *(round(rank * cells.shape[1]) for rank in RANKS)])
+    return torch.stack([part.mean(1) for part in cells.split(np.diff(edges).tolist(), dim=1)], dim=1)
+
+
+def _shells(density: Tensor) -> Tensor:
+    """Return the mean densities in cubic shells, each a cell thick, (n, m / 2)."""
+    cubes = [F.pad(density, (-depth,) * 6).flatten(1) for depth in range(density.shape[1] // 2)]
+    sums = torch.stack([cube.sum(1) for cube in cubes], dim=1)
+    cells = sums.new_tensor([cube.shape[1] for cube in cubes])
+    return (sums - F.pad(sums[:, 1:], (0, 1))) / (cells - F.pad(cells[1:], (0, 1)))
+
+
+def energy_distance(x: Tensor, y: Tensor) -> Tensor:
+    """Return 2 E|x - y| - E|x - x'| - E|y - y'|, estimated without bias: over pairs of different samples.
+
+    It is 0 where both have one distribution, and only there (Székely & Rizzo 2013, proposition 1).
+
+    Parameters
+    ----------
+    x, y : (n, d), (m, d) samples
+    """
+    return 2 * _apart(x, y).mean() - _among(x) - _among(y)
+
+
+def _among(x: Tensor) -> Tensor:
+    return _apart(x, x).sum() / (len(x) * (len(x) - 1))
+
+
+def _apart(x: Tensor, y: Tensor) -> Tensor:
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+class Target:
+    """The training set's statistics, each in units of its standard deviation.
+
+    Parameters
+    ----------
+    real : (n, numbers) each, what `statistics` gives
+    """
+
+    def __init__(self, real: list[Tensor]) -> None:
+        self.sizes = [one.shape[1] for one in real]
+        self._mean = [one.mean(0) for one in real]
+        self._unit = [one.std(0).clamp(min=1e-6) * math.sqrt(one.shape[1]) for one in real]
+        self._real = self._standardised(real)
+
+    def distance(self, found: Tensor) -> Tensor:
+        """Return the sum over all statistics of the energy distance to the training set.
+
+        Parameters
+        ----------
+        found : (n, all numbers), what `statistics` gives, side by side
+        """
+        pairs = zip(self._standardised(found.split(self.sizes, dim=1)), self._real, strict=True)
+        return torch.stack([energy_distance(x, y) for x, y in pairs]).sum()
+
+    def _standardised(self, statistics: Any) -> list[Tensor]:
+        return [(x - mean) / unit for x, mean, unit in zip(statistics, self._mean, self._unit, strict=True)]
+
+
+def match(
+    generator: Released, target: Target, steps: int, autocast: torch.dtype | None, comm: mpi.Comm
+) -> Iterator[float]:
+    """Change a generator's weights, in place, so that its statistics have the target's distribution.
+
+    Parameters
+    ----------
+    generator : unconditional
+    target : what its statistics shall be like
+    steps : of `BATCH` samples each, which all ranks draw together
+    autocast : the precision of convolutions, where that is another
+
+    Yields
+    ------
+    each step's distance
+    """
+    learner = Learner(generator.network, RATE, BETAS, autocast)
+    mine = mpi.share(BATCH, comm)
+    for step in range(steps):
+        learner.set_rate(min(1.0, 2 * (1 - step / steps)))
+        latents = generator.latents(SEED, step * BATCH + np.array(mine, int), latent.MATCH).to(generator.device)
+        scaled = learner(latents[:, :, None, None, None])[:, 0]
+        own = torch.cat(statistics(scaling.unscale(scaled, generator.model.kappa)), dim=1)
+        # All ranks' samples count in a pair, but through a rank's own alone do gradients flow.
+        drawn = torch.from_numpy(np.concatenate(comm.allgather(own.detach().cpu().numpy())))
+        drawn = drawn.to(own.device).requires_grad_()
+        distance = target.distance(drawn)
+        (slope,) = torch.autograd.grad(distance, drawn)
+        learner.differentiate((own * slope[mine.start : mine.stop]).sum())
+        learner.gradients.copy_(torch.from_numpy(comm.allreduce(learner.gradients.cpu().numpy())))
+        learner.descend()
+        yield float(distance.detach())
