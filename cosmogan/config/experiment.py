@@ -67,6 +67,10 @@ class Experiment:
             not self.select.orient or n_latents >= 6,
             f"select.orient: expected a model.latent_dimension of 6 or more, found {n_latents}",
         )
+        check(
+            not (self.select.match_steps and self.model.condition),
+            "select.match_steps: expected 0 with model.condition, as statistics are matched at no condition of their own",
+        )
         wrong = [name for name in self.sample.condition if name not in self.model.condition]
         check(not wrong, f"sample.condition: expected numbers of model.condition, found {', '.join(wrong)}")
         check(

@@ -24,11 +24,13 @@ def released(runs: Sequence[Run]) -> Drawn:
     parts = "mean, median and scatter of P(k), voxel PDF, mean density"
     kind = "averaged weights" if chosen["ema"] else "the generator itself"
     error = chosen["latent_scale_error"]
+    steps = chosen.get("match_steps", 0)
+    matched = f" matched to the training boxes' statistics in {steps} steps," if steps else ""
     tuned = "" if error is None else f" ± {error:.4f}, so that the mean power has the training boxes' amplitude"
     caption = (
         f"Every epoch's generator, scored on {parts}{', bispectrum' if 'bispectrum' in chosen else ''} against the "
         "training boxes; bars are standard deviations when the samples are drawn again with replacement. "
-        f"Released: {kind} of epoch {chosen['epoch']}, its latents scaled by {chosen['latent_scale']:.4f}{tuned}."
+        f"Released: {kind} of epoch {chosen['epoch']},{matched} its latents scaled by {chosen['latent_scale']:.4f}{tuned}."
     )
     table: Table = {name: np.array([line[name] for line in candidates]) for name in ("epoch", "ema", "score", "error")}
     return Drawn(selection(candidates, chosen), caption, table)
@@ -36,17 +38,19 @@ def released(runs: Sequence[Run]) -> Drawn:
 
 @styled
 def selection(candidates: list[Tree], chosen: Tree) -> Figure:
-    """Draw every candidate's score against its epoch, and how the latent scale of the chosen one was tuned.
+    """Draw every candidate's score against its epoch, and how the chosen one was matched and its latent scale tuned.
 
     Parameters
     ----------
     candidates : with ``epoch``, ``ema``, ``score`` and its ``error``
     chosen : the one that was released, with ``latent_scale``, its error, and ``trials``: latent scale, ln of the mean
-        power's amplitude, and the error of that; empty: it was not tuned
+        power's amplitude, and the error of that; empty: it was not tuned. Of a matched one with ``distances``, of each
+        step's samples to the training set
     """
-    trials = chosen["trials"]
-    fig = new(NARROW, 5.6 if trials else 3.6)
-    axes = np.atleast_1d(fig.subplots(2 if trials else 1, 1))
+    trials, distances = chosen["trials"], chosen.get("distances", [])
+    more = [draw for draw, wanted in ((_matching, distances), (_tuning, trials)) if wanted]
+    fig = new(NARROW, 3.6 + 2.2 * len(more))
+    axes = np.atleast_1d(fig.subplots(1 + len(more), 1, height_ratios=(3, *(2 for _ in more))))
     for average, label, color in ((False, "generator", GREY), (True, "averaged weights", BLUE)):
         picked = sorted((c for c in candidates if bool(c["ema"]) is average), key=lambda c: c["epoch"])
         if picked:
@@ -58,14 +62,26 @@ def selection(candidates: list[Tree], chosen: Tree) -> Figure:
     axes[0].set(yscale="log", xlabel="epoch", ylabel="score (lower is better)")
     plain_log(axes[0].yaxis)
     axes[0].legend()
-    if trials:
-        _tuning(axes[1], np.array(sorted(trials)), chosen)
+    for ax, draw in zip(axes[1:], more, strict=True):
+        draw(ax, chosen)
     return fig
 
 
-def _tuning(ax: Axes, trials: np.ndarray, chosen: Tree) -> None:
+def _matching(ax: Axes, chosen: Tree) -> None:
+    """Draw the energy distance of each step's samples to the training set; what is below 0 is its noise."""
+    distances = np.array(chosen["distances"])
+    steps = np.arange(1, len(distances) + 1)
+    ax.plot(steps, distances, color=GREY, lw=0.6)
+    typical = [np.median(part) for part in np.array_split(distances, min(len(distances), 40))]
+    ax.plot([part.mean() for part in np.array_split(steps, len(typical))], typical, color=BLUE, lw=1.4)
+    ax.axhline(0, color=BLACK, lw=0.8)
+    ax.set(xlabel="step of matching", ylabel="energy distance")
+    ax.set_yscale("symlog", linthresh=0.1)
+
+
+def _tuning(ax: Axes, chosen: Tree) -> None:
     """Draw the amplitude of the mean power against the latent scale, and the scale that was taken."""
-    scale, amplitude, error = trials.T
+    scale, amplitude, error = np.array(sorted(chosen["trials"])).T
     ratio = np.exp(amplitude)
     ax.axhline(1, color=BLACK, lw=0.8)
     ax.errorbar(scale, ratio, ratio * error, fmt="o-", color=BLUE, lw=1)
