@@ -69,7 +69,7 @@ class Experiment:
         )
         check(
             not (self.select.match_steps and self.model.condition),
-            "select.match_steps: expected 0 with model.condition, as statistics are matched at no condition of their own",
+            "select.match_steps: expected 0 with model.condition, as statistics differ by condition",
         )
         wrong = [name for name in self.sample.condition if name not in self.model.condition]
         check(not wrong, f"sample.condition: expected numbers of model.condition, found {', '.join(wrong)}")

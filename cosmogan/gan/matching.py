@@ -24,8 +24,8 @@ from hpc import mpi
 BATCH = 128  # samples a step
 RATE, BETAS = 3e-4, (0.9, 0.99)  # the rate falls to 0 in the second half
 SEED = 0  # of the latents
-WIDTHS = (1, 2, 4)  # of the cells that are counted in
-# Fractions of all cells, densest first, between which mean densities are taken.
+WIDTHS = (1, 2, 4)  # sides of the cubes whose densities are ranked, in cells
+# Fractions of the cubes, densest first, between which mean densities are taken.
 RANKS = (0, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97, 1)
 EMPTY, SMOOTH = 1e-3, 1e-6  # added to densities and to powers before a logarithm is taken
 
@@ -33,9 +33,9 @@ EMPTY, SMOOTH = 1e-3, 1e-6  # added to densities and to powers before a logarith
 def statistics(density: Tensor) -> list[Tensor]:
     """Return the statistics that are matched, (n, numbers) each; gradients flow through them.
 
-    P(k) and ln P(k) to the corner of Fourier space; ln P(k) of 2 rho / (rho + 1), to which all densities contribute; the
-    logarithms of the ranked densities of cells of 1, 2 and 4 cells' width; the mean density in shells around the
-    centre, of which a translation invariant field has the same in all.
+    P(k) and ln P(k) to the corner of Fourier space; ln P(k) of 2 rho / (rho + 1), to which all densities contribute;
+    logarithms of the ranked densities in cubes of 1, 2 and 4 cells a side; the mean densities in cubic shells around the
+    centre, all alike in a universe without one.
 
     Parameters
     ----------

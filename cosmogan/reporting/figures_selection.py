@@ -30,7 +30,8 @@ def released(runs: Sequence[Run]) -> Drawn:
     caption = (
         f"Every epoch's generator, scored on {parts}{', bispectrum' if 'bispectrum' in chosen else ''} against the "
         "training boxes; bars are standard deviations when the samples are drawn again with replacement. "
-        f"Released: {kind} of epoch {chosen['epoch']},{matched} its latents scaled by {chosen['latent_scale']:.4f}{tuned}."
+        f"Released: {kind} of epoch {chosen['epoch']},{matched} its latents scaled by "
+        f"{chosen['latent_scale']:.4f}{tuned}."
     )
     table: Table = {name: np.array([line[name] for line in candidates]) for name in ("epoch", "ema", "score", "error")}
     return Drawn(selection(candidates, chosen), caption, table)
