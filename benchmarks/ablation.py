@@ -22,7 +22,7 @@ import numpy as np
 from cosmogan import config, results
 from cosmogan.reporting import verdict
 
-BASE = ("model.discriminator_kappa=[]", "select.orient=false")  # without what has shown to help, a row each
+BASE = ("model.discriminator_kappa=[]", "select.orient=false", "select.match_steps=0")  # without what helps, a row each
 CHANGES = {
     "the recipe": (),
     "discriminator with a second κ, 0.5": ("model.discriminator_kappa=[0.5]",),
@@ -36,6 +36,12 @@ CHANGES = {
     "no bias next to the density": ("model.density_bias=false",),
     "R1, γ = 1": ("train.r1=1",),
     "twice as long": ("train.epochs=64", "select.first_epoch=33"),
+    "second κ and all orientations": ("model.discriminator_kappa=[0.5]", "select.orient=true"),
+    "these two, and statistics matched": (
+        "model.discriminator_kappa=[0.5]",
+        "select.orient=true",
+        "select.match_steps=1000",
+    ),
 }
 CRITERIA = {
     "power": "mean P(k)",

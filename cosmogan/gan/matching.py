@@ -22,7 +22,7 @@ from cosmogan.statistics import fourier
 from hpc import mpi
 
 BATCH = 128  # samples a step
-RATE, BETAS = 3e-4, (0.9, 0.99)  # the rate falls to 0 in the second half
+RATE, BETAS = 3e-4, (0.9, 0.99)  # the rate falls to 0
 SEED = 0  # of the latents
 WIDTHS = (1, 2, 4)  # sides of the cubes whose densities are ranked, in cells
 # Fractions of the cubes, densest first, between which mean densities are taken.
@@ -34,8 +34,8 @@ def statistics(density: Tensor) -> list[Tensor]:
     """Return the statistics that are matched, (n, numbers) each; gradients flow through them.
 
     P(k) and ln P(k) to the corner of Fourier space; ln P(k) of 2 rho / (rho + 1), to which all densities contribute;
-    logarithms of the ranked densities in cubes of 1, 2 and 4 cells a side; the mean densities in cubic shells around the
-    centre, all alike in a universe without one.
+    logarithms of the ranked densities in cubes of 1, 2 and 4 cells a side; the mean densities in cubic shells around
+    the centre, all alike in a universe without one.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def match(
     learner = Learner(generator.network, RATE, BETAS, autocast)
     mine = mpi.share(BATCH, comm)
     for step in range(steps):
-        learner.set_rate(min(1.0, 2 * (1 - step / steps)))
+        learner.set_rate(1 - step / steps)
         latents = generator.latents(SEED, step * BATCH + np.array(mine, int), latent.MATCH).to(generator.device)
         scaled = learner(latents[:, :, None, None, None])[:, 0]
         own = torch.cat(statistics(scaling.unscale(scaled, generator.model.kappa)), dim=1)
