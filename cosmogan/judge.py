@@ -105,6 +105,7 @@ class Judge:
         yield from matching.match(generator, target, steps, autocast, self._comm)
         if self._comm.rank == 0:
             released.write_weights(self.path({**candidate, "match_steps": steps}), generator.network)
+        self._comm.barrier()  # no rank reads it sooner
 
     def key(self, candidate: Candidate, latent_scale: float, n: int) -> str:
         """Return what stands for all that a score or an amplitude depends on."""
