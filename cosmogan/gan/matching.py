@@ -145,11 +145,12 @@ def match(
     """
     learner = Learner(generator.network, RATE, BETAS, autocast)
     mine = mpi.share(BATCH, comm)
+    numbers = np.arange(mine.start, max(mine.stop, mine.start + 1))  # of no samples there is no Fourier transform
     for step in range(steps):
         learner.set_rate(1 - step / steps)
-        latents = generator.latents(SEED, step * BATCH + np.array(mine, int), latent.MATCH).to(generator.device)
+        latents = generator.latents(SEED, step * BATCH + numbers, latent.MATCH).to(generator.device)
         scaled = learner(latents[:, :, None, None, None])[:, 0]
-        own = torch.cat(statistics(scaling.unscale(scaled, generator.model.kappa)), dim=1)
+        own = torch.cat(statistics(scaling.unscale(scaled, generator.model.kappa)), dim=1)[: len(mine)]
         # All ranks' samples count in a pair, but through a rank's own alone do gradients flow.
         drawn = torch.from_numpy(np.concatenate(comm.allgather(own.detach().cpu().numpy())))
         drawn = drawn.to(own.device).requires_grad_()
