@@ -22,9 +22,6 @@ EXAMPLE = "mpirun -n 4 python -m cosmogan.select experiment.yaml select.first_ep
 N_SHOWN = 20  # steps of matching whose mean distance is told
 
 
-N_SHOWN = 20  # steps of matching whose mean distance is told
-
-
 def done(experiment: Experiment) -> bool:
     """Say whether a generator was released with these settings, from this training."""
     path = experiment.generator_path
