@@ -18,7 +18,6 @@ from torch import Tensor
 from cosmogan.gan import latent, scaling
 from cosmogan.gan.learner import Learner
 from cosmogan.gan.released import Released
-from cosmogan.statistics import fourier
 from hpc import mpi
 
 BATCH = 128  # samples a step
@@ -48,7 +47,7 @@ def statistics(density: Tensor) -> list[Tensor]:
 
 def band_power(field: Tensor) -> Tensor:
     """Return the mean |delta_k|² over modes in bins of one fundamental, (n, bins), of (n, m, m, m) cells."""
-    delta_k = fourier.transform(field)
+    delta_k = torch.fft.rfftn(field - field.mean(dim=(1, 2, 3), keepdim=True), dim=(1, 2, 3))
     squared = (delta_k.real.square() + delta_k.imag.square()).flatten(1)
     index, weight, n_bins = _bins(field.shape[1], str(field.device))
     sums = squared.new_zeros(len(squared), n_bins).index_add(1, index, squared * weight.to(squared.dtype))
@@ -58,9 +57,11 @@ def band_power(field: Tensor) -> Tensor:
 @lru_cache(maxsize=4)
 def _bins(m: int, device: str) -> tuple[Tensor, Tensor, int]:
     """Return each stored mode's bin, |q| rounded down, its weight in the bin's mean, and the number of bins."""
-    q, weight = fourier.half_spectrum(m)
+    axis, last = np.fft.fftfreq(m, 1 / m), np.arange(m // 2 + 1)
+    q = np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + last**2)
+    weight = np.broadcast_to(np.where((last == 0) | (2 * last == m), 1.0, 2.0), q.shape).ravel()  # with conjugates
     index = np.floor(q).astype(np.int64).ravel()
-    mean = weight.ravel() / np.bincount(index, weight.ravel())[index]
+    mean = weight / np.bincount(index, weight)[index]
     return torch.from_numpy(index).to(device), torch.from_numpy(mean).to(device), int(index.max()) + 1
 
 
