@@ -39,7 +39,7 @@ class Released:
     network, device : the generator itself, and where it is
     """
 
-    def __init__(self, settings: dict[str, Any], network: nn.Module, device: torch.device) -> None:
+    def __init__(self, settings: dict[str, Any], network: nn.Sequential, device: torch.device) -> None:
         self.settings, self.geometry = settings, settings["geometry"]
         self.latent_scale = float(settings["latent_scale"])
         self._densest = settings.get("max_density")  # None: unbounded
