@@ -189,7 +189,7 @@ def test_it_is_the_textbook_loop(monkeypatch):
     found = list(matching.match(ours, wanted, steps, None, SerialComm()))
     adam = torch.optim.Adam(theirs.network.parameters(), lr=matching.RATE, betas=matching.BETAS)
     for step in range(steps):
-        adam.param_groups[0]["lr"] = matching.RATE * min(1.0, 2 * (steps - step) / steps)
+        adam.param_groups[0]["lr"] = matching.RATE * (steps - step) / steps
         latents = theirs.latents(matching.SEED, np.arange(16 * step, 16 * step + 16), latent.MATCH)
         density = scaling.unscale(theirs.network(latents[:, :, None, None, None])[:, 0], 4.0)
         distance = wanted.distance(torch.cat(matching.statistics(density), dim=1))
