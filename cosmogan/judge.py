@@ -91,21 +91,15 @@ class Judge:
         for batch in _batches(rows)[self._comm.rank :: self._comm.size]:
             yield torch.from_numpy(self.folder.read(batch)).to(self.device)
 
-    def match(self, candidate: Candidate, steps: int) -> Iterator[float]:
-        """Match a candidate's weights to the training set, all ranks together; yield the distance of each step.
-
-        In the end it is kept as the candidate with these ``match_steps``.
-        """
+    def matching(self, candidate: Candidate, steps: int) -> tuple[released.Released, matching.Matching]:
+        """Return a candidate, and what matches its weights to the training set; all ranks work together."""
         reals = self._read(_some(self._rows, REFERENCE_ROWS))
         mine = [[one.cpu() for one in matching.statistics(density)] for density in reals]
         kinds = zip(*mpi.gathered_in_turn(mine, self._comm), strict=True)
         target = matching.Target([torch.cat(kind).to(self.device) for kind in kinds])
         generator = self._load(candidate, 1.0)
         autocast = learner.precision(self.experiment.train.precision, self.device).autocast
-        yield from matching.match(generator, target, steps, autocast, self._comm)
-        if self._comm.rank == 0:
-            released.write_weights(self.path({**candidate, "match_steps": steps}), generator.network)
-        self._comm.barrier()  # no rank reads it sooner
+        return generator, matching.Matching(generator, target, steps, autocast, self._comm)
 
     def key(self, candidate: Candidate, latent_scale: float, n: int) -> str:
         """Return what stands for all that a score or an amplitude depends on."""
@@ -153,6 +147,10 @@ class Judge:
             "versions": provenance(),
         }
         released.write(self.experiment.generator_path, generator.network, settings)
+
+    def candidate(self, line: dict[str, Any]) -> Candidate:
+        """Return what names a generator among the numbers that were found about it."""
+        return {name: line[name] for name in ("epoch", "ema", "match_steps") if name in line}
 
     def path(self, candidate: Candidate) -> Path:
         """Return where a candidate's weights are."""

@@ -11,7 +11,7 @@ from hpc import mpi
 from hpc.log import Progress, say
 from hpc.notes import Notes
 from hpc.part import Part, share_of, title
-from hpc.rundir import Receipt, checksum, whole_file, write_json
+from hpc.rundir import Receipt, whole_file, write_json
 
 TEXT = """\
 Score the generators of all epochs, and their moving averages, by mean, median and scatter of P(k), the voxel PDF
@@ -19,7 +19,6 @@ and the mean density of what they draw, against the training set; tune the scale
 mean power has the training set's amplitude; release it. Of equals within the error of the score a moving average is
 taken. Stopped, the same command goes on from what is scored."""
 EXAMPLE = "mpirun -n 4 python -m cosmogan.select experiment.yaml select.first_epoch=50"
-N_SHOWN = 20  # steps of matching whose mean distance is told
 
 
 def done(experiment: Experiment) -> bool:
@@ -54,6 +53,7 @@ def select(experiment: Experiment, comm: mpi.Comm, part: Part | None = None) -> 
     if comm.rank == 0 and part is None:
         receipt.begin(keep=False)
     from cosmogan.judge import Judge  # imports torch
+    from cosmogan.match import matched
 
     judge = Judge(experiment, comm)
     notes = Notes(experiment.folder / "select", comm.rank, part)
@@ -62,7 +62,10 @@ def select(experiment: Experiment, comm: mpi.Comm, part: Part | None = None) -> 
         say(f"{title('select', part)}: its {len(table)} generators are scored", comm.rank)
         return
     say(_ranking(table), comm.rank)
-    chosen = _tune(_match(choose(table), judge, notes, comm), judge, notes, comm)
+    best = choose(table)
+    if judge.settings.match_steps:
+        best = matched(best, judge, notes, comm)
+    chosen = _tune(best, judge, notes, comm)
     if comm.rank == 0:
         _write(experiment, table, chosen, judge)
         kept = ("epoch", "ema", "latent_scale", "latent_scale_error", "score")
@@ -127,39 +130,6 @@ def choose(table: list[dict[str, Any]]) -> dict[str, Any]:
     return next((line for line in table if line["ema"] and line["score"] <= limit), table[0])
 
 
-def _match(best: dict[str, Any], judge: Any, notes: Notes, comm: mpi.Comm) -> dict[str, Any]:
-    """Return the best candidate after `select.match_steps` of matching to the training set, with its scores then."""
-    steps = judge.settings.match_steps
-    if steps == 0:
-        return best
-    candidate = _candidate(best)
-    matched = {**candidate, "match_steps": steps}
-    key, path = f"matched {judge.key(candidate, 1.0, steps)}", judge.path(matched)
-
-    def found() -> Any:
-        note = notes.read().get(key)
-        return note["distances"] if note and path.exists() and checksum(path) == note["sha256"] else None
-
-    distances = mpi.on_root(comm, found)
-    if distances is None:
-        distances = []
-        with Progress("select: matching", steps, "steps", comm.rank) as progress:
-            for distance in judge.match(candidate, steps):
-                distances.append(distance)
-                progress.advance(note=f"distance {distance:.3f}")
-        if comm.rank == 0:
-            notes.add(key, {"sha256": checksum(path), "distances": distances})
-    first, last = (np.mean(part) for part in (distances[:N_SHOWN], distances[-N_SHOWN:]))
-    say(f"select: {steps} steps matched it to the training set: energy distance {first:.3f} -> {last:.3f}", comm.rank)
-    scores = judge.score_together(matched, 1.0, judge.settings.n_samples)
-    return {**matched, **scores, "distances": distances}
-
-
-def _candidate(line: dict[str, Any]) -> dict[str, Any]:
-    """Return what names a generator among the numbers that were found about it."""
-    return {name: line[name] for name in ("epoch", "ema", "match_steps") if name in line}
-
-
 def _tune(best: dict[str, Any], judge: Any, notes: Notes, comm: mpi.Comm) -> dict[str, Any]:
     """Return the best candidate with its tuned latent scale, and the scores that it has with it."""
     from cosmogan.gan import tuning  # after the judge has imported torch
@@ -167,7 +137,7 @@ def _tune(best: dict[str, Any], judge: Any, notes: Notes, comm: mpi.Comm) -> dic
     n = judge.settings.n_tune
     if n == 0:
         return {**best, "latent_scale": 1.0, "latent_scale_error": None, "trials": []}
-    candidate = _candidate(best)
+    candidate = judge.candidate(best)
     known = comm.bcast(notes.read() if comm.rank == 0 else None)
 
     def measure(scale: float) -> tuple[float, float]:
@@ -193,7 +163,7 @@ def _write(experiment: Experiment, table: list[dict[str, Any]], chosen: dict[str
     write_json(folder / "scores.json", {"candidates": table, "chosen": chosen})
     with whole_file(folder / "scores.png") as temporary:
         temporary.write_bytes(style.png(figures_selection.selection(table, chosen)))
-    candidate, scale = _candidate(chosen), chosen["latent_scale"]
+    candidate, scale = judge.candidate(chosen), chosen["latent_scale"]
     scores = {name: chosen[name] for name in table[0] if name not in candidate}
     judge.release(candidate, scale, {"latent_scale_error": chosen["latent_scale_error"], "scores": scores})
 

@@ -155,6 +155,9 @@ def test_an_amplitude_is_not_taken_for_a_score_of_as_many_samples(tmp_path):
     class Judge:
         settings = Select(n_samples=32, n_tune=32)
 
+        def candidate(self, line):
+            return line
+
         def key(self, candidate, latent_scale, n):
             return f"{candidate} {latent_scale} {n}"
 
@@ -190,17 +193,18 @@ def forget(experiment):
 
 
 @pytest.fixture
-def matchings(trained, monkeypatch):
-    """The matchings that are made, of few samples a step; there was none before."""
+def steps_taken(trained, monkeypatch):
+    """The steps of matching that are taken, of few samples each; there were none before."""
     for name in ("select/matched.safetensors", "receipts/select.json"):
         (trained / "run" / name).unlink(missing_ok=True)
-    made = []
+    taken = []
     monkeypatch.setattr(matching, "BATCH", 8)
-    monkeypatch.setattr(matching, "match", lambda *a, f=matching.match: made.append(a) or f(*a))
-    return made
+    advance = matching.Matching.advance
+    monkeypatch.setattr(matching.Matching, "advance", lambda self: taken.append(self) or advance(self))
+    return taken
 
 
-def test_a_matched_generator_is_released(trained, matchings, capsys):
+def test_a_matched_generator_is_released(trained, steps_taken, capsys):
     experiment, chosen, settings = select_matched(trained)
     assert "3 steps matched it to the training set: energy distance" in capsys.readouterr().out
     kind = "-ema" if chosen["ema"] else ""
@@ -211,25 +215,50 @@ def test_a_matched_generator_is_released(trained, matchings, capsys):
     assert all(torch.equal(ours[name], theirs[name]) for name in ours if "running" in name)
     assert settings["match_steps"] == chosen["match_steps"] == 3 and "distances" not in settings["scores"]
     assert settings["latent_scale"] == chosen["latent_scale"]
-    assert len(chosen["distances"]) == 3 and len(matchings) == 1
+    assert len(chosen["distances"]) == len(steps_taken) == 3
     scored = next(line for line in scores(trained)["candidates"] if all(line[n] == chosen[n] for n in ("epoch", "ema")))
     assert scored["score"] != chosen["score"]
     assert released.load(experiment.generator_path).sample(3).shape == (3, 8, 8, 8)
 
 
-def test_a_matching_that_is_there_whole_is_not_made_again(trained, matchings):
+def test_a_matching_that_is_there_whole_is_not_made_again(trained, steps_taken):
     experiment, chosen, settings = select_matched(trained)
     forget(experiment)
-    assert select_matched(trained)[1:] == (chosen, settings) and len(matchings) == 1
+    assert select_matched(trained)[1:] == (chosen, settings) and len(steps_taken) == 3
     path = trained / "run/select/matched.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[:-4] + b"????")
     forget(experiment)
-    assert select_matched(trained)[1:] == (chosen, settings) and len(matchings) == 2
+    assert select_matched(trained)[1:] == (chosen, settings) and len(steps_taken) == 6
     assert path.read_bytes() == whole
 
 
-def test_a_matching_of_as_many_steps_as_are_asked_for_is_released(trained, matchings):
+def test_a_matching_that_was_stopped_goes_on_bit_for_bit(trained, steps_taken, monkeypatch):
+    _, chosen, settings = select_matched(trained)
+    path = trained / "run/select/matched.safetensors"
+    whole = path.read_bytes()
+    (trained / "run/receipts/select.json").unlink()
+    path.unlink()
+    advance = matching.Matching.advance
+
+    def stopping(self):
+        if len(self.distances) == 2:
+            raise KeyboardInterrupt
+        advance(self)
+
+    soon = config.load(write(trained), ["select.match_steps=3", "train.checkpoint_minutes=1e-9"])
+    with monkeypatch.context() as patched:
+        patched.setattr(matching.Matching, "advance", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            select.select(soon, SerialComm())
+    assert not path.exists()
+    steps_taken.clear()
+    assert select_matched(trained)[1:] == (chosen, settings)
+    assert len(steps_taken) == 1 and path.read_bytes() == whole
+    assert not path.with_suffix("").exists()
+
+
+def test_a_matching_of_as_many_steps_as_are_asked_for_is_released(trained, steps_taken):
     experiment = select_matched(trained)[0]
     assert select.done(experiment)
     other = config.load(write(trained), ["select.match_steps=2"])
@@ -245,7 +274,7 @@ def test_a_matching_of_as_many_steps_as_are_asked_for_is_released(trained, match
     assert "match_steps" not in json.dumps(recipe)
 
 
-def test_without_tuning_a_matched_generator_has_latents_of_scale_1(trained, matchings):
+def test_without_tuning_a_matched_generator_has_latents_of_scale_1(trained, steps_taken):
     experiment = config.load(write(trained), ["select.match_steps=2", "select.n_tune=0"])
     select.select(experiment, SerialComm())
     settings = json.loads(experiment.generator_path.with_suffix(".json").read_text())
@@ -253,7 +282,7 @@ def test_without_tuning_a_matched_generator_has_latents_of_scale_1(trained, matc
     assert same(experiment.generator_path, trained / "run/select/matched.safetensors")
 
 
-def test_no_rank_reads_matched_weights_before_they_are_written(trained, matchings, mpirun):
+def test_no_rank_reads_matched_weights_before_they_are_written(trained, steps_taken, mpirun):
     (trained / "slow.py").write_text(SLOW)
     done = mpirun(2, "slow", write(trained), cwd=trained)
     assert done.returncode == 0, done.stderr

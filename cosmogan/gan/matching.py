@@ -6,7 +6,6 @@ training set's subvolumes, as it is used: with its running statistics, in large 
 """
 
 import math
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -27,6 +26,7 @@ WIDTHS = (1, 2, 4)  # sides of the cubes whose densities are ranked, in cells
 # Fractions of the cubes, densest first, between which mean densities are taken.
 RANKS = (0, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97, 1)
 EMPTY, SMOOTH = 1e-3, 1e-6  # added to densities and to powers before a logarithm is taken
+RECIPE = (BATCH, RATE, BETAS, SEED, WIDTHS, RANKS, EMPTY, SMOOTH)
 
 
 def statistics(density: Tensor) -> list[Tensor]:
@@ -128,10 +128,8 @@ class Target:
         return [(x - mean) / unit for x, mean, unit in zip(statistics, self._mean, self._unit, strict=True)]
 
 
-def match(
-    generator: Released, target: Target, steps: int, autocast: torch.dtype | None, comm: mpi.Comm
-) -> Iterator[float]:
-    """Change a generator's weights, in place, so that its statistics have the target's distribution.
+class Matching:
+    """A generator whose weights change, in place, until its statistics have the target's distribution.
 
     Parameters
     ----------
@@ -140,24 +138,53 @@ def match(
     steps : of `BATCH` samples each, which all ranks draw together
     autocast : the precision of convolutions, where that is another
 
-    Yields
-    ------
-    each step's distance
+    Attributes
+    ----------
+    distances : of each step that was taken
     """
-    learner = Learner(generator.network, RATE, BETAS, autocast)
-    mine = mpi.share(BATCH, comm)
-    numbers = np.arange(mine.start, max(mine.stop, mine.start + 1))  # of no samples there is no Fourier transform
-    for step in range(steps):
-        learner.set_rate(1 - step / steps)
-        latents = generator.latents(SEED, step * BATCH + numbers, latent.MATCH).to(generator.device)
+
+    def __init__(
+        self, generator: Released, target: Target, steps: int, autocast: torch.dtype | None, comm: mpi.Comm
+    ) -> None:
+        self._generator, self._target, self._steps, self._comm = generator, target, steps, comm
+        self._learner = Learner(generator.network, RATE, BETAS, autocast)
+        self.distances: list[float] = []
+
+    def advance(self) -> None:
+        """Take a step.
+
+        Raises
+        ------
+        ValueError
+            on all ranks, when the distance is not a finite number.
+        """
+        step, learner, comm = len(self.distances), self._learner, self._comm
+        learner.set_rate(1 - step / self._steps)
+        mine = mpi.share(BATCH, comm)
+        numbers = np.arange(mine.start, max(mine.stop, mine.start + 1))  # of no samples there is no Fourier transform
+        latents = self._generator.latents(SEED, step * BATCH + numbers, latent.MATCH).to(self._generator.device)
         scaled = learner(latents[:, :, None, None, None])[:, 0]
-        own = torch.cat(statistics(scaling.unscale(scaled, generator.model.kappa)), dim=1)[: len(mine)]
+        own = torch.cat(statistics(scaling.unscale(scaled, self._generator.model.kappa)), dim=1)[: len(mine)]
         # All ranks' samples count in a pair, but through a rank's own alone do gradients flow.
         drawn = torch.from_numpy(np.concatenate(comm.allgather(own.detach().cpu().numpy())))
         drawn = drawn.to(own.device).requires_grad_()
-        distance = target.distance(drawn)
+        distance = self._target.distance(drawn)
+        if not distance.isfinite():
+            raise ValueError(
+                f"select.match_steps: the distance is {distance:g} at step {step + 1}; set fewer steps, or 0, or "
+                "another select.first_epoch"
+            )
         (slope,) = torch.autograd.grad(distance, drawn)
         learner.differentiate((own * slope[mine.start : mine.stop]).sum())
         learner.gradients.copy_(torch.from_numpy(comm.allreduce(learner.gradients.cpu().numpy())))
         learner.descend()
-        yield float(distance.detach())
+        self.distances.append(float(distance.detach()))
+
+    def state(self) -> dict[str, Any]:
+        """Return all that matching needs to go on from here."""
+        return {"step": len(self.distances), "distances": list(self.distances), "learner": self._learner.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what ``state`` returned."""
+        self.distances = list(state["distances"])
+        self._learner.restore(state["learner"])

@@ -1,5 +1,6 @@
 """Matching: its statistics, the energy distance, and what becomes of a generator that descends it."""
 
+import copy
 import threading
 from itertools import pairwise, product
 
@@ -39,6 +40,14 @@ def generator(seed=1):
 
 def target(n=64):
     return matching.Target(matching.statistics(lognormal(n, 8).float()))
+
+
+def match(one, wanted, steps, comm):
+    """Match in place; return each step's distance."""
+    made = matching.Matching(one, wanted, steps, None, comm)
+    for _ in range(steps):
+        made.advance()
+    return made.distances
 
 
 def weights(generator):
@@ -160,7 +169,7 @@ def test_the_distance_falls_and_running_statistics_stay(monkeypatch):
     one = generator()
     before = weights(one)
     running = [buffer.clone() for buffer in one.network.buffers()]
-    found = list(matching.match(one, target(), 60, None, SerialComm()))
+    found = match(one, target(), 60, SerialComm())
     assert len(found) == 60
     assert np.mean(found[-5:]) < 0.2 * np.mean(found[:5])
     assert not torch.equal(weights(one), before)
@@ -169,13 +178,36 @@ def test_the_distance_falls_and_running_statistics_stay(monkeypatch):
     assert (one.volumes(one.latents(1, np.arange(4))) > 0).all()
 
 
+def test_restored_it_goes_on_bit_for_bit(monkeypatch):
+    monkeypatch.setattr(matching, "BATCH", 8)
+    whole, one, other, wanted = generator(), generator(), generator(), target()
+    expected = match(whole, wanted, 4, SerialComm())
+    first, second = (matching.Matching(each, wanted, 4, None, SerialComm()) for each in (one, other))
+    first.advance()
+    first.advance()
+    second.restore(copy.deepcopy(first.state()))
+    second.advance()
+    second.advance()
+    assert second.distances == expected
+    assert torch.equal(weights(other), weights(whole)) and not torch.equal(weights(one), weights(whole))
+
+
+def test_a_distance_that_is_no_number_ends_it(monkeypatch):
+    monkeypatch.setattr(matching, "BATCH", 4)
+    one = generator()
+    with torch.no_grad():
+        next(one.network.parameters()).fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"^select\.match_steps: the distance is nan at step 1; set fewer"):
+        match(one, target(), 2, SerialComm())
+
+
 def test_no_latents_come_twice_and_none_are_those_of_samples(monkeypatch):
     monkeypatch.setattr(matching, "BATCH", 8)
     one = generator()
     drawn = []
     original = one.latents
     monkeypatch.setattr(one, "latents", lambda *a: drawn.append(original(*a)) or drawn[-1])
-    list(matching.match(one, target(), 3, None, SerialComm()))
+    match(one, target(), 3, SerialComm())
     rows = torch.cat(drawn)
     assert len(rows) == 24 and len(rows.unique(dim=0)) == 24
     samples = original(matching.SEED, np.arange(24), latent.SAMPLE)
@@ -186,7 +218,7 @@ def test_it_is_the_textbook_loop(monkeypatch):
     monkeypatch.setattr(matching, "BATCH", 16)
     ours, theirs, wanted, steps = generator(), generator(), target(), 6
     before = weights(ours)
-    found = list(matching.match(ours, wanted, steps, None, SerialComm()))
+    found = match(ours, wanted, steps, SerialComm())
     adam = torch.optim.Adam(theirs.network.parameters(), lr=matching.RATE, betas=matching.BETAS)
     for step in range(steps):
         adam.param_groups[0]["lr"] = matching.RATE * (steps - step) / steps
@@ -225,7 +257,7 @@ def matched(size, steps):
 
     def work(rank):
         try:
-            distances = list(matching.match(generators[rank], wanted, steps, None, Thread(rank, size, barrier, slots)))
+            distances = match(generators[rank], wanted, steps, Thread(rank, size, barrier, slots))
             found[rank] = weights(generators[rank]), distances
         except BaseException:
             barrier.abort()
