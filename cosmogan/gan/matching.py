@@ -26,15 +26,18 @@ WIDTHS = (1, 2, 4)  # sides of the cubes whose densities are ranked, in cells
 # Fractions of the cubes, densest first, between which mean densities are taken.
 RANKS = (0, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97, 1)
 EMPTY, SMOOTH = 1e-3, 1e-6  # added to densities and to powers before a logarithm is taken
-RECIPE = (BATCH, RATE, BETAS, SEED, WIDTHS, RANKS, EMPTY, SMOOTH)
+# What each of the statistics counts. Where a cell lies must make no difference at all, and of this the few samples of a
+# step show little.
+WEIGHTS = (1, 1, 1, 1, 1, 1, 10)
+RECIPE = (BATCH, RATE, BETAS, SEED, WIDTHS, RANKS, EMPTY, SMOOTH, WEIGHTS)
 
 
 def statistics(density: Tensor) -> list[Tensor]:
     """Return the statistics that are matched, (n, numbers) each; gradients flow through them.
 
     P(k) and ln P(k) to the corner of Fourier space; ln P(k) of 2 rho / (rho + 1), to which all densities contribute;
-    logarithms of the ranked densities in cubes of 1, 2 and 4 cells a side; the mean densities in cubic shells around
-    the centre, all alike in a universe without one.
+    logarithms of the ranked densities in cubes of 1, 2 and 4 cells a side; the mean densities of cells that lie alike
+    in the cube, which are the same wherever that is.
 
     Parameters
     ----------
@@ -42,7 +45,7 @@ def statistics(density: Tensor) -> list[Tensor]:
     """
     power = band_power(density)
     counts = [_ranked(F.avg_pool3d(density[:, None], width)).add(EMPTY).log() for width in WIDTHS]
-    return [power, power.log(), band_power(scaling.scale(density, 1.0)).log(), *counts, _shells(density)]
+    return [power, power.log(), band_power(scaling.scale(density, 1.0)).log(), *counts, _places(density)]
 
 
 def band_power(field: Tensor) -> Tensor:
@@ -72,12 +75,28 @@ def _ranked(density: Tensor) -> Tensor:
     return torch.stack([part.mean(1) for part in cells.split(np.diff(edges).tolist(), dim=1)], dim=1)
 
 
-def _shells(density: Tensor) -> Tensor:
-    """Return the mean densities in cubic shells, each a cell thick, (n, m / 2)."""
-    cubes = [F.pad(density, (-depth,) * 6).flatten(1) for depth in range(density.shape[1] // 2)]
-    sums = torch.stack([cube.sum(1) for cube in cubes], dim=1)
-    cells = sums.new_tensor([cube.shape[1] for cube in cubes])
-    return (sums - F.pad(sums[:, 1:], (0, 1))) / (cells - F.pad(cells[1:], (0, 1)))
+def _places(density: Tensor) -> Tensor:
+    """Return mean densities of cells that lie alike in the cube, (n, numbers): in planes, and in corners, edges, …
+
+    Planes go by their depth under the nearest face; the rest by their three depths, sorted, each to a factor of 2.
+    """
+    half = density.shape[1] // 2
+    for axis in (1, 2, 3):
+        density = (density.narrow(axis, 0, half) + density.narrow(axis, half, half).flip(axis)) / 2
+    planes = sum(density.mean(axes) for axes in ((2, 3), (1, 3), (1, 2))) / 3
+    index, weight = _classes(half, str(density.device))
+    classes = density.new_zeros(len(density), int(index.max()) + 1)
+    return torch.cat((planes, classes.index_add(1, index, density.flatten(1) * weight.to(density.dtype))), dim=1)
+
+
+@lru_cache(maxsize=4)
+def _classes(half: int, device: str) -> tuple[Tensor, Tensor]:
+    """Return each cell's class in an eighth of the cube, and its weight in the class's mean."""
+    octave = np.frexp(np.arange(half))[1]  # 0, 1, 2 and 3, 4 to 7, …
+    depths = np.sort(np.stack(np.meshgrid(octave, octave, octave)).reshape(3, -1), axis=0)
+    _, index, counts = np.unique(depths, axis=1, return_inverse=True, return_counts=True)
+    index = index.ravel()
+    return torch.from_numpy(index).to(device), torch.from_numpy(1 / counts[index]).to(device)
 
 
 def energy_distance(x: Tensor, y: Tensor) -> Tensor:
@@ -115,14 +134,15 @@ class Target:
         self._real = self._standardised(real)
 
     def distance(self, found: Tensor) -> Tensor:
-        """Return the sum over all statistics of the energy distance to the training set.
+        """Return the sum over all statistics, weighted, of the energy distance to the training set.
 
         Parameters
         ----------
         found : (n, all numbers), what `statistics` gives, side by side
         """
         pairs = zip(self._standardised(found.split(self.sizes, dim=1)), self._real, strict=True)
-        return torch.stack([energy_distance(x, y) for x, y in pairs]).sum()
+        distances = torch.stack([energy_distance(x, y) for x, y in pairs])
+        return distances @ distances.new_tensor(WEIGHTS)
 
     def _standardised(self, statistics: Any) -> list[Tensor]:
         return [(x - mean) / unit for x, mean, unit in zip(statistics, self._mean, self._unit, strict=True)]
