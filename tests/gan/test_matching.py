@@ -73,18 +73,23 @@ def slow_ranked(field, width):
     return np.log(1e-3 + np.array([np.mean(cubes[low:high]) for low, high in pairwise(edges)]))
 
 
-def slow_shells(field):
+def slow_places(field):
+    """Return the mean densities in planes by depth, and of cells by their sorted depths, each to a factor of 2."""
     m = len(field)
     depth = np.minimum(np.arange(m), np.arange(m)[::-1])
-    depth = np.minimum(np.minimum(depth[:, None, None], depth[:, None]), depth)
-    return np.array([field[depth == i].mean() for i in range(m // 2)])
+    planes = [np.mean([np.moveaxis(field, axis, 0)[depth == d].mean() for axis in range(3)]) for d in range(m // 2)]
+    cells = {}
+    for where in np.ndindex(field.shape):
+        octaves = tuple(sorted(int(depth[i]).bit_length() for i in where))
+        cells.setdefault(octaves, []).append(field[where])
+    return np.array([*planes, *(np.mean(cells[octaves]) for octaves in sorted(cells))])
 
 
 @pytest.mark.parametrize("m", [8, 16])
 def test_statistics_are_those_of_the_slow_obvious_way(m):
     density = lognormal(3, m)
     found = [one.numpy() for one in matching.statistics(density)]
-    power, log_power, log_of_scaled, *ranked, shells = found
+    power, log_power, log_of_scaled, *ranked, places = found
     for i, field in enumerate(density.numpy()):
         expected = slow_power(field) + 1e-6
         np.testing.assert_allclose(power[i], expected, rtol=1e-10)
@@ -93,7 +98,7 @@ def test_statistics_are_those_of_the_slow_obvious_way(m):
         for width, one in zip((1, 2, 4), ranked, strict=True):
             np.testing.assert_allclose(one[i], slow_ranked(field, width), rtol=1e-10, atol=1e-12)
         assert ranked[0][i, 0] == pytest.approx(np.log(field.max() + 1e-3))
-        np.testing.assert_allclose(shells[i], slow_shells(field), rtol=1e-10)
+        np.testing.assert_allclose(places[i], slow_places(field), rtol=1e-10)
 
 
 @pytest.mark.parametrize("m", [8, 16])
@@ -130,6 +135,15 @@ def test_the_energy_distance_is_unbiased_and_tells_distributions_apart():
     assert abs(in_errors(distances())) < 4
     assert in_errors(distances(shift=0.7)) > 20
     assert in_errors(distances(spread=2.0)) > 20
+
+
+def test_the_distance_is_the_weighted_sum_of_those_of_standardised_statistics():
+    real, found = matching.statistics(lognormal(12, 8)), matching.statistics(2 * lognormal(9, 8, seed=1))
+    expected = 0.0
+    for one, other, weight in zip(real, found, (1, 1, 1, 1, 1, 1, 10), strict=True):
+        unit = one.std(0) * one.shape[1] ** 0.5
+        expected += weight * float(matching.energy_distance((other - one.mean(0)) / unit, (one - one.mean(0)) / unit))
+    assert float(matching.Target(real).distance(torch.cat(found, 1))) == pytest.approx(expected, rel=1e-10)
 
 
 def slopes(function, x, seed=2):
