@@ -26,7 +26,7 @@ DIFFERENCES = {
         "model.discriminator_kappa: [] -> [0.5]",
         "train.random_crops: False -> True",
         "select.orient: False -> True",
-        "select.match_steps: 0 -> 1000",
+        "select.match_steps: 0 -> 600",
     },
     "feder2020-wgan": {
         "train.loss: bce -> wasserstein",

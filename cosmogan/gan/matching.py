@@ -20,16 +20,17 @@ from cosmogan.gan.released import Released
 from hpc import mpi
 
 BATCH = 128  # samples a step
-RATE, BETAS = 3e-4, (0.9, 0.99)  # the rate falls to 0
+RATE, BETAS = 1e-4, (0.9, 0.99)  # the rate falls to 0
 SEED = 0  # of the latents
 WIDTHS = (1, 2, 4)  # sides of the cubes whose densities are ranked, in cells
 # Fractions of the cubes, densest first, between which mean densities are taken.
 RANKS = (0, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97, 1)
+CONES = (0.8, 0.95)  # cosines of the angle to the nearest axis, between which P(k) is taken by itself
 EMPTY, SMOOTH = 1e-3, 1e-6  # added to densities and to powers before a logarithm is taken
 # What each of the statistics counts. Where a cell lies must make no difference at all, and of this the few samples of a
 # step show little.
 WEIGHTS = (1, 1, 1, 1, 1, 1, 10)
-RECIPE = (BATCH, RATE, BETAS, SEED, WIDTHS, RANKS, EMPTY, SMOOTH, WEIGHTS)
+RECIPE = (BATCH, RATE, BETAS, SEED, WIDTHS, RANKS, CONES, EMPTY, SMOOTH, WEIGHTS)
 
 
 def statistics(density: Tensor) -> list[Tensor]:
@@ -63,7 +64,10 @@ def _bins(m: int, device: str) -> tuple[Tensor, Tensor, int]:
     axis, last = np.fft.fftfreq(m, 1 / m), np.arange(m // 2 + 1)
     q = np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + last**2)
     weight = np.broadcast_to(np.where((last == 0) | (2 * last == m), 1.0, 2.0), q.shape).ravel()  # with conjugates
-    index = np.floor(q).astype(np.int64).ravel()
+    along = np.maximum(np.maximum(abs(axis)[:, None, None], abs(axis)[:, None]), last) / np.maximum(q, 1)
+    cone = np.digitize(along, CONES).ravel()
+    _, index = np.unique(cone + (1 + len(CONES)) * np.floor(q).astype(np.int64).ravel(), return_inverse=True)
+    index = index.ravel()
     mean = weight / np.bincount(index, weight)[index]
     return torch.from_numpy(index).to(device), torch.from_numpy(mean).to(device), int(index.max()) + 1
 
