@@ -25,7 +25,7 @@ SEED = 0  # of the latents
 WIDTHS = (1, 2, 4)  # sides of the cubes whose densities are ranked, in cells
 # Fractions of the cubes, densest first, between which mean densities are taken.
 RANKS = (0, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97, 1)
-CONES = (0.8, 0.95)  # cosines of the angle to the nearest axis, between which P(k) is taken by itself
+CONES = (0.8, 0.95)  # cosines of the angle to the nearest axis that part the bins of P(k)
 EMPTY, SMOOTH = 1e-3, 1e-6  # added to densities and to powers before a logarithm is taken
 # What each of the statistics counts. Where a cell lies must make no difference at all, and of this the few samples of a
 # step show little.
@@ -36,9 +36,9 @@ RECIPE = (BATCH, RATE, BETAS, SEED, WIDTHS, RANKS, CONES, EMPTY, SMOOTH, WEIGHTS
 def statistics(density: Tensor) -> list[Tensor]:
     """Return the statistics that are matched, (n, numbers) each; gradients flow through them.
 
-    P(k) and ln P(k) to the corner of Fourier space; ln P(k) of 2 rho / (rho + 1), to which all densities contribute;
-    logarithms of the ranked densities in cubes of 1, 2 and 4 cells a side; the mean densities of cells that lie alike
-    in the cube, which are the same wherever that is.
+    P(k) and ln P(k) to the corner of Fourier space, along the axes and away from them; ln P(k) of 2 rho / (rho + 1), to
+    which all densities contribute; logarithms of the ranked densities in cubes of 1, 2 and 4 cells a side; the mean
+    densities of cells that lie alike in the cube, which are the same wherever that is.
 
     Parameters
     ----------
@@ -50,7 +50,10 @@ def statistics(density: Tensor) -> list[Tensor]:
 
 
 def band_power(field: Tensor) -> Tensor:
-    """Return the mean |delta_k|² over modes in bins of one fundamental, (n, bins), of (n, m, m, m) cells."""
+    """Return the mean |delta_k|² over modes, (n, bins), of (n, m, m, m) cells.
+
+    Bins are one fundamental wide, |q| rounded down, and each is parted by how near to an axis its modes lie.
+    """
     delta_k = torch.fft.rfftn(field - field.mean(dim=(1, 2, 3), keepdim=True), dim=(1, 2, 3))
     squared = (delta_k.real.square() + delta_k.imag.square()).flatten(1)
     index, weight, n_bins = _bins(field.shape[1], str(field.device))
@@ -60,7 +63,7 @@ def band_power(field: Tensor) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _bins(m: int, device: str) -> tuple[Tensor, Tensor, int]:
-    """Return each stored mode's bin, |q| rounded down, its weight in the bin's mean, and the number of bins."""
+    """Return each stored mode's bin, its weight in the bin's mean, and the number of bins."""
     axis, last = np.fft.fftfreq(m, 1 / m), np.arange(m // 2 + 1)
     q = np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + last**2)
     weight = np.broadcast_to(np.where((last == 0) | (2 * last == m), 1.0, 2.0), q.shape).ravel()  # with conjugates
