@@ -26,8 +26,6 @@ DIFFERENCES = {
         "model.discriminator_kappa: [] -> [0.5]",
         "train.random_crops: False -> True",
         "select.orient: False -> True",
-        "select.match_steps: 0 -> 600",
-        "select.n_tune: 1024 -> 0",
     },
     "feder2020-wgan": {
         "train.loss: bce -> wasserstein",
