@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from cosmogan.nbody import cosmology
-from cosmogan.nbody.gravity import inverse_laplacian, wavenumbers
+from cosmogan.nbody.gravity import inverse_laplacian, transform, transform_back, wavenumbers
 
 
 def unit_modes(n: int, seed: int, number: int) -> torch.Tensor:
@@ -78,7 +78,7 @@ def _derivative(phi_k: torch.Tensor, box_size: float, *axes: int) -> torch.Tenso
     for axis in axes:
         k = wavenumbers(n, phi_k.device)[axis]
         phi_k = phi_k * (2j * np.pi / box_size * torch.where(abs(k) < n / 2, k, 0))
-    return torch.fft.irfftn(phi_k, s=(n, n, n))
+    return transform_back(phi_k)
 
 
 def second_order_source(phi_k: torch.Tensor, box_size: float) -> torch.Tensor:
@@ -107,7 +107,7 @@ def displace(delta_k: torch.Tensor, box_size: float, a: float, omega_m: float) -
     """
     n, device = delta_k.shape[0], delta_k.device
     first = inverse_laplacian(delta_k, box_size)
-    second = inverse_laplacian(torch.fft.rfftn(second_order_source(first, box_size)), box_size)
+    second = inverse_laplacian(transform(second_order_source(first, box_size)), box_size)
     growth, growth_second = float(cosmology.growth(a, omega_m)), float(cosmology.growth_second(a, omega_m))
     slope = float(cosmology.growth_second_slope(a, omega_m))
     nodes = torch.arange(n, device=device) * (box_size / n)
