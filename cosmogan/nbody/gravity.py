@@ -19,7 +19,7 @@ from cosmogan.nbody.paint import paint
 SLAB = 4  # mesh planes that one thread paints; the slabs of even number touch no plane in common, nor do the odd
 PIECE = 1 << 18  # particles that a thread takes at once
 GPU_PIECE = 1 << 24
-PLANES = 16  # of modes that are transformed at once along the first axis
+PLANES = 8  # of modes that are transformed at once along the first axis
 FIXED_POINT = 1 << 32  # integers add up to the same sum in any order, floating-point numbers do not
 NEAR, FAR = 2 / 3, -1 / 12  # weights of the four-point difference
 
