@@ -15,7 +15,7 @@ from hpc.log import Progress, say
 from hpc.notes import Notes
 from hpc.rundir import checksum
 
-N_SHOWN = 20  # steps whose mean distance is told
+N_SHOWN = 20  # steps, at most, whose mean distance is told
 
 
 def matched(best: dict[str, Any], judge: Judge, notes: Notes, comm: mpi.Comm) -> dict[str, Any]:
@@ -39,7 +39,8 @@ def matched(best: dict[str, Any], judge: Judge, notes: Notes, comm: mpi.Comm) ->
         distances = _match(plain, made, judge, key, comm)
         if comm.rank == 0:
             notes.add(key, {"sha256": checksum(path), "distances": distances})
-    first, last = (np.mean(part) for part in (distances[:N_SHOWN], distances[-N_SHOWN:]))
+    n = max(min(N_SHOWN, steps // 2), 1)
+    first, last = np.mean(distances[:n]), np.mean(distances[-n:])
     say(f"select: {steps} steps matched it to the training set: energy distance {first:.3f} -> {last:.3f}", comm.rank)
     return {**made, **judge.score_together(made, 1.0, judge.settings.n_samples), "distances": distances}
 
