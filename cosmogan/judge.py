@@ -91,15 +91,15 @@ class Judge:
         for batch in _batches(rows)[self._comm.rank :: self._comm.size]:
             yield torch.from_numpy(self.folder.read(batch)).to(self.device)
 
-    def matching(self, candidate: Candidate, steps: int) -> tuple[released.Released, matching.Matching]:
-        """Return a candidate, and what matches its weights to the training set; all ranks work together."""
+    def matching(self, candidate: Candidate, steps: int) -> matching.Matching:
+        """Return what matches a candidate's weights to the training set; all ranks work together."""
         reals = self._read(_some(self._rows, REFERENCE_ROWS))
         mine = [[one.cpu() for one in matching.statistics(density)] for density in reals]
         kinds = zip(*mpi.gathered_in_turn(mine, self._comm), strict=True)
         target = matching.Target([torch.cat(kind).to(self.device) for kind in kinds])
         generator = self._load(candidate, 1.0)
         autocast = learner.precision(self.experiment.train.precision, self.device).autocast
-        return generator, matching.Matching(generator, target, steps, autocast, self._comm)
+        return matching.Matching(generator, target, steps, autocast, self._comm)
 
     def key(self, candidate: Candidate, latent_scale: float, n: int) -> str:
         """Return what stands for all that a score or an amplitude depends on."""

@@ -47,8 +47,8 @@ def matched(best: dict[str, Any], judge: Judge, notes: Notes, comm: mpi.Comm) ->
 
 def _match(plain: Candidate, made: Candidate, judge: Judge, key: str, comm: mpi.Comm) -> list[float]:
     """Make one candidate of another, all ranks together; return the distance at each step."""
-    generator, matching = judge.matching(plain, made["match_steps"])
     steps, path = made["match_steps"], judge.path(made)
+    matching = judge.matching(plain, steps)
     folder, clock = path.with_suffix(""), Clock(judge.experiment.train.checkpoint_minutes)
     folder.mkdir(parents=True, exist_ok=True)
     with (
@@ -66,7 +66,7 @@ def _match(plain: Candidate, made: Candidate, judge: Judge, key: str, comm: mpi.
                 checkpoints.save({**matching.state(), "key": key})
                 clock.wind()
     if comm.rank == 0:
-        released.write_weights(path, generator.network)
+        released.write_weights(path, matching.generator.network)
         shutil.rmtree(folder)
     comm.barrier()  # no rank reads it sooner
     return matching.distances

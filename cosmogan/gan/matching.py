@@ -27,8 +27,7 @@ WIDTHS = (1, 2, 4)  # sides of the cubes whose densities are ranked, in cells
 RANKS = (0, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97, 1)
 CONES = (0.8, 0.95)  # cosines of the angle to the nearest axis that part the bins of P(k)
 EMPTY, SMOOTH = 1e-3, 1e-6  # added to densities and to powers before a logarithm is taken
-# What each of the statistics counts. Where a cell lies must make no difference at all, and of this the few samples of a
-# step show little.
+# Of the statistics. Where a cell lies must make no difference at all, which the few samples of a step hardly show.
 WEIGHTS = (1, 1, 1, 1, 1, 1, 10)
 RECIPE = (BATCH, RATE, BETAS, SEED, WIDTHS, RANKS, CONES, EMPTY, SMOOTH, WEIGHTS)
 
@@ -167,13 +166,14 @@ class Matching:
 
     Attributes
     ----------
+    generator : as given
     distances : of each step that was taken
     """
 
     def __init__(
         self, generator: Released, target: Target, steps: int, autocast: torch.dtype | None, comm: mpi.Comm
     ) -> None:
-        self._generator, self._target, self._steps, self._comm = generator, target, steps, comm
+        self.generator, self._target, self._steps, self._comm = generator, target, steps, comm
         self._learner = Learner(generator.network, RATE, BETAS, autocast)
         self.distances: list[float] = []
 
@@ -189,9 +189,9 @@ class Matching:
         learner.set_rate(1 - step / self._steps)
         mine = mpi.share(BATCH, comm)
         numbers = np.arange(mine.start, max(mine.stop, mine.start + 1))  # of no samples there is no Fourier transform
-        latents = self._generator.latents(SEED, step * BATCH + numbers, latent.MATCH).to(self._generator.device)
+        latents = self.generator.latents(SEED, step * BATCH + numbers, latent.MATCH).to(self.generator.device)
         scaled = learner(latents[:, :, None, None, None])[:, 0]
-        own = torch.cat(statistics(scaling.unscale(scaled, self._generator.model.kappa)), dim=1)[: len(mine)]
+        own = torch.cat(statistics(scaling.unscale(scaled, self.generator.model.kappa)), dim=1)[: len(mine)]
         # All ranks' samples count in a pair, but through a rank's own alone do gradients flow.
         drawn = torch.from_numpy(np.concatenate(comm.allgather(own.detach().cpu().numpy())))
         drawn = drawn.to(own.device).requires_grad_()

@@ -90,5 +90,5 @@ def _tuning(ax: Axes, chosen: Tree) -> None:
     ax.axvline(taken, color=ORANGE, lw=1.2)
     if spread is not None:
         ax.axvspan(taken - spread, taken + spread, color=ORANGE, alpha=0.25, lw=0)
-    ax.set(yscale="log", xlabel="latent scale", ylabel="mean power, in the training set's")
+    ax.set(yscale="log", xlabel="latent scale", ylabel="mean power over training's")
     plain_log(ax.yaxis)
