@@ -91,7 +91,7 @@ def _matched(run: Run) -> str:
         return ""
     return (
         f" After adversarial training {steps} steps matched the generator to the training boxes: P(k), counts in cells "
-        "and mean densities by place, of which cross power is made. In bispectra, peaks, copies and diversity it was not."
+        "and mean densities by place (so cross power). In bispectra, peaks, copies and diversity it was not matched."
     )
 
 
