@@ -36,6 +36,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cosmogan import shards, train
 from cosmogan.config import Model, Train
 from cosmogan.gan import networks, scaling
+from cosmogan.gan.batch_norm import GroupedBatchNorm
 from cosmogan.gan.dataset import Batch, Part, TrainingSet
 from cosmogan.gan.graphs import WARM_UP
 from cosmogan.gan.learner import precision
@@ -84,16 +85,19 @@ class PlainLoop:
 
 def _plain(network: nn.Sequential) -> nn.Sequential:
     """Return a network of torch's own layers, in contiguous memory."""
-    return nn.Sequential(*map(_own_of_torch, network)).to(memory_format=torch.contiguous_format)
+    own = itertools.chain.from_iterable(map(_own_of_torch, network))
+    return nn.Sequential(*own).to(memory_format=torch.contiguous_format)
 
 
-def _own_of_torch(layer: nn.Module) -> nn.Module:
-    if isinstance(layer, networks.GroupedBatchNorm):
-        return nn.BatchNorm3d(len(layer.weight))
-    if isinstance(layer, networks.DensityConv | networks.DensityDeconv):
+def _own_of_torch(layer: nn.Module) -> list[nn.Module]:
+    if isinstance(layer, GroupedBatchNorm):
+        activation = nn.LeakyReLU(layer.slope, inplace=True) if layer.slope else nn.ReLU(inplace=True)
+        return [nn.BatchNorm3d(len(layer.weight)), activation]
+    if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
         own = nn.Conv3d if isinstance(layer, nn.Conv3d) else nn.ConvTranspose3d
-        return own(layer.in_channels, layer.out_channels, 4, 2, 1, bias=layer.bias is not None)
-    return layer
+        sizes = layer.kernel_size, layer.stride, layer.padding
+        return [own(layer.in_channels, layer.out_channels, *sizes, bias=layer.bias is not None)]
+    return [layer]
 
 
 class Plain:
