@@ -1,7 +1,7 @@
 """Print what the device does in a step of training: kernels launched, and their time by kind; one JSON line each.
 
-    python benchmarks/step_profile.py                            # on a GPU: bf16 and tf32, batch 16
-    python benchmarks/step_profile.py --side 16 --batch 8 --precisions float32      # on a CPU: operations in their place
+python benchmarks/step_profile.py                            # on a GPU: bf16 and tf32, batch 16
+python benchmarks/step_profile.py --side 16 --batch 8 --precisions float32      # on a CPU: operations in their place
 """
 
 import argparse
@@ -95,9 +95,14 @@ def main() -> None:
     device = Processes().device()
     torch.backends.cudnn.benchmark = True
     for precision in options.precisions:
-        settings = Train(precision=precision, gate=0.0, batch_size=options.batch, batch_norm_group=options.group, ema=10000)
+        settings = Train(
+            precision=precision, gate=0.0, batch_size=options.batch, batch_norm_group=options.group, ema=10000
+        )
         line = measure(Model(), settings, options.side, device, options.repeats)
-        print(json.dumps({"benchmark": "step profile", "precision": precision, "group": options.group, **line}), flush=True)
+        print(
+            json.dumps({"benchmark": "step profile", "precision": precision, "group": options.group, **line}),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -66,9 +66,7 @@ def crop(subvolumes: torch.Tensor, pieces: np.ndarray, shift: np.ndarray) -> tor
     return out
 
 
-def crop_on_device(
-    subvolumes: torch.Tensor, pieces: np.ndarray, shift: np.ndarray, turns: np.ndarray
-) -> torch.Tensor:
+def crop_on_device(subvolumes: torch.Tensor, pieces: np.ndarray, shift: np.ndarray, turns: np.ndarray) -> torch.Tensor:
     """Return crops (n, m, m, m) of subvolumes on a GPU, in orientations ``turns`` (n,); else as `crop`.
 
     All cells are looked up at once: a GPU would take longer to be told of 8 n small copies than to make them.

@@ -10,6 +10,9 @@ in float32 in an order that depends on the shape alone, so the same input gives 
 import functools
 
 import torch
+import torch.nn.functional as F
+
+from hpc.log import say
 
 try:
     import triton
@@ -222,7 +225,35 @@ if triton is not None:
 
 @functools.lru_cache
 def _supported(device: torch.device) -> bool:
-    return triton is not None and torch.cuda.get_device_capability(device) >= OLDEST
+    if triton is None or torch.cuda.get_device_capability(device) < OLDEST:
+        return False
+    try:
+        agree = _agrees(device)
+    except Exception as error:  # whatever a compiler or a driver can raise
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+    else:
+        reason = "other numbers than torch's"
+        if agree:
+            return True
+    say(f"warning: Triton does not work on this GPU ({reason}); torch's own operations are used, which are slower")
+    return False
+
+
+def _agrees(device: torch.device) -> bool:
+    """Say whether the kernels give on a device what torch's operations give there."""
+    x = torch.randn(4, 8, 4, 4, 4, generator=torch.Generator().manual_seed(1)).to(device)
+    weight, bias, mean, var = torch.linspace(-1, 1, 32, device=device).view(4, 8)
+    taught = [t.clone().requires_grad_() for t in (x, weight, bias)]
+    with torch.enable_grad(), torch.inference_mode(False):
+        found = BatchNormActivation.apply(*taught, mean.clone(), var.clone(), 2, 0.1, 1e-5, 0.2)
+        normal = torch.cat(
+            [F.batch_norm(part, None, None, *taught[1:], True, 0.0, 1e-5) for part in taught[0].split(2)]
+        )
+        right = F.leaky_relu(normal, 0.2)
+        pairs = [(found, right)]
+        pairs += zip(*(torch.autograd.grad(y.square().sum(), taught) for y in (found, right)), strict=True)
+    cells = to_cells(to_blocks(x[:, :1], x.dtype), x.dtype)
+    return torch.equal(cells, x[:, :1]) and all(torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in pairs)
 
 
 def available(x: torch.Tensor) -> bool:
@@ -244,15 +275,13 @@ class BatchNormActivation(torch.autograd.Function):
         x = x.contiguous(memory_format=torch.channels_last_3d)
         plan = _plan(x, group)
         partial, moments = _scratch(x, plan), x.new_empty(2, plan.groups, plan.channels, dtype=torch.float32)
+        results = *moments, running_mean, running_var, _arrivals(x.device)
         _launch(
-            _moments, plan.summing, x, partial, *moments, running_mean, running_var, _arrivals(x.device), *plan.sizes, plan.groups, momentum,
-            eps, CHUNKS=plan.chunks, ROWS=plan.rows_at_once, LANES=plan.lanes, num_warps=8,
-        )  # fmt: skip
+            _moments, plan.summing, x, partial, *results, *plan.sizes, momentum, eps, CHUNKS=plan.chunks, **plan.tile
+        )
         y = torch.empty_like(x)
-        _launch(
-            _normalise, plan.mapping, x, y, *moments, weight, bias, plan.rows, plan.channels, slope, ROWS=plan.rows_at_once, LANES=plan.lanes,
-            num_warps=8,
-        )  # fmt: skip
+        known = *moments, weight, bias
+        _launch(_normalise, plan.mapping, x, y, *known, plan.rows, plan.channels, slope, **plan.tile)
         ctx.save_for_backward(x, weight, bias, moments)
         ctx.settings = group, eps, slope
         return y
@@ -268,16 +297,11 @@ class BatchNormActivation(torch.autograd.Function):
         plan = _plan(x, group)
         sums = x.new_empty(plan.groups, 2, plan.channels, dtype=torch.float32)
         of_weight, of_bias = torch.empty_like(weight), torch.empty_like(bias)
-        known = *moments, weight, bias
-        _launch(
-            _gradient_sums, plan.summing, x, gradient, _scratch(x, plan), sums, of_weight, of_bias, *known, _arrivals(x.device), *plan.sizes,
-            plan.groups, slope, CHUNKS=plan.chunks, ROWS=plan.rows_at_once, LANES=plan.lanes, num_warps=8,
-        )  # fmt: skip
+        known, results = (*moments, weight, bias), (_scratch(x, plan), sums, of_weight, of_bias)
+        arguments = x, gradient, *results, *known, _arrivals(x.device), *plan.sizes, slope
+        _launch(_gradient_sums, plan.summing, *arguments, CHUNKS=plan.chunks, **plan.tile)
         out = torch.empty_like(x)
-        _launch(
-            _gradient, plan.mapping, x, gradient, out, sums, *known, plan.rows, plan.channels, slope, ROWS=plan.rows_at_once, LANES=plan.lanes,
-            num_warps=8,
-        )  # fmt: skip
+        _launch(_gradient, plan.mapping, x, gradient, out, sums, *known, plan.rows, plan.channels, slope, **plan.tile)
         return out, of_weight, of_bias, *[None] * 6
 
 
@@ -310,13 +334,14 @@ class _Plan:
 
     def __init__(self, groups: int, rows: int, channels: int) -> None:
         self.groups, self.rows, self.channels = groups, rows, channels
-        self.lanes = min(LANES, triton.next_power_of_2(channels))
-        self.rows_at_once = TILE // self.lanes
-        self.chunks = min(CHUNKS, triton.next_power_of_2(-(-rows // self.rows_at_once)))
-        columns = -(-channels // self.lanes)
+        lanes = min(LANES, triton.next_power_of_2(channels))
+        at_once = TILE // lanes
+        self.tile = {"ROWS": at_once, "LANES": lanes, "num_warps": 8}
+        self.chunks = min(CHUNKS, triton.next_power_of_2(-(-rows // at_once)))
+        columns = -(-channels // lanes)
         self.summing = self.chunks, groups, columns
-        self.mapping = -(-rows // self.rows_at_once), groups, columns
-        self.sizes = rows, -(-rows // self.chunks), channels
+        self.mapping = -(-rows // at_once), groups, columns
+        self.sizes = rows, -(-rows // self.chunks), channels, groups
 
 
 @functools.lru_cache

@@ -96,7 +96,7 @@ class Graphs:
         """Record the pieces, with a copy of what each gives into tensors outside of the graphs' memory."""
         pieces, given = work(*kept), tree_map_only(torch.Tensor, torch.clone, results)
         try:
-            replays = [self._recorder.record(lambda: _copy(next(pieces), one)) for one in given]
+            replays = [self._recorder.record(lambda to=one: _copy(next(pieces), to)) for one in given]
         except RuntimeError as error:
             self._failed = True
             reason = str(error).partition("\n")[0]

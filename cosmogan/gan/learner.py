@@ -144,7 +144,7 @@ def rate_factor(train: Train, progress: float, updates: int) -> float:
 
 
 def _convolved(network: nn.Module) -> list[str]:
-    """Return the names of the parameters that a convolution takes: its weights, and its biases unless it is transposed."""
+    """Return the names of the weights of convolutions, and of the biases of those that are not transposed."""
     kinds = {"weight": (nn.Conv3d, nn.ConvTranspose3d), "bias": nn.Conv3d}
     return [
         name

@@ -1,3 +1,5 @@
+import functools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -64,7 +66,9 @@ def test_the_kernels_give_the_same_and_the_same_gradients(n, channels, side, gro
     plain = GroupedBatchNorm(channels, group, slope).to(DEVICE)
     settings = group, norm.momentum, norm.eps, slope
     for _ in range(2):  # counters are at 0 again
-        found = fused.BatchNormActivation.apply(x, norm.weight, norm.bias, norm.running_mean, norm.running_var, *settings)
+        found = fused.BatchNormActivation.apply(
+            x, norm.weight, norm.bias, norm.running_mean, norm.running_var, *settings
+        )
     right = expected(x, norm)
     assert relative(found, right) < 1e-5
     taught, gradient = (x, norm.weight, norm.bias), torch.randn_like(x)
@@ -98,6 +102,32 @@ def test_the_kernels_gather_the_same_blocks(channels):
     blocks = fused.to_blocks(cells, torch.float32)
     assert torch.equal(blocks.cpu(), host)
     assert torch.equal(fused.to_cells(blocks, torch.float32), cells)
+
+
+@needs_triton
+def test_a_gpu_on_which_the_kernels_fail_or_err_gets_torchs_operations_and_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(fused, "_supported", functools.lru_cache(fused._supported.__wrapped__))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    assert fused._supported(DEVICE)
+    launch = fused._launch
+
+    def failing(*_, **__):
+        raise RuntimeError("no compiler\nhere")
+
+    def erring(kernel, grid, x, y, *more, **constants):
+        launch(kernel, grid, x, y, *more, **constants)
+        y.mul_(1.1)
+
+    for broken, reason in ((failing, "RuntimeError: no compiler"), (erring, "other numbers than torch's")):
+        fused._supported.cache_clear()
+        monkeypatch.setattr(fused, "_launch", broken)
+        assert not fused._supported(DEVICE)
+        assert not fused._supported(DEVICE)
+        printed = capsys.readouterr().out
+        assert printed.count("\n") == 1 and f"does not work on this GPU ({reason})" in printed
+    fused._supported.cache_clear()
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    assert not fused._supported(DEVICE) and not capsys.readouterr().out
 
 
 @GPU
