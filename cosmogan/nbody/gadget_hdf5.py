@@ -7,12 +7,14 @@ A group ``/PartTypeN`` holds a type's Coordinates and, where the mass table has 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from cosmogan.nbody.particle_file import N_TYPES, Header, ParticleFile, types
+from hpc import hdf5
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SUFFIXES = (".hdf5", ".h5")
@@ -26,20 +28,28 @@ class Hdf5File(ParticleFile):
         assert out.dtype == self.position_dtype
         with _opened(self.path) as file:
             for kind, row, part in self.pieces(particle_type, start, len(out)):
-                _fill(out[part], file[f"PartType{kind}/Coordinates"], row)
+                _fill(out[part], file, f"PartType{kind}/Coordinates", row)
 
     def _read_mass_rows(self, out: np.ndarray, kind: int, row: int) -> None:
         with _opened(self.path) as file:
-            _fill(out, file[f"PartType{kind}/Masses"], row)
+            _fill(out, file, f"PartType{kind}/Masses", row)
 
     def where(self, row: int, particle_type: int | str) -> str:
         kind, row, _ = next(self.pieces(particle_type, row, 1))
         return f"{self.path}: PartType{kind}, particle {row}"
 
 
-def _fill(out: np.ndarray, dataset: h5py.Dataset, row: int) -> None:
+def _fill(out: np.ndarray, file: h5py.File, name: str, row: int) -> None:
     """Read rows straight into a contiguous array, which HDF5 converts to its type and byte order."""
-    dataset.read_direct(out, np.s_[row : row + len(out)])
+    _check_once(file.filename, name)
+    file[name].read_direct(out, np.s_[row : row + len(out)])
+
+
+@lru_cache(maxsize=1 << 16)
+def _check_once(path: str, name: str) -> None:
+    """Check that all of a data set is there: where this process runs, as well as where the header was read."""
+    with h5py.File(path, "r") as file:
+        hdf5.dataset(file, name)
 
 
 @contextmanager
@@ -89,9 +99,12 @@ def is_snapshot(path: Path) -> bool:
 
 def _check_dataset(file: h5py.File, path: Path, name: str, shape: tuple[int, ...]) -> np.dtype:
     """Raise when a data set is not there, or has another shape or kind of number; return its type in memory."""
-    dataset = file.get(name)
-    if not isinstance(dataset, h5py.Dataset):
-        raise ValueError(f"{path}: no {name}; the header says {shape[0]} particles of that type: is the file complete?")
+    try:
+        dataset = hdf5.dataset(file, name)
+    except KeyError:
+        raise ValueError(
+            f"{path}: no {name}; the header says {shape[0]} particles of that type: is the file complete?"
+        ) from None
     if dataset.shape != shape:
         raise ValueError(f"{path}: {name} has the shape {dataset.shape}; expected {shape} by the header's counts")
     if dataset.dtype.kind != "f" or dataset.dtype.itemsize not in (4, 8):
