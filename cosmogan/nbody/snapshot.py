@@ -193,6 +193,11 @@ def _is_snapshot(path: Path) -> bool:
     return (gadget_hdf5 if _is_hdf5(path) else gadget).is_snapshot(path)
 
 
+def _low_words(header: Header) -> list[int]:
+    """Return the total numbers of particles modulo 2³²: their high words, unused bytes before GADGET-2, are no guide."""
+    return [n % MARKER_WRAP for n in header.n_total]
+
+
 def _checked(snapshot: Snapshot, name: Path) -> Snapshot:
     """Raise when the files do not fit together; return the snapshot."""
     first = snapshot.files[0]
@@ -203,7 +208,7 @@ def _checked(snapshot: Snapshot, name: Path) -> Snapshot:
             ("BoxSize", file.header.box_size, first.header.box_size),
             ("redshift", file.header.redshift, first.header.redshift),
             ("the mass table", file.header.mass_table, first.header.mass_table),
-            ("the total", file.header.n_total, first.header.n_total),
+            ("the total", _low_words(file.header), _low_words(first.header)),
             ("the number of files", file.header.n_files, first.header.n_files),
             ("the positions' precision", precision, snapshot.position_dtype),
         ):
@@ -212,9 +217,8 @@ def _checked(snapshot: Snapshot, name: Path) -> Snapshot:
                     f"{file.path}: {what} is {found}, but {first.path.name} has {expected}; "
                     "expected files of one run: was one of them left over from another?"
                 )
-    total = first.header.n_total
-    # Without the high words, too: they were unused bytes before GADGET-2.
-    if any(total) and any(n not in (t, t % MARKER_WRAP) for n, t in zip(snapshot.counts, total, strict=True)):
+    total, low = first.header.n_total, _low_words(first.header)
+    if any(low) and any(n not in pair for n, *pair in zip(snapshot.counts, total, low, strict=True)):
         raise ValueError(
             f"{name}: the header says {list(total)} particles of types 0 to 5, "
             f"its {len(snapshot.files)} file(s) have {list(snapshot.counts)}; is the snapshot complete?"
