@@ -1,5 +1,6 @@
 """The snapshots of an experiment: which they are, and whether they belong together."""
 
+import fnmatch
 import glob
 import itertools
 import os
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from cosmogan.config import Experiment
 from cosmogan.nbody import gadget
-from cosmogan.nbody.snapshot import Snapshot, one_of_each, open_snapshot
+from cosmogan.nbody.snapshot import Snapshot, one_of_each, open_snapshot, stem_of
 
 UNITS = {"kpc/h": 1e-3, "Mpc/h": 1.0}  # [Mpc/h]
 
@@ -85,11 +86,29 @@ def _paths(entries: tuple[str, ...], particle_type: int | str) -> list[Path]:
     """Return the snapshots that paths, stems, folders and globs stand for, in the order given."""
     found: list[Path] = []
     for entry in entries:
-        matches = sorted(glob.glob(entry)) if glob.has_magic(entry) and not os.path.exists(entry) else [entry]
+        matches = _glob(entry) if glob.has_magic(entry) and not os.path.exists(entry) else [Path(entry)]
         if not matches:
             raise ValueError(f"preprocess.snapshots: nothing matches {entry}")
-        found += one_of_each(map(Path, matches), particle_type)
+        found += one_of_each(matches, particle_type)
     return found
+
+
+def _glob(entry: str) -> list[Path]:
+    """Return the files and folders that a glob matches, and the stems of files that have an ending, in natural order."""
+    matches = set(map(Path, glob.iglob(entry)))
+    for path in set(map(Path, glob.iglob(entry + ".*"))) - matches:
+        stem = stem_of(path)
+        if stem != path and path.is_file() and fnmatch.fnmatchcase(stem.name, Path(entry).name):
+            matches.add(stem)
+    return sorted(matches, key=_natural)
+
+
+def _natural(path: Path) -> list[tuple[list[int | str], str]]:
+    """Return the key by which names sort as people count: box2 before box10."""
+    return [
+        ([int(text) if i % 2 else text for i, text in enumerate(re.split("([0-9]+)", part))], part)
+        for part in path.parts
+    ]
 
 
 def _is_pattern(entry: str) -> bool:

@@ -249,3 +249,15 @@ def test_bad_settings_end_in_one_line(tmp_path, defect):
     entries, settings, message = REFUSED[defect]
     line = refused(*(entry.replace("@", str(tmp_path)) for entry in entries), **settings)
     assert line == message.replace("@", str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", made.FORMATS)
+def test_a_glob_of_stems_is_of_files_in_natural_order(tmp_path, kind):
+    for i in (10, 9, 1, 2):
+        write(tmp_path / f"box{i}" / "snapshot_006", kind=kind)
+    write_set(tmp_path / "box11" / "snapshot_006", kind=kind)
+    (tmp_path / "box3").mkdir()
+    (tmp_path / "box3" / "snapshot_006.txt").write_text("notes")
+    sources = snapshots.find(experiment(tmp_path / "box*/snapshot_006"))
+    assert [source.path.parent.name for source in sources] == ["box1", "box2", "box9", "box10", "box11"]
+    assert len(sources[-1].snapshot.files) == 3

@@ -152,6 +152,11 @@ def one_of_each(paths: Iterable[Path], particle_type: int | str) -> list[Path]:
     return found
 
 
+def stem_of(path: Path) -> Path:
+    """Return the snapshot's name: a file's without its number and ending."""
+    return _split(path)[0]
+
+
 def _first_file(path: Path, particle_type: int | str) -> Path:
     """Return a file of the snapshot that a path stands for."""
     if path.is_dir():
@@ -194,7 +199,7 @@ def _is_snapshot(path: Path) -> bool:
 
 
 def _low_words(header: Header) -> list[int]:
-    """Return the total numbers of particles modulo 2³²: their high words, unused bytes before GADGET-2, are no guide."""
+    """Return the total numbers of particles modulo 2³²: before GADGET-2 their high words were unused bytes."""
     return [n % MARKER_WRAP for n in header.n_total]
 
 
@@ -218,7 +223,8 @@ def _checked(snapshot: Snapshot, name: Path) -> Snapshot:
                     "expected files of one run: was one of them left over from another?"
                 )
     total, low = first.header.n_total, _low_words(first.header)
-    if any(low) and any(n not in pair for n, *pair in zip(snapshot.counts, total, low, strict=True)):
+    is_said = any(low) or max(snapshot.counts) >= MARKER_WRAP  # old writers leave zeros
+    if is_said and any(total) and any(n not in pair for n, *pair in zip(snapshot.counts, total, low, strict=True)):
         raise ValueError(
             f"{name}: the header says {list(total)} particles of types 0 to 5, "
             f"its {len(snapshot.files)} file(s) have {list(snapshot.counts)}; is the snapshot complete?"

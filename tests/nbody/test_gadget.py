@@ -192,7 +192,7 @@ def test_pynbody_reads_what_the_package_writes(tmp_path, labelled):
     assert (snap.dm["mass"] == 2).all() and snap.properties["z"] == 1.0
 
 
-@pytest.mark.parametrize("order", itertools.permutations(["POS", "VEL", "ID", "MASS"]))
+@pytest.mark.parametrize("order", [*itertools.permutations(["POS", "VEL", "ID", "MASS"])])
 def test_labels_lead_to_blocks_in_any_order(tmp_path, order):
     particles, masses = made.positions(t0=4, t1=6), np.linspace(1, 2, 4, dtype=np.float32)
     made.write_binary(tmp_path / "s", particles, {0: masses, 1: 2.0}, labelled=True)
