@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from typing import Any
 
-from cosmogan import command, grid, outputs, shards, simulate
+from cosmogan import command, grid, outputs, shards, simulate, snapshots
 from cosmogan.config import Experiment
 from hpc import launcher, mpi
 from hpc.log import Progress, say
@@ -51,6 +51,8 @@ def preprocess(experiment: Experiment, comm: mpi.Comm, part: Part | None = None)
     doing = title("preprocess", part)
     if comm.rank == 0:
         say(f"{doing}: {_introduction(plan, comm.size)}")
+        for line in snapshots.remarks(plan.sources, experiment.preprocess):
+            say(f"{doing}: warning: {line}")
         for line in _simulations(plan):
             say(f"{doing}: {line}")
     kept, to_do = mpi.on_root(comm, lambda: _particles(plan))

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from cosmogan.nbody.particle_file import N_TYPES, Header, ParticleFile, types
+from cosmogan.nbody.particle_file import N_TYPES, Header, ParticleFile, of_time, rounded, types
 from cosmogan.nbody.records import LABEL_BYTES, MARKER_WRAP, Records
 
 CRITICAL_DENSITY = 27.7536627  # 3 H0^2 / (8 pi G) [1e10 Msun/h / (Mpc/h)^3]
@@ -163,13 +163,14 @@ def _header(raw: np.void) -> Header:
     return Header(
         n_part=n_part,
         mass_table=tuple(float(m) for m in raw["mass"]),
-        redshift=max(float(raw["redshift"]), 0.0),
+        redshift=rounded(float(raw["redshift"])),
         box_size=float(raw["BoxSize"]),
         omega_m=float(raw["Omega0"]),
         omega_lambda=float(raw["OmegaLambda"]),
         h=float(raw["HubbleParam"]),
         n_total=total,
         n_files=n_files,
+        remarks=of_time(float(raw["time"]), float(raw["redshift"])),
     )
 
 
