@@ -56,7 +56,7 @@ BAD = {  # defect: (what is done to the file's bytes, the line after the file's 
         put(428, "<I", 20),
         "the header disagrees with the MASS block: expected 8 or 16 bytes, found 20; is it a GADGET-2 snapshot?",
     ),
-    "BoxSize 0": (put(132, "<d", 0), "the header's BoxSize is 0; expected a positive length"),
+    "BoxSize below 0": (put(132, "<d", -1), "the header's BoxSize is -1; expected a positive length"),
     "BoxSize nan": (put(132, "<d", np.nan), "the header's BoxSize is nan; expected a positive length"),
     "BoxSize of swapped bytes": (put(132, "<d", 5e-315), "the header's BoxSize is 5e-315; expected a positive length"),
     "mass nan": (put(36, "<d", np.nan), "the header's mass of type 1 is nan; expected a finite number, not below 0"),
