@@ -289,7 +289,7 @@ def test_a_time_that_contradicts_the_redshift_is_said(tmp_path, kind):
     (line,) = remarks(write(tmp_path / "b", 1.0, kind, Time=1.0))
     assert "Time 1 and Redshift 1 disagree" in line
     assert found(write(tmp_path / "c", -0.5, kind))[0][2] == -0.5  # the future
-    assert "expected a number above -1" in refused(write(tmp_path / "d", -2.0, kind, Time=1.0))
+    assert "expected one above -1" in refused(write(tmp_path / "d", -2.0, kind, Time=1.0))
 
 
 def test_a_unit_that_could_not_be_checked_is_said(tmp_path):

@@ -35,8 +35,10 @@ class Header:
         """Raise ValueError when no box can have these numbers."""
         if self.box_size != 0 and not _TINY < self.box_size < 1 / _TINY:  # 0: a setting may supply it
             raise ValueError(f"{path}: the header's BoxSize is {self.box_size:g}; expected a positive length")
-        if not -1 < self.redshift < math.inf:
-            raise ValueError(f"{path}: the header's redshift is {self.redshift:g}; expected a number above -1")
+        if not math.isfinite(self.redshift):
+            raise ValueError(f"{path}: the header's redshift is {self.redshift:g}; expected a number")
+        if self.redshift <= -1:
+            raise ValueError(f"{path}: the header's redshift is {self.redshift:g}; expected one above -1")
         for kind, (n, mass) in enumerate(zip(self.n_part, self.mass_table, strict=True)):
             if n > 0 and not 0 <= mass < math.inf:
                 raise ValueError(

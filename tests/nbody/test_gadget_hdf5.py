@@ -199,7 +199,7 @@ BAD = {  # defect: (what is done to the file, the line after the file's name, or
     "no snapshot": (other_hdf5, f"{NOT}: expected a group Header, found density"),
     "no counts": (attribute("NumPart_ThisFile"), f"{NOT}: its Header has no attribute NumPart_ThisFile"),
     "no box": (attribute("BoxSize"), f"{NOT}: its Header has no attribute BoxSize"),
-    "BoxSize 0": (attribute("BoxSize", 0.0), "the header's BoxSize is 0; expected a positive length"),
+    "BoxSize below 0": (attribute("BoxSize", -1.0), "the header's BoxSize is -1; expected a positive length"),
     "BoxSize of three": (
         attribute("BoxSize", [8.0, 8.0, 16.0]),
         "the header's BoxSize is [8.0, 8.0, 16.0]; expected a cube",
