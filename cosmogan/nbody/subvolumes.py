@@ -1,6 +1,7 @@
 """From snapshot files to painted subvolumes: rounds of reading, exchange and painting, in bounded memory."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,10 @@ MOVED = 3  # rows sorted and received on a rank, for each row that it reads
 SMALLEST_ROUND = 1 << 12  # rows a rank: with fewer, ranks would do little but wait for one another
 LARGEST_ROUND = 1 << 22  # with more, a round gains nothing, and touching fresh memory takes time
 
+FEW = 1000  # particles that need not reach the box's ends
+MARGIN = 0.1  # of the box: h is a larger difference
+SPARSE = 16  # of so many particles one is looked at more closely
+
 Particles = tuple[np.ndarray, np.ndarray | None]  # positions (n, 3); masses (n,) float32 where they differ
 
 
@@ -21,6 +26,40 @@ def row_bytes(snapshot: Snapshot) -> int:
     """Return the memory that a round takes on a rank for each row that it reads."""
     particle = 3 * snapshot.position_dtype.itemsize + (4 if snapshot.particle_mass is None else 0)
     return (1 + MOVED) * particle + 4  # and where it goes
+
+
+class Extent:
+    """Where particles lie in their box: of each axis alike, as the box is a cube.
+
+    Parameters
+    ----------
+    box_size : in the unit that the positions should have
+    """
+
+    def __init__(self, box_size: float) -> None:
+        self.box_size = box_size
+        self.low, self.high = np.inf, -np.inf
+        self._looked_at = np.zeros(2, np.int64)  # particles, and those of them outside the box
+
+    def add(self, positions: np.ndarray) -> None:
+        """Take up (n, 3) positions: all for the ends, some for how many are outside."""
+        if len(positions) == 0:
+            return
+        self.low, self.high = min(self.low, float(positions.min())), max(self.high, float(positions.max()))
+        some = positions[::SPARSE]
+        outside = ((some < 0) | (some > self.box_size)).any(axis=1)
+        self._looked_at += (len(some), np.count_nonzero(outside))
+
+    def check(self, path: Path, n: int, comm: Any) -> None:
+        """Raise ValueError when n positions of all ranks cannot be in the box's unit."""
+        low, high = -comm.max(-self.low), comm.max(self.high)
+        looked_at, outside = comm.allreduce(self._looked_at)
+        extent = (high - low) / self.box_size
+        if n >= FEW and (extent < 1 - MARGIN or (extent > 1 + MARGIN and 2 * outside > looked_at)):
+            raise ValueError(
+                f"{path}: positions are from {low:g} to {high:g} in a box of {self.box_size:g}; expected particles all "
+                "over the box: are the positions and BoxSize in one unit, both with h or both without?"
+            )
 
 
 class Gridder:
@@ -62,6 +101,7 @@ class Gridder:
         self.router = Router(self.mesh, owner, comm.size, order)
         self.density = np.zeros((len(mine), *(layout.subvolume,) * 3), np.float32)
         self.mass = ExactSum()
+        self.extent = Extent(snapshot.box_size)
         share = -(-snapshot.n_particles // comm.size)
         room = int((memory - self.density.nbytes) / row_bytes(snapshot))
         self.rows = -comm.max(-min(max(room, SMALLEST_ROUND), LARGEST_ROUND, share))  # the same on all ranks
@@ -95,6 +135,8 @@ class Gridder:
             else:
                 middle = (start + stop) // 2
                 waiting += [(middle, stop), (start, middle)]
+        if snapshot.particle_type in ("all", 1):  # others need not fill the box
+            self.extent.check(snapshot.files[0].path, n, self.comm)
         one = snapshot.particle_mass
         mass = self.mass.total(self.comm.allreduce) if one is None else n * one
         if mass == 0:
@@ -113,6 +155,7 @@ class Gridder:
         read = _part(self._read, 0, high - low)
         with self.stages("read", _bytes(read)):
             self.snapshot.read_positions(read[0], low)
+            self.extent.add(read[0])
             if read[1] is not None:
                 self.snapshot.read_masses(read[1], low)
                 self._check_masses(read[1], low)
