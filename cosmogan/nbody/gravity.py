@@ -6,20 +6,18 @@ the CPU, torch for a GPU; each gives the same bytes on every run, whatever the n
 """
 
 import itertools
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Iterator
 
 import numba
 import numpy as np
 import torch
 
 from cosmogan.nbody.paint import paint
+from cosmogan.nbody.transforms import in_threads, pieces, transform, transform_back
 
 SLAB = 4  # mesh planes that one thread paints; the slabs of even number touch no plane in common, nor do the odd
 PIECE = 1 << 18  # particles that a thread takes at once
 GPU_PIECE = 1 << 24
-PLANES = 8  # of modes that are transformed at once along the first axis
 FIXED_POINT = 1 << 32  # integers add up to the same sum in any order, floating-point numbers do not
 NEAR, FAR = 2 / 3, -1 / 12  # weights of the four-point difference
 
@@ -52,29 +50,6 @@ def potential(positions: torch.Tensor, box_size: float, n_mesh: int) -> torch.Te
     if n_mesh**3 <= len(positions):
         divide_by_windows(delta_k)
     return transform_back(inverse_laplacian(delta_k, box_size))
-
-
-def transform(field: torch.Tensor) -> torch.Tensor:
-    """Return what ``rfftn`` does of (n, n, n), the same bytes on any number of threads.
-
-    On Intel's processors MKL's transform of three axes at once is not; that of two, and of one, is.
-    """
-    if field.device.type != "cpu":
-        return torch.fft.rfftn(field)
-    modes = torch.fft.rfftn(field, dim=(1, 2))
-    for planes in modes.split(PLANES, dim=1):
-        planes.copy_(torch.fft.fft(planes, dim=0))
-    return modes
-
-
-def transform_back(modes: torch.Tensor) -> torch.Tensor:
-    """Return the field (n, n, n) of ``transform``'s modes, which are overwritten; the same bytes as there."""
-    n = modes.shape[0]
-    if modes.device.type != "cpu":
-        return torch.fft.irfftn(modes, s=(n, n, n))
-    for planes in modes.split(PLANES, dim=1):
-        planes.copy_(torch.fft.ifft(planes, dim=0))
-    return torch.fft.irfftn(modes, s=(n, n), dim=(1, 2))
 
 
 def wavenumbers(n: int, device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -115,7 +90,7 @@ def paint_cpu(positions: torch.Tensor, box_size: float, n_mesh: int) -> torch.Te
     # The last slab reaches into the first: where both are even it comes alone.
     turns = [2 if slab == n_slabs - 1 and slab % 2 == 0 else slab % 2 for slab in range(n_slabs)]
     for turn in range(3):
-        _in_threads(work, [(slab,) for slab in range(n_slabs) if turns[slab] == turn])
+        in_threads(work, [(slab,) for slab in range(n_slabs) if turns[slab] == turn])
     return torch.from_numpy(mesh[0])
 
 
@@ -123,36 +98,25 @@ def read_slope_cpu(positions: torch.Tensor, potential: torch.Tensor, box_size: f
     """Return ∇φ (n, 3) at the positions."""
     n_mesh = potential.shape[0]
     per_length = n_mesh / box_size
-    phi, slope = potential.numpy(), np.empty((n_mesh, n_mesh, n_mesh, 3), np.float32)
-    _in_threads(_difference, [(phi, start, stop, per_length, slope) for start, stop in _pieces(n_mesh, SLAB)])
+    phi, slope = np.ascontiguousarray(potential.numpy()), np.empty((n_mesh, n_mesh, n_mesh, 3), np.float32)
+    in_threads(_difference, [(phi, start, stop, per_length, slope) for start, stop in pieces(n_mesh, SLAB)])
     values = torch.empty_like(positions)
     x, out = positions.numpy(), values.numpy()
-    _in_threads(_read, [(x[start:stop], per_length, slope, out[start:stop]) for start, stop in _pieces(len(x), PIECE)])
+    in_threads(_read, [(x[start:stop], per_length, slope, out[start:stop]) for start, stop in pieces(len(x), PIECE)])
     return values
-
-
-def _in_threads(work: Callable[..., Any], calls: list[tuple[Any, ...]]) -> None:
-    """Call ``work`` with each of the arguments, on as many threads as torch uses."""
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for future in [pool.submit(work, *call) for call in calls]:
-            future.result()
-
-
-def _pieces(n: int, size: int) -> list[tuple[int, int]]:
-    return [(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 def _sorted_by_slab(positions: np.ndarray, per_length: float, n_mesh: int) -> tuple[np.ndarray, np.ndarray]:
     """Return a copy of positions (n, 3) sorted by slab, in their order within, and the slabs' first places and n."""
-    pieces = [positions[start:stop] for start, stop in _pieces(len(positions), PIECE)]
-    counts = np.zeros((len(pieces), -(-n_mesh // SLAB)), np.int64)
-    _in_threads(_count, [(piece, per_length, n_mesh, row) for piece, row in zip(pieces, counts, strict=True)])
+    parts = [positions[start:stop] for start, stop in pieces(len(positions), PIECE)]
+    counts = np.zeros((len(parts), -(-n_mesh // SLAB)), np.int64)
+    in_threads(_count, [(piece, per_length, n_mesh, row) for piece, row in zip(parts, counts, strict=True)])
     # a piece's first place in a slab: after all smaller slabs, and after the pieces before it
     places = np.cumsum(counts.T).reshape(counts.T.shape).T - counts
     ends = np.append(places[0], len(positions))
     ordered = np.empty_like(positions)
     rows = np.ascontiguousarray(places)
-    _in_threads(_scatter, [(piece, per_length, n_mesh, row, ordered) for piece, row in zip(pieces, rows, strict=True)])
+    in_threads(_scatter, [(piece, per_length, n_mesh, row, ordered) for piece, row in zip(parts, rows, strict=True)])
     return ordered, ends
 
 
