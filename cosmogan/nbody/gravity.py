@@ -12,7 +12,6 @@ import numba
 import numpy as np
 import torch
 
-from cosmogan.nbody.paint import paint
 from cosmogan.nbody.transforms import in_threads, pieces, transform, transform_back
 
 SLAB = 4  # mesh planes that one thread paints; the slabs of even number touch no plane in common, nor do the odd
@@ -79,19 +78,19 @@ def divide_by_windows(modes: torch.Tensor) -> None:
 
 def paint_cpu(positions: torch.Tensor, box_size: float, n_mesh: int) -> torch.Tensor:
     """Return the CIC particle counts (n_mesh, n_mesh, n_mesh)."""
-    per_length, whole = n_mesh / box_size, np.zeros(1, np.int32)
+    per_length = n_mesh / box_size
     x, ends = _sorted_by_slab(positions.numpy(), per_length, n_mesh)
-    mesh = np.zeros((1, n_mesh, n_mesh, n_mesh), np.float32)
+    mesh = np.zeros((n_mesh,) * 3, np.float32)
     n_slabs = len(ends) - 1
 
     def work(slab: int) -> None:
-        paint(x[ends[slab] : ends[slab + 1]], (per_length, n_mesh, n_mesh), whole, mesh)
+        _paint(x[ends[slab] : ends[slab + 1]], per_length, mesh)
 
     # The last slab reaches into the first: where both are even it comes alone.
     turns = [2 if slab == n_slabs - 1 and slab % 2 == 0 else slab % 2 for slab in range(n_slabs)]
     for turn in range(3):
         in_threads(work, [(slab,) for slab in range(n_slabs) if turns[slab] == turn])
-    return torch.from_numpy(mesh[0])
+    return torch.from_numpy(mesh)
 
 
 def read_slope_cpu(positions: torch.Tensor, potential: torch.Tensor, box_size: float) -> torch.Tensor:
@@ -122,7 +121,24 @@ def _sorted_by_slab(positions: np.ndarray, per_length: float, n_mesh: int) -> tu
 
 @numba.njit(cache=True, nogil=True)
 def _slab(x, per_length, n_mesh):
-    return ((int(x * per_length + 1.0) - 1) % n_mesh) // SLAB  # the plane that `paint` begins at, to the last bit
+    return ((int(x * per_length + 1.0) - 1) % n_mesh) // SLAB  # the plane that `_paint` begins at, to the last bit
+
+
+@numba.njit(cache=True, nogil=True)
+def _paint(positions, per_length, mesh):
+    """Add the CIC clouds of positions (m, 3) to a mesh (n, n, n)."""
+    n = mesh.shape[0]
+    one = np.float32(1)
+    for p in range(positions.shape[0]):
+        ua, ub, uc = positions[p, 0] * per_length, positions[p, 1] * per_length, positions[p, 2] * per_length
+        fa, fb, fc = np.floor(ua), np.floor(ub), np.floor(uc)
+        da, db, dc = np.float32(ua - fa), np.float32(ub - fb), np.float32(uc - fc)
+        a, b, c = int(fa) % n, int(fb) % n, int(fc) % n
+        a1, b1, c1 = a + 1 if a + 1 < n else 0, b + 1 if b + 1 < n else 0, c + 1 if c + 1 < n else 0
+        for i, wa in ((a, one - da), (a1, da)):
+            for j, wb in ((b, wa * (one - db)), (b1, wa * db)):
+                mesh[i, j, c] += wb * (one - dc)
+                mesh[i, j, c1] += wb * dc
 
 
 @numba.njit(cache=True, nogil=True)

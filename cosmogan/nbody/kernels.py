@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+CARRIES = 1 << 17  # that are listed at most; the kernels want room for 512 particles of 64 cells
+
 
 class Mesh(ctypes.Structure):
     """A periodic mesh cut into subvolumes, and the window that particles are given.
@@ -38,6 +40,28 @@ class _Particles(ctypes.Structure):
     )
 
 
+class Sums(ctypes.Structure):
+    """Cells as whole numbers of a unit, and the list of what went beyond their 32 bits.
+
+    Parameters
+    ----------
+    cells : (n, m, m, m) uint32, C-contiguous
+    scale : units in a weight of 1
+    """
+
+    _fields_ = (
+        ("_cells", ctypes.c_void_p),
+        ("_carries", ctypes.c_void_p),
+        ("n_carries", ctypes.c_int64),
+        ("room", ctypes.c_int64),
+        ("scale", ctypes.c_double),
+    )
+
+    def __init__(self, cells: np.ndarray, scale: float) -> None:
+        self.carries = np.empty((CARRIES, 2), np.int64)  # cell, and how often 2³² units
+        super().__init__(_checked(cells, np.uint32), _checked(self.carries, np.int64), 0, CARRIES, scale)
+
+
 Particles = tuple[np.ndarray, np.ndarray | None]  # positions (n, 3) float32 or float64; weights (n,) float32, or 1 each
 
 
@@ -60,13 +84,13 @@ def _load() -> ctypes.CDLL:
 _LIBRARY = _load()
 
 
-def paint(particles: Particles, mesh: Mesh, slots: np.ndarray, density: np.ndarray) -> int:
-    """Add clouds to ``density``; return the row of the first particle that cannot be in the box, or -1.
+def paint(particles: Particles, mesh: Mesh, slots: np.ndarray, sums: Sums) -> int:
+    """Add clouds to ``sums``, while there is room for carries; return how many, as `cosmogan_paint` does.
 
-    The arguments of `cosmogan.nbody.paint.paint`.
+    The arguments of `cosmogan.nbody.paint.Painter`.
     """
-    given = (_checked(slots, np.int32), _checked(density, np.float32))
-    return int(_LIBRARY.cosmogan_paint(_particles(particles), ctypes.byref(mesh), *given))
+    given = (ctypes.byref(mesh), _checked(slots, np.int32), ctypes.byref(sums))
+    return int(_LIBRARY.cosmogan_paint(_particles(particles), *given))
 
 
 def address(particles: Particles, mesh: Mesh, owner: np.ndarray, destination: np.ndarray, counts: np.ndarray) -> int:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from cosmogan.nbody import gravity, paint
+from cosmogan.nbody import gravity
+from cosmogan.nbody.paint import Painter
 
 N_MESH, BOX = 16, 40.0
 
@@ -24,12 +25,12 @@ def threads():
 
 
 @pytest.mark.parametrize("n_mesh", [2, 3, 4, 6, 16, 17])
-def test_counts_in_threads_are_those_of_the_plain_kernel(n_mesh):
+def test_counts_in_threads_are_those_of_preprocess(n_mesh):
     positions = random_positions()
-    expected = np.zeros((1, *(n_mesh,) * 3), np.float32)
-    paint.paint(positions.numpy(), (n_mesh / BOX, n_mesh, n_mesh), np.zeros(1, np.int32), expected)
+    painter = Painter((n_mesh / BOX, n_mesh, n_mesh), np.zeros(1, np.int32))
+    painter.add(positions.numpy())
     counts = gravity.paint_cpu(positions, BOX, n_mesh)
-    np.testing.assert_allclose(counts.numpy(), expected[0], rtol=2e-5, atol=1e-5)
+    np.testing.assert_allclose(counts.numpy(), painter.density()[0][0], rtol=2e-5, atol=1e-5)
 
 
 def test_positions_are_sorted_by_slab_and_keep_their_order(monkeypatch):
