@@ -10,11 +10,12 @@ import numba
 import numpy as np
 import scipy.fft
 
+from cosmogan.nbody import kernels
 from cosmogan.nbody.transforms import as_field, backward_planes, columns, forward_planes, in_place, in_threads, pieces
 
 SLAB = 4  # mesh planes that one thread paints; the slabs of even number touch no plane in common, nor do the odd
 PIECE = 1 << 18  # particles that a thread takes at once
-NEAR, FAR = 2 / 3, -1 / 12  # weights of the four-point difference
+NEAR, FAR = 2 / 3, -1 / 12  # weights of the four-point difference, as in _gravity.c
 
 kernel = functools.partial(numba.njit, cache=True, nogil=True, error_model="numpy")
 
@@ -33,7 +34,9 @@ class Field:
         self.n_mesh, self.box_size, self.per_length = n_mesh, box_size, n_mesh / box_size
         # of numpy, which asks the system for huge pages: clearing small ones took a third of a step
         self._modes = np.empty((n_mesh, n_mesh, n_mesh // 2 + 1), np.complex64)
-        self._order = np.empty(n, np.int32 if n < 2**31 else np.int64)
+        if n >= 2**32:
+            raise ValueError(f"simulate.n_particles: expected fewer than 2³² particles on a CPU, found {n}")
+        self._order = np.empty(n, np.uint32)
 
     def paint(self, positions: np.ndarray) -> np.ndarray:
         """Return the CIC particle counts (n_mesh, n_mesh, n_mesh) of positions (n, 3), in this field's memory."""
@@ -42,7 +45,7 @@ class Field:
         in_threads(lambda start, stop: self._modes[start:stop].fill(0), pieces(self.n_mesh, SLAB))
 
         def work(slab: int) -> None:
-            _paint(positions, self._order[ends[slab] : ends[slab + 1]], self.per_length, mesh)
+            kernels.paint_some(positions, self._order[ends[slab] : ends[slab + 1]], self.per_length, mesh)
 
         # The last slab reaches into the first: where both are even it comes alone.
         turns = [2 if slab == n_slabs - 1 and slab % 2 == 0 else slab % 2 for slab in range(n_slabs)]
@@ -68,7 +71,7 @@ class Field:
         return backward_planes(modes)
 
     def _sort(self, positions: np.ndarray) -> np.ndarray:
-        """Put the numbers of the particles in the order of slabs, rising within; return the slabs' first places and n."""
+        """Put the particles' numbers in the order of slabs, rising within; return the slabs' first places, and n."""
         parts = [(positions[start:stop], start) for start, stop in pieces(len(positions), PIECE)]
         counts = np.zeros((len(parts), -(-self.n_mesh // SLAB)), np.int64)
         size = (self.per_length, self.n_mesh)
@@ -86,7 +89,7 @@ def slope(positions: np.ndarray, potential: np.ndarray, box_size: float) -> np.n
     values, per_length = np.empty_like(positions), potential.shape[0] / box_size
 
     def work(start: int, stop: int) -> None:
-        _read(positions[start:stop], per_length, potential, values[start:stop])
+        kernels.slope(positions[start:stop], per_length, potential, values[start:stop])
 
     in_threads(work, pieces(len(positions), PIECE))
     return values
@@ -106,18 +109,18 @@ def kick_and_drift(
 ) -> None:
     """Change velocities to kick[0] v + kick[1] g, and move the particles by them times a step in D, in place."""
     positions, velocities = particles
-    factors = tuple(map(np.float32, (*kick, growth, field.box_size)))
+    factors = np.array((*kick, growth, field.box_size), np.float32)
     potential = field.potential(positions)
 
     def work(start: int, stop: int) -> None:
-        _push(positions[start:stop], velocities[start:stop], field.per_length, potential, factors)
+        kernels.push(positions[start:stop], velocities[start:stop], field.per_length, potential, factors)
 
     in_threads(work, pieces(len(positions), PIECE))
 
 
 @kernel
 def _slab(x, per_length, n_mesh):
-    return (int(np.floor(x * per_length)) % n_mesh) // SLAB  # the plane that `_paint` begins at, to the last bit
+    return (int(np.floor(x * per_length)) % n_mesh) // SLAB  # the plane that `paint_some` begins at, to the last bit
 
 
 @kernel
@@ -132,29 +135,6 @@ def _scatter(positions, first, per_length, n_mesh, places, order):
         slab = _slab(positions[p, 0], per_length, n_mesh)
         order[places[slab]] = first + p
         places[slab] += 1
-
-
-@kernel
-def _cell(x, per_length, n):
-    """Return the cell that a coordinate's cloud begins in, and how far behind it the coordinate lies."""
-    u = x * per_length
-    low = np.floor(u)
-    return int(low) % n, np.float32(u - low)
-
-
-@kernel
-def _paint(positions, order, per_length, mesh):
-    """Add the CIC clouds of some of the positions (n, 3), in the order given, to a mesh (m, m, m)."""
-    n, one = mesh.shape[0], np.float32(1)
-    for p in order:
-        a, da = _cell(positions[p, 0], per_length, n)
-        b, db = _cell(positions[p, 1], per_length, n)
-        c, dc = _cell(positions[p, 2], per_length, n)
-        a1, b1, c1 = a + 1 if a + 1 < n else 0, b + 1 if b + 1 < n else 0, c + 1 if c + 1 < n else 0
-        for i, wa in ((a, one - da), (a1, da)):
-            for j, wb in ((b, wa * (one - db)), (b1, wa * db)):
-                mesh[i, j, c] += wb * (one - dc)
-                mesh[i, j, c1] += wb * dc
 
 
 @kernel
@@ -173,56 +153,6 @@ def _invert_laplacian(block, start, k_squared, inverse, factor):
 
 
 @kernel
-def _stencil(cell, d, per_length, n, nodes, weights):
-    """Set the six nodes of an axis that the slope reads, from two before the cell on, and their weights in it."""
-    e, near, far = np.float32(1) - d, np.float32(NEAR * per_length), np.float32(FAR * per_length)
-    weights[0], weights[1], weights[2] = -far * e, -near * e - far * d, -near * d
-    weights[3], weights[4], weights[5] = near * e, far * e + near * d, far * d
-    for i in range(6):
-        node = cell + i - 2
-        nodes[i] = node if 0 <= node < n else node % n
-
-
-@kernel
-def _slope(position, per_length, phi, nodes, weights):
-    """Return the four-point difference of φ (n, n, n) along each axis, interpolated to a position by CIC."""
-    n, one, x, y, z = phi.shape[0], np.float32(1), np.float32(0), np.float32(0), np.float32(0)
-    a, da = _cell(position[0], per_length, n)
-    b, db = _cell(position[1], per_length, n)
-    c, dc = _cell(position[2], per_length, n)
-    _stencil(a, da, per_length, n, nodes[0], weights[0])
-    _stencil(b, db, per_length, n, nodes[1], weights[1])
-    _stencil(c, dc, per_length, n, nodes[2], weights[2])
-    ea, eb, ec = one - da, one - db, one - dc
-    c0, c1 = nodes[2, 2], nodes[2, 3]
-    for i in range(6):
-        b0, b1, row = nodes[1, 2], nodes[1, 3], nodes[0, i]
-        lines = eb * (ec * phi[row, b0, c0] + dc * phi[row, b0, c1]) + db * (
-            ec * phi[row, b1, c0] + dc * phi[row, b1, c1]
-        )
-        x += weights[0, i] * lines
-    for i in range(2):
-        row, wa = nodes[0, 2 + i], da if i else ea
-        for j in range(6):
-            column = nodes[1, j]
-            y += wa * weights[1, j] * (ec * phi[row, column, c0] + dc * phi[row, column, c1])
-        for j in range(2):
-            column, w = nodes[1, 2 + j], wa * (db if j else eb)
-            along = np.float32(0)
-            for k in range(6):
-                along += weights[2, k] * phi[row, column, nodes[2, k]]
-            z += w * along
-    return x, y, z
-
-
-@kernel
-def _read(positions, per_length, phi, out):
-    nodes, weights = np.empty((3, 6), np.int64), np.empty((3, 6), np.float32)
-    for p in range(positions.shape[0]):
-        out[p, 0], out[p, 1], out[p, 2] = _slope(positions[p], per_length, phi, nodes, weights)
-
-
-@kernel
 def _inside(x, box_size):
     """Return a coordinate less than a box length outside as one in the box, its far face included."""
     if x < 0:
@@ -234,16 +164,4 @@ def _inside(x, box_size):
 def _drift(positions, velocities, growth, box_size):
     for p in range(positions.shape[0]):
         for i in range(3):
-            positions[p, i] = _inside(positions[p, i] + growth * velocities[p, i], box_size)
-
-
-@kernel
-def _push(positions, velocities, per_length, phi, factors):
-    """Kick particles by -∇φ and move them; ``factors``: of v, of the kick, of the move, and the box size."""
-    nodes, weights = np.empty((3, 6), np.int64), np.empty((3, 6), np.float32)
-    kept, pull, growth, box_size = factors
-    for p in range(positions.shape[0]):
-        found = _slope(positions[p], per_length, phi, nodes, weights)
-        for i in range(3):
-            velocities[p, i] = kept * velocities[p, i] - pull * found[i]
             positions[p, i] = _inside(positions[p, i] + growth * velocities[p, i], box_size)
