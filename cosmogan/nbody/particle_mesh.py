@@ -81,8 +81,8 @@ def evolve(
 def memory(n: int, n_mesh: int, on_gpu: bool) -> float:
     """Return the bytes that a run takes at its peak, initial conditions and all, beside the program's own.
 
-    On a CPU a step is measured, at 96³ particles, and what is held while a snapshot is written is counted; of a GPU it is that of the same operations on a CPU, and a
-    fifth more for what its Fourier transforms need.
+    On a CPU a step is measured, at 96³ particles, and what is held while a snapshot is written is counted; of a GPU it
+    is that of the same operations on a CPU, and a fifth more for what its Fourier transforms need.
 
     Parameters
     ----------
