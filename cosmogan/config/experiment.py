@@ -22,6 +22,7 @@ CONDITIONAL: tuple[tuple[str, str], ...] = (
     ("model", "condition"),
     ("model", "kappa_redshift"),
     ("model", "discriminator_kappa"),
+    ("model", "discriminator_log"),
     ("train", "fake_conditions"),
     ("train", "random_crops"),
     ("train", "r1"),

@@ -23,6 +23,8 @@ class Model:
     # The discriminator sees the density scaled with these kappas too, a channel each: one far below kappa lets it tell
     # empty cells apart. Not in the paper's networks.
     discriminator_kappa: tuple[float, ...] = ()
+    # The discriminator sees the logarithm of the density, too, with this density added to it, as 0.01; null: not.
+    discriminator_log: float | None = None
     # What both networks are told: redshift, or any numbers of the simulations, as omega_m; docs/conditions.md
     condition: tuple[str, ...] = ()
     kappa_redshift: float = 0.0  # kappa falls with the redshift: kappa (1 + z)^-this
@@ -32,6 +34,11 @@ class Model:
         check(
             all(kappa > 0 for kappa in self.discriminator_kappa),
             f"discriminator_kappa: expected positive densities, found {list(self.discriminator_kappa)}",
+        )
+        floor = self.discriminator_log
+        check(
+            floor is None or 0 < floor < self.kappa,
+            f"discriminator_log: expected null or a density between 0 and kappa = {self.kappa}, found {floor}",
         )
         check(self.width >= 1, f"width: expected at least 1, found {self.width}")
         check(self.latent_dimension >= 1, f"latent_dimension: expected at least 1, found {self.latent_dimension}")

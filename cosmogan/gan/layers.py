@@ -6,6 +6,7 @@ product more than before but for the padding.
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,28 +14,49 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from cosmogan.gan.scaling import LIMIT
+
 CHANNELS_LAST = {"memory_format": torch.channels_last_3d}
 PAIRS = ((slice(1, None, 2), slice(1, None)), (slice(0, None, 2), slice(None, -1)))  # an axis' cells, where in a pair
 
 
 class Views(nn.Module):
-    """The scaled density as it is, and scaled with other kappas, eq. (5): a channel each.
+    """The scaled density as it is, scaled with other kappas, eq. (5), and in logarithms: a channel each.
 
-    One kappa resolves the densities around it: emptier cells lie close to -1, denser ones close to 1.
+    One kappa resolves the densities around it: emptier cells lie close to -1, denser ones close to 1. A logarithm
+    resolves all of them.
 
     Parameters
     ----------
     ratios : of the other kappas to the first
+    floor : density added before the logarithm is taken, in units of kappa; None: no such channel
     """
 
-    def __init__(self, ratios: Sequence[float]) -> None:
+    def __init__(self, ratios: Sequence[float], floor: float | None = None) -> None:
         super().__init__()
-        self.ratios = ratios
+        self.ratios, self.floor = ratios, floor
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return (n, 1 + ratios, m, m, m) of (n, 1, m, m, m)."""
+        """Return (n, channels, m, m, m) of (n, 1, m, m, m)."""
         up, down = 1 + x, 1 - x
-        return torch.cat([x, *(2 * up / (up + ratio * down) - 1 for ratio in self.ratios)], 1)
+        views = [x, *(2 * up / (up + ratio * down) - 1 for ratio in self.ratios)]
+        if self.floor is not None:
+            views.append(log_density(x, self.floor))
+        return torch.cat(views, 1)
+
+
+def log_density(scaled: torch.Tensor, floor: float) -> torch.Tensor:
+    """Return ln(rho / kappa + floor) in units of -ln floor: -1 where there is no matter, about 0 at kappa.
+
+    Its slope is finite everywhere; from `LIMIT` on, where float32 loses the density, it is 0.
+
+    Parameters
+    ----------
+    scaled : c of eq. (5), where rho / kappa = (1 + c) / (1 - c)
+    floor : between 0 and 1
+    """
+    below = (1 - scaled).clamp(min=1 - LIMIT)
+    return ((1 + scaled + floor * below) / below).log() / -math.log(floor)
 
 
 class DensityConv(nn.Conv3d):

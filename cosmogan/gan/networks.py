@@ -112,7 +112,7 @@ def discriminator(model: Model, subvolume: int, group: int) -> nn.Sequential:
     """
     widths = channels(model.width, subvolume)
     layers = _views(model)
-    layers += [DensityConv(1 + len(model.discriminator_kappa), widths[0], 4, 2, 1, bias=model.density_bias)]
+    layers += [DensityConv(_channels_seen(model), widths[0], 4, 2, 1, bias=model.density_bias)]
     layers += [nn.LeakyReLU(0.2, inplace=True)]
     for outer, inner in itertools.pairwise(widths):
         layers += [nn.Conv3d(outer, inner, 4, 2, 1, bias=False)]
@@ -130,16 +130,22 @@ def critic(model: Model, subvolume: int) -> nn.Sequential:
     """
     widths = channels(model.width, subvolume)
     layers = _views(model)
-    for outer, inner in itertools.pairwise([1 + len(model.discriminator_kappa), *widths]):
+    for outer, inner in itertools.pairwise([_channels_seen(model), *widths]):
         layers += [nn.Conv3d(outer, inner, 4, 2, 1), nn.LeakyReLU(0.2)]
     layers += [nn.Conv3d(widths[-1], 1, 4, 1, 0)]
     return _told(layers, len(model.condition)).to(memory_format=torch.channels_last_3d)
 
 
+def _channels_seen(model: Model) -> int:
+    """Return in how many channels a discriminator or critic sees the density."""
+    return 1 + len(model.discriminator_kappa) + (model.discriminator_log is not None)
+
+
 def _views(model: Model) -> list[nn.Module]:
     """Return what comes before the first convolution of a discriminator or critic."""
     ratios = [kappa / model.kappa for kappa in model.discriminator_kappa]
-    return [Views(ratios)] if ratios else []
+    floor = None if model.discriminator_log is None else model.discriminator_log / model.kappa
+    return [Views(ratios, floor)] if _channels_seen(model) > 1 else []
 
 
 class Conditioned(nn.Sequential):

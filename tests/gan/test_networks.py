@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -139,6 +141,20 @@ def test_views_are_the_density_scaled_with_each_kappa():
     torch.testing.assert_close(views, expected)
 
 
+def test_the_logarithm_of_the_density_is_told_to_all_densities_with_finite_slopes():
+    kappa, floor = 45.0, 0.01
+    density = torch.logspace(-5, 5, 200).view(-1, 1, 1, 1, 1)
+    scaled = scaling.scale(density, kappa)
+    seen = networks.Views([], floor / kappa)(scaled)[:, 1:]
+    exact = ((density.double() + floor) / kappa).log() / -math.log(floor / kappa)
+    torch.testing.assert_close(seen.double(), exact, rtol=0, atol=2e-4)
+    before = torch.tensor([-20.0, -9.0, 0.0, 4.0, 9.0, 20.0], requires_grad=True)  # the tanh: -1 and 1 at the ends
+    values = networks.Views([], floor / kappa)(before.tanh().view(-1, 1, 1, 1, 1))[:, 1].flatten()
+    assert (values.diff() >= 0).all() and values[0].item() == pytest.approx(-1, abs=1e-6)
+    (slope,) = torch.autograd.grad(values.sum(), before)
+    assert slope.isfinite().all() and (slope >= 0).all() and slope.max() < 1 and slope[2:4].min() > 0.1
+
+
 def test_with_a_small_kappa_the_discriminator_tells_empty_cells_apart_in_bfloat16():
     """Densities of 0.01 and 0.02 differ by 0.0004 when scaled with 45; bfloat16 has steps of 0.004 there."""
 
@@ -154,7 +170,7 @@ def test_with_a_small_kappa_the_discriminator_tells_empty_cells_apart_in_bfloat1
 
 
 def test_a_critic_has_views_too():
-    critic = networks.critic(Model(width=4, discriminator_kappa=(0.5, 300.0)), 16)
+    critic = networks.critic(Model(width=4, discriminator_kappa=(0.5, 300.0), discriminator_log=0.01), 16)
     assert critic(torch.zeros(2, 1, 16, 16, 16)).shape == (2, 1, 1, 1, 1)
 
 
