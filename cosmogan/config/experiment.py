@@ -23,6 +23,7 @@ CONDITIONAL: tuple[tuple[str, str], ...] = (
     ("model", "kappa_redshift"),
     ("model", "discriminator_kappa"),
     ("model", "discriminator_log"),
+    ("model", "discriminator_power"),
     ("train", "fake_conditions"),
     ("train", "random_crops"),
     ("train", "r1"),

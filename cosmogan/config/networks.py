@@ -25,16 +25,17 @@ class Model:
     discriminator_kappa: tuple[float, ...] = ()
     # The discriminator sees the logarithm of the density, too, with this density added to it, as 0.01; null: not.
     discriminator_log: float | None = None
+    # The discriminator sees ln P(k), too: of the density that saturates at each of these, as [1, 3000].
+    discriminator_power: tuple[float, ...] = ()
     # What both networks are told: redshift, or any numbers of the simulations, as omega_m; docs/conditions.md
     condition: tuple[str, ...] = ()
     kappa_redshift: float = 0.0  # kappa falls with the redshift: kappa (1 + z)^-this
 
     def __post_init__(self) -> None:
         check(self.kappa > 0, f"kappa: expected a positive density, found {self.kappa}")
-        check(
-            all(kappa > 0 for kappa in self.discriminator_kappa),
-            f"discriminator_kappa: expected positive densities, found {list(self.discriminator_kappa)}",
-        )
+        for name in ("discriminator_kappa", "discriminator_power"):
+            kappas = getattr(self, name)
+            check(all(kappa > 0 for kappa in kappas), f"{name}: expected positive densities, found {list(kappas)}")
         floor = self.discriminator_log
         check(
             floor is None or 0 < floor < self.kappa,

@@ -10,6 +10,7 @@ from torch import nn
 
 from cosmogan.config import Model
 from cosmogan.gan.layers import ConditionedConv, DensityConv, DensityDeconv, Views
+from cosmogan.gan.spectra import Spectra
 
 LATENT_SIDE = 4  # cells a side of the generator's first layer
 
@@ -118,7 +119,7 @@ def discriminator(model: Model, subvolume: int, group: int) -> nn.Sequential:
         layers += [nn.Conv3d(outer, inner, 4, 2, 1, bias=False)]
         layers += [GroupedBatchNorm(inner, group), nn.LeakyReLU(0.2, inplace=True)]
     layers += [nn.Conv3d(widths[-1], 1, 4, 1, 0, bias=False)]
-    return _told(layers, len(model.condition)).to(memory_format=torch.channels_last_3d)
+    return _whole(layers, model, subvolume, group)
 
 
 def critic(model: Model, subvolume: int) -> nn.Sequential:
@@ -133,7 +134,7 @@ def critic(model: Model, subvolume: int) -> nn.Sequential:
     for outer, inner in itertools.pairwise([_channels_seen(model), *widths]):
         layers += [nn.Conv3d(outer, inner, 4, 2, 1), nn.LeakyReLU(0.2)]
     layers += [nn.Conv3d(widths[-1], 1, 4, 1, 0)]
-    return _told(layers, len(model.condition)).to(memory_format=torch.channels_last_3d)
+    return _whole(layers, model, subvolume, 1)
 
 
 def _channels_seen(model: Model) -> int:
@@ -146,6 +147,29 @@ def _views(model: Model) -> list[nn.Module]:
     ratios = [kappa / model.kappa for kappa in model.discriminator_kappa]
     floor = None if model.discriminator_log is None else model.discriminator_log / model.kappa
     return [Views(ratios, floor)] if _channels_seen(model) > 1 else []
+
+
+def _whole(layers: list[nn.Module], model: Model, subvolume: int, group: int) -> nn.Sequential:
+    """Return the discriminator, or critic, of some layers, of the condition and of the spectra that it sees."""
+    network = _told(layers, len(model.condition))
+    if model.discriminator_power:
+        network = Sum(network, Spectra(model.discriminator_power, model.kappa, subvolume, group))
+    return network.to(memory_format=torch.channels_last_3d)
+
+
+class Sum(nn.Sequential):
+    """Two networks whose logits are added, of which only the first is told the condition."""
+
+    def forward(self, x: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
+        """Return the logits (n, 1, 1, 1, 1) of (n, 1, m, m, m), told (n, numbers) or nothing."""
+        return self[0](x, *told) + self[1](x)
+
+
+def follow(network: nn.Module, real: torch.Tensor) -> None:
+    """Show real samples, (n, 1, m, m, m) scaled, to what takes its units from them, in place."""
+    for layer in network.modules():
+        if isinstance(layer, Spectra):
+            layer.follow(real)
 
 
 class Conditioned(nn.Sequential):
@@ -177,6 +201,8 @@ def mean_output(kappa: float) -> float:
 def initialise(network: nn.Sequential, seed: int, output: float) -> None:
     """Draw initial weights in place: convolutions N(0, 0.02), BatchNorm weights N(1, 0.02), its biases 0.
 
+    Those of linear layers are N(0, 1/sqrt(inputs)).
+
     Parameters
     ----------
     network : generator or discriminator
@@ -184,11 +210,14 @@ def initialise(network: nn.Sequential, seed: int, output: float) -> None:
     output : what a convolution's bias is set to (only the layer next to the density may have one)
     """
     random = torch.Generator().manual_seed(seed)
-    for layer in network:
+    for layer in network.modules():
         if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
             nn.init.normal_(layer.weight, 0.0, 0.02, generator=random)
             if layer.bias is not None:
                 nn.init.constant_(layer.bias, output)
+        elif isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, 0.0, layer.in_features**-0.5, generator=random)
+            nn.init.zeros_(layer.bias)
         elif isinstance(layer, GroupedBatchNorm):
             nn.init.normal_(layer.weight, 1.0, 0.02, generator=random)
             nn.init.zeros_(layer.bias)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from cosmogan.config import Train
-from cosmogan.gan import losses
+from cosmogan.gan import losses, networks
 from cosmogan.gan.learner import Learner
 
 R1_INTERVAL = 16  # steps between those with the R1 penalty, which counts as often then (Karras et al. 2020, 3.1)
@@ -43,6 +43,7 @@ class Step:
         objective = losses.OBJECTIVES[self.train.loss]
         with torch.no_grad():
             fake = self.generator(latents)
+        networks.follow(self.discriminator.network, real)
         real = real.detach().requires_grad_(penalised)
         of_real, of_fake = self.discriminator(torch.cat((real, fake)), *told).chunk(2)
         loss = objective.discriminator(of_real, of_fake)

@@ -1,6 +1,7 @@
 """Recorded steps are the eager ones bit for bit: on a CPU with a tape of operations and their memory as the graph."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,6 +68,7 @@ CASES = {
     "halved": {"rate_decay": 0.5, "decay_every": 3},
     "told": {"model": TOLD},
     "told, wasserstein": {"model": TOLD, "loss": "wasserstein"},
+    "spectra": {"model": replace(PLAIN, discriminator_log=0.01, discriminator_power=(1.0, 3000.0)), "r1": 3.0},
     "float64": {"precision": "float64", "r1": 3.0, "ema": 40},
     "bf16": {"precision": "bf16"},
 }
