@@ -70,7 +70,9 @@ class Train:
     generator_rate: float = 1e-4
     discriminator_rate: float = 5e-5
     betas: tuple[float, ...] = (0.5, 0.999)
-    loss: Literal["bce", "wasserstein"] = "bce"  # with wasserstein the discriminator is a critic, with no BatchNorm
+    # With wasserstein the discriminator is a critic, with no BatchNorm; nor has it any with relativistic: that compares
+    # real and fake samples in pairs, and r1 then weighs the penalty R2 at fake samples, too.
+    loss: Literal["bce", "wasserstein", "relativistic"] = "bce"
     gradient_penalty: float = 10.0  # weight of the critic's penalty
     r1: float = 0.0  # weight γ of the R1 penalty γ/2 |gradient of D|² at real samples
     n_critic: int = 1  # batches, and discriminator steps, for each step of the generator
@@ -116,7 +118,7 @@ class Train:
         check(0 <= self.gate <= 1, f"gate: expected a score in [0, 1], found {self.gate}")
         check(
             self.loss == "bce" or self.gate == 0,
-            f"gate: expected 0 with loss: wasserstein, as a critic gives no score in [0, 1]; found {self.gate}",
+            f"gate: expected 0 with loss: {self.loss}, which gives no score in [0, 1]; found {self.gate}",
         )
         check(self.ema is None or self.ema > 0, f"ema: expected a positive number of samples or null, found {self.ema}")
         check(

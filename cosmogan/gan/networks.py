@@ -122,19 +122,20 @@ def discriminator(model: Model, subvolume: int, group: int) -> nn.Sequential:
     return _whole(layers, model, subvolume, group)
 
 
-def critic(model: Model, subvolume: int) -> nn.Sequential:
+def critic(model: Model, subvolume: int, group: int = 1) -> nn.Sequential:
     """Make a Wasserstein GAN's critic, (n, 1, m, m, m) → (n, 1, 1, 1, 1): biases in place of BatchNorm.
 
     The gradient penalty is on each sample's own gradient, and BatchNorm would make a sample's output depend on the
     others beside it (Gulrajani et al. 2017, section 4). Without it the layers need biases, or the output would merely
-    scale with the input.
+    scale with the input. A relativistic GAN's discriminator is the same; it may see the spectra of a whole group.
     """
     widths = channels(model.width, subvolume)
     layers = _views(model)
-    for outer, inner in itertools.pairwise([_channels_seen(model), *widths]):
+    layers += [DensityConv(_channels_seen(model), widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
+    for outer, inner in itertools.pairwise(widths):
         layers += [nn.Conv3d(outer, inner, 4, 2, 1), nn.LeakyReLU(0.2)]
     layers += [nn.Conv3d(widths[-1], 1, 4, 1, 0)]
-    return _whole(layers, model, subvolume, 1)
+    return _whole(layers, model, subvolume, group)
 
 
 def _channels_seen(model: Model) -> int:

@@ -73,10 +73,11 @@ class Trainer:
         model, train = self.model, self.train
         self.restarts, self.step = restarts, 0
         generator = networks.generator(model, self._subvolume, train.batch_norm_group)
-        if train.loss == "wasserstein":
-            discriminator = networks.critic(model, self._subvolume)
-        else:
+        if train.loss == "bce":
             discriminator = networks.discriminator(model, self._subvolume, train.batch_norm_group)
+        else:
+            group = 1 if train.loss == "wasserstein" else train.batch_norm_group
+            discriminator = networks.critic(model, self._subvolume, group)
         networks.initialise(generator, 2 * self.seed, output=networks.mean_output(model.kappa))
         networks.initialise(discriminator, 2 * self.seed + 1, output=0.0)
         for network in (generator, discriminator):
@@ -155,14 +156,17 @@ class Trainer:
     def _inputs(self, batch: Batch, votes: tuple[bool, bool]) -> tuple[tuple[torch.Tensor, ...], ...]:
         """Return what the discriminator's work takes, and the generator's."""
         first, n = self.n_seen + self.part.offset, self.part.size
-        kappa, both, fake = self.model.kappa, (), ()
+        kappa, of_real, fake = self.model.kappa, (), ()
         if batch.told is not None:
             told = Told(*map(self._here, batch.told))
-            kappa, both, fake = told.kappa, (torch.cat((told.real, told.fake)),), (told.fake,)
+            kappa, of_real, fake = told.kappa, (told.real,), (told.fake,)
         real = scaling.scale(self._here(batch.density), kappa)
         latents = [self._latents(stream, first, n, *fake) for stream in (latent.DISCRIMINATOR, latent.GENERATOR)]
         mix = torch.from_numpy(latent.uniform(self.seed, latent.MIX, first, (n, 1))[:, 0])
-        return (real, latents[0], self._here(mix), self._here(torch.tensor(votes)), *both), (latents[1], *fake)
+        both = tuple(torch.cat(pair) for pair in zip(of_real, fake, strict=True))
+        compared = (real, *of_real) if self.train.loss == "relativistic" else ()
+        of_discriminator = (real, latents[0], self._here(mix), self._here(torch.tensor(votes)), *both)
+        return of_discriminator, (latents[1], *compared, *fake)
 
     def _descend(self, learner: Learner, work: Iterator[Any]) -> tuple[torch.Tensor, torch.Tensor]:
         """Let a network take its step, the rest of its work; return what `Learner.descend` gives."""

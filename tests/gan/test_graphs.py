@@ -69,6 +69,8 @@ CASES = {
     "told": {"model": TOLD},
     "told, wasserstein": {"model": TOLD, "loss": "wasserstein"},
     "spectra": {"model": replace(PLAIN, discriminator_log=0.01, discriminator_power=(1.0, 3000.0)), "r1": 3.0},
+    "relativistic": {"loss": "relativistic", "r1": 3.0},
+    "told, relativistic": {"model": TOLD, "loss": "relativistic"},
     "float64": {"precision": "float64", "r1": 3.0, "ema": 40},
     "bf16": {"precision": "bf16"},
 }

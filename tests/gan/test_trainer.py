@@ -140,6 +140,23 @@ def test_a_wasserstein_step_is_the_textbooks():
     assert outcome.loss_generator is not None and not torch.equal(weights(ours.generator.network), before)
 
 
+def test_a_relativistic_step_is_the_textbooks():
+    """The generator's fakes are to look more real than the real samples, to the discriminator that took its step."""
+    ours = make(loss="relativistic", gate=0.0)
+    generator, discriminator = copy.deepcopy(ours.generator.network), copy.deepcopy(ours.discriminator.network)
+    outcome = ours.update(densities(), NO_VOTES)
+    real = scaling.scale(densities().density, 4.0)
+    z = [
+        latent.draw(MODEL, 1, stream, 0, 8)[:, :, None, None, None]
+        for stream in (latent.DISCRIMINATOR, latent.GENERATOR)
+    ]
+    margin = discriminator(real) - discriminator(generator(z[0]))
+    assert outcome.loss_discriminator == pytest.approx((1 + (-margin).exp()).log().mean().item(), rel=1e-5)
+    ahead = ours.discriminator.network(generator(z[1])) - ours.discriminator.network(real)
+    loss = (1 + (-ahead).exp()).log().mean()
+    assert float(outcome.loss_generator) == pytest.approx(loss.item(), rel=1e-5)
+
+
 def test_the_critic_takes_each_sample_by_itself():
     critic = make(**WASSERSTEIN).discriminator.network
     x = scaling.scale(densities().density, 4.0)
