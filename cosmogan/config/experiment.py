@@ -27,6 +27,7 @@ CONDITIONAL: tuple[tuple[str, str], ...] = (
     ("train", "fake_conditions"),
     ("train", "random_crops"),
     ("train", "r1"),
+    ("train", "discriminator_loss"),
     ("select", "orient"),
     ("select", "match_steps"),
 )

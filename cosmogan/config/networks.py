@@ -73,6 +73,9 @@ class Train:
     # With wasserstein the discriminator is a critic, with no BatchNorm; nor has it any with relativistic: that compares
     # real and fake samples in pairs, and r1 then weighs the penalty R2 at fake samples, too.
     loss: Literal["bce", "wasserstein", "relativistic"] = "bce"
+    # The discriminator's loss that is aimed at, as 1.0: above it, up to 1.386 at chance, its rate is raised and the
+    # generator's lowered until it falls, by up to 8 each; null: rates as they are set.
+    discriminator_loss: float | None = None
     gradient_penalty: float = 10.0  # weight of the critic's penalty
     r1: float = 0.0  # weight γ of the R1 penalty γ/2 |gradient of D|² at real samples
     n_critic: int = 1  # batches, and discriminator steps, for each step of the generator
@@ -111,6 +114,11 @@ class Train:
         )
         for name in ("generator_rate", "discriminator_rate", "rate_end", "rate_decay"):
             check(0 <= getattr(self, name) <= 1, f"{name}: expected a number in [0, 1], found {getattr(self, name)}")
+        aim = self.discriminator_loss
+        check(
+            aim is None or (aim > 0 and self.loss != "wasserstein"),
+            f"discriminator_loss: expected null, or a positive number with loss: bce or relativistic; found {aim}",
+        )
         check(self.gradient_penalty >= 0, f"gradient_penalty: expected no negative one, found {self.gradient_penalty}")
         check(self.r1 >= 0, f"r1: expected no negative weight, found {self.r1}")
         for name in ("n_critic", "decay_every"):

@@ -1,5 +1,6 @@
 """What the two networks learn from: binary cross-entropy, or the Wasserstein distance with a gradient penalty."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -81,6 +82,7 @@ def zero_centred_penalty(outputs: torch.Tensor, samples: torch.Tensor, n: int) -
     return gradient.square().sum() / (2 * n)
 
 
+CHANCE = {"bce": 2 * math.log(2), "relativistic": math.log(2)}  # the loss of a discriminator that knows nothing
 OBJECTIVES = {
     "bce": Objective(discriminator_loss, generator_loss, torch.sigmoid),
     "wasserstein": Objective(critic_loss, critic_generator_loss, torch.Tensor.clone),

@@ -12,7 +12,7 @@ from cosmogan.config import Model, Train
 from cosmogan.gan import graphs, latent, networks, scaling
 from cosmogan.gan.conditions import Told
 from cosmogan.gan.dataset import Batch, Part
-from cosmogan.gan.learner import Learner, precision, rate_factor
+from cosmogan.gan.learner import Learner, Pace, precision, rate_factor
 from cosmogan.gan.step import R1_INTERVAL, Step
 from hpc.distributed import Processes
 
@@ -71,7 +71,7 @@ class Trainer:
     def begin(self, restarts: int) -> None:
         """Go to the first step, with the weights and the seed of the given restart."""
         model, train = self.model, self.train
-        self.restarts, self.step = restarts, 0
+        self.restarts, self.step, self.pace = restarts, 0, Pace(train.discriminator_loss)
         generator = networks.generator(model, self._subvolume, train.batch_norm_group)
         if train.loss == "bce":
             discriminator = networks.discriminator(model, self._subvolume, train.batch_norm_group)
@@ -133,8 +133,8 @@ class Trainer:
         """
         settings, norms = self.train, {}
         factor = rate_factor(settings, self.step / self.steps, self.step // settings.n_critic)
-        for learner in (self.generator, self.discriminator):
-            learner.set_rate(factor)
+        self.generator.set_rate(factor / self.pace.factor)
+        self.discriminator.set_rate(factor * self.pace.factor)
         of_discriminator, of_generator = self._inputs(batch, votes)
         penalised = settings.r1 > 0 and self.step % R1_INTERVAL == 0
         name, train = f"discriminator, {penalised=}", functools.partial(self._work.train_discriminator, penalised)
@@ -142,6 +142,7 @@ class Trainer:
         seen = self.processes.mean(next(work)).tolist()
         if not math.isfinite(seen[0]):
             raise Collapse(f"the loss is {seen[0]}; lower {self.rates()}")
+        self.pace.add(seen[0])
         gate = settings.gate == 0 or seen[2] > settings.gate
         if gate:
             _, norms["gradient_discriminator"] = self._descend(self.discriminator, work)
@@ -225,6 +226,7 @@ class Trainer:
         return {
             "step": self.step,
             "restarts": self.restarts,
+            "pace": self.pace.log,
             "generator": self.generator.state(),
             "discriminator": self.discriminator.state(),
             "average": {} if self.average is None else self.average.state_dict(),
@@ -233,6 +235,7 @@ class Trainer:
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what ``state`` returned."""
         self.step, self.restarts = state["step"], state["restarts"]
+        self.pace.log = state.get("pace", 0.0)
         self.generator.restore(state["generator"])
         self.discriminator.restore(state["discriminator"])
         if self.average is not None:
