@@ -24,6 +24,7 @@ CONDITIONAL: tuple[tuple[str, str], ...] = (
     ("model", "discriminator_kappa"),
     ("model", "discriminator_log"),
     ("model", "discriminator_power"),
+    ("model", "resize"),
     ("train", "fake_conditions"),
     ("train", "random_crops"),
     ("train", "r1"),

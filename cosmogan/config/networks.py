@@ -27,6 +27,8 @@ class Model:
     discriminator_log: float | None = None
     # The discriminator sees ln P(k), too: of the density that saturates at each of these, as [1, 3000].
     discriminator_power: tuple[float, ...] = ()
+    # The generator's last layer doubles cells and convolves them by 3³, in place of a transposed convolution by 4³.
+    resize: bool = False
     # What both networks are told: redshift, or any numbers of the simulations, as omega_m; docs/conditions.md
     condition: tuple[str, ...] = ()
     kappa_redshift: float = 0.0  # kappa falls with the redshift: kappa (1 + z)^-this

@@ -74,9 +74,31 @@ class DensityDeconv(nn.ConvTranspose3d):
 
     def forward(self, x: torch.Tensor, output_size: Any = None) -> torch.Tensor:
         """Convolve (n, channels, m, m, m) to (n, 1, 2m, 2m, 2m), in the weights' precision: near -1 tanh needs it."""
-        taps = self.weight.reshape(-1, 2, 2, 2, 2, 2, 2).flip(1, 3, 5).permute(2, 4, 6, 0, 1, 3, 5).flatten(0, 2)
+        taps = self.kernel().reshape(-1, 2, 2, 2, 2, 2, 2).flip(1, 3, 5).permute(2, 4, 6, 0, 1, 3, 5).flatten(0, 2)
         out = _Cells.apply(F.conv3d(x, taps.contiguous(**CHANNELS_LAST), padding=1)).to(self.weight.dtype)
         return out if self.bias is None else out + self.bias
+
+    def kernel(self) -> torch.Tensor:
+        """Return the kernel, (channels, 1, 4, 4, 4)."""
+        return self.weight
+
+
+class ResizeDeconv(DensityDeconv):
+    """Each cell made 2³ alike, then a convolution by kernels of 3³, padding 1: no checkerboard of its own.
+
+    Both together are the transposed convolution whose kernel is that of 3³ summed over 2³ neighbours.
+    """
+
+    def __init__(self, channels: int, bias: bool) -> None:
+        super().__init__(channels, 1, 3, bias=bias)
+
+    def kernel(self) -> torch.Tensor:
+        """Return the kernel of the transposed convolution, (channels, 1, 4, 4, 4)."""
+        kernel = self.weight.flip(2, 3, 4)
+        for axis in (2, 3, 4):
+            none = torch.zeros_like(kernel.narrow(axis, 0, 1))
+            kernel = torch.cat((kernel, none), axis) + torch.cat((none, kernel), axis)
+        return kernel
 
 
 class ConditionedConv(nn.Conv3d):

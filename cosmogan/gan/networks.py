@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from cosmogan.config import Model
-from cosmogan.gan.layers import ConditionedConv, DensityConv, DensityDeconv, Views
+from cosmogan.gan.layers import ConditionedConv, DensityConv, DensityDeconv, ResizeDeconv, Views
 from cosmogan.gan.spectra import Spectra
 
 LATENT_SIDE = 4  # cells a side of the generator's first layer
@@ -102,7 +102,9 @@ def generator(model: Model, subvolume: int, group: int) -> nn.Sequential:
         layers += [GroupedBatchNorm(inner, group), nn.ReLU(inplace=True)]
         layers += [nn.ConvTranspose3d(inner, outer, 4, 2, 1, bias=False)]
     layers += [GroupedBatchNorm(widths[-1], group), nn.ReLU(inplace=True)]
-    layers += [DensityDeconv(widths[-1], 1, 4, 2, 1, bias=model.density_bias), nn.Tanh()]
+    bias = model.density_bias
+    last = ResizeDeconv(widths[-1], bias) if model.resize else DensityDeconv(widths[-1], 1, 4, 2, 1, bias=bias)
+    layers += [last, nn.Tanh()]
     return nn.Sequential(*layers).to(memory_format=torch.channels_last_3d)
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from cosmogan.config import Model
-from cosmogan.gan import networks, scaling
+from cosmogan.gan import layers, networks, scaling
 from cosmogan.gan.learner import Learner
 
 
@@ -21,9 +21,9 @@ def test_the_papers_networks_have_the_papers_parameters():
 
 def test_the_layers_are_the_papers():
     def convolutions(network, kind):
-        layers = [layer for layer in network if isinstance(layer, kind)]
-        assert all(layer.kernel_size == (4, 4, 4) and layer.bias is None for layer in layers)
-        return [(layer.in_channels, layer.out_channels, layer.stride[0], layer.padding[0]) for layer in layers]
+        made = [layer for layer in network if isinstance(layer, kind)]
+        assert all(layer.kernel_size == (4, 4, 4) and layer.bias is None for layer in made)
+        return [(layer.in_channels, layer.out_channels, layer.stride[0], layer.padding[0]) for layer in made]
 
     generator, discriminator = networks.generator(Model(), 64, 4), networks.discriminator(Model(), 64, 4)
     assert convolutions(generator, nn.ConvTranspose3d) == [
@@ -132,6 +132,23 @@ def test_the_layers_next_to_the_density_are_those_of_torch_and_so_are_their_grad
         found.append([out, *torch.autograd.grad((weights * out).sum(), [x, *layer.parameters()])])
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_doubled_cells_are_convolved(bias):
+    layer = layers.ResizeDeconv(3, bias).double()
+    x = torch.randn(2, 3, 4, 4, 4, dtype=torch.float64, requires_grad=True)
+    weight = layer.weight.detach().transpose(0, 1).requires_grad_()
+    doubled = x.repeat_interleave(2, 2).repeat_interleave(2, 3).repeat_interleave(2, 4)
+    expected = nn.functional.conv3d(doubled, weight, layer.bias, padding=1)
+    torch.testing.assert_close(layer(x), expected)
+    slopes = torch.randn_like(expected)
+    ours, theirs = (torch.autograd.grad(y, (x, w), slopes) for y, w in ((layer(x), layer.weight), (expected, weight)))
+    torch.testing.assert_close(ours[0], theirs[0])
+    torch.testing.assert_close(ours[1], theirs[1].transpose(0, 1))
+    made = networks.generator(Model(width=4, resize=True), 16, 2)
+    networks.initialise(made, 1, output=0.0)
+    assert made(torch.randn(2, 100, 1, 1, 1)).shape == (2, 1, 16, 16, 16)
 
 
 def test_views_are_the_density_scaled_with_each_kappa():
