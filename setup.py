@@ -8,6 +8,14 @@ from setuptools import Extension, setup
 ROOT = Path(__file__).parent
 
 
+TESTED_WITH = [
+    # An independent reader and writer of snapshots that the tests compare with.
+    'pynbody; python_version >= "3.11"',
+    # Its interpreter runs the kernels for GPUs on a CPU; torch's CUDA builds bring it.
+    'triton; platform_system == "Linux"',
+]
+
+
 def version() -> str:
     """Return the version that the package states, without importing it (its imports may not be installed yet)."""
     text = (ROOT / "cosmogan" / "__init__.py").read_text(encoding="utf-8")
@@ -81,8 +89,7 @@ setup(
         "mpi": ["mpich"],
         # Independent codes that the tests compare with. They rarely build with plain pip: `make reference` does it.
         "reference": ["nbodykit==0.3.16", "Pylians==0.12"],
-        # pynbody: an independent reader and writer of snapshots that the tests compare with.
-        "test": ["pytest", "pytest-xdist", "ruff", "mypy", "types-PyYAML", 'pynbody; python_version >= "3.11"'],
+        "test": ["pytest", "pytest-xdist", "ruff", "mypy", "types-PyYAML", *TESTED_WITH],
     },
     zip_safe=False,
 )

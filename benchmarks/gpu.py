@@ -1,11 +1,12 @@
 """What a GPU does of the paper's work, as one table: training beside a plain loop and the matrix peak; else seconds.
 
     python benchmarks/gpu.py                                                     # the paper's sizes, on a GPU
+    python benchmarks/gpu.py --parts profiling                                   # what a step consists of
     python benchmarks/gpu.py --side 16 --batches 8 --volumes 32 --validated 64 --particles 32     # a rehearsal
 
-Training is that of `benchmarks/train.py`, with its peer, at each precision, without CUDA graphs and with them; a row
-says why where that fails. Volumes are drawn by the paper's network, untrained. Validation is the whole command on
-random volumes, its start included.
+Training is that of `benchmarks/train.py`, with its peer, at each precision; a row says why where that fails. A step's
+profile is that of `benchmarks/step_profile.py`. Volumes are drawn by the paper's network, untrained. Validation is the
+whole command on random volumes, its start included.
 """
 
 import argparse
@@ -23,11 +24,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import step_profile  # benchmarks/step_profile.py
 import torch
 import train  # benchmarks/train.py
 from sample import release  # benchmarks/sample.py
 
 from cosmogan import box, config
+from cosmogan.config import Model, Train
 from cosmogan.gan import released
 from hpc.distributed import Processes
 from hpc.log import Progress
@@ -43,12 +46,12 @@ def apart(work: Callable[..., Any], *inputs: Any) -> Any:
 
 
 def training(options: argparse.Namespace, device: torch.device) -> Iterator[Row]:
-    """Yield a row for each precision and batch, without and with CUDA graphs, and one for the loader."""
+    """Yield a row for each precision and batch, and some for the loader."""
     fastest = 0.0
-    for precision, batch, cuda_graphs in itertools.product(PRECISIONS, options.batches, (False, True)):
+    for precision, batch in itertools.product(options.precisions, options.batches):
         sizes = {"batch": batch, "side": options.side, "repeats": options.repeats}
-        settings = SimpleNamespace(precision=precision, cuda_graphs=cuda_graphs, **sizes)
-        name = f"train, {precision}, batch {batch}" + (", CUDA graphs" if cuda_graphs else "")
+        settings = SimpleNamespace(precision=precision, cuda_graphs=None, **sizes)
+        name = f"train, {precision}, batch {batch}"
         try:
             found = apart(train.compare_steps, settings, device)
         except ValueError as error:  # the device lacks this precision, or is no GPU
@@ -68,6 +71,24 @@ def training(options: argparse.Namespace, device: torch.device) -> Iterator[Row]
         written = train.write_shards(Path(folder), options.side)
         for kind, speed in train.loader_speeds(written, options.batches[0], device):
             yield f"loader and augmentation, {kind}", f"{speed:.4g} samples/s, {speed / fastest:.3g} × the fastest step"
+
+
+def profiling(options: argparse.Namespace, device: torch.device) -> Iterator[Row]:
+    """Yield what the kernels of a step take, by kind, at each precision."""
+    for precision in options.precisions:
+        settings = Train(precision=precision, gate=0.0, batch_size=options.batches[0], ema=10000)
+        try:
+            found = apart(step_profile.measure, Model(), settings, options.side, device, 5)
+        except ValueError as error:  # the device lacks this precision
+            yield f"profile, {precision}", str(error)
+            continue
+        for kind, milliseconds in found["device_ms"].items():
+            share = found["device_ms"]["convolutions"] / milliseconds
+            told = f"; {share:.0%} of it convolutions" if kind == "all" else ""
+            yield (
+                f"profile, {precision}, {kind}",
+                f"{milliseconds:.3f} ms, {found['launches'][kind]:.0f} launches{told}",
+            )
 
 
 def drawing(options: argparse.Namespace, device: torch.device) -> Iterator[Row]:
@@ -116,11 +137,16 @@ def validating(options: argparse.Namespace, device: torch.device) -> Iterator[Ro
     yield f"validate {n} volumes against {n}", f"{seconds:.3g} s" if done.returncode == 0 else f"failed: {said[-1:]}"
 
 
+PARTS = {part.__name__: part for part in (training, profiling, drawing, simulating, validating)}
+
+
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=64, help="cells a side of a volume")
-    parser.add_argument("--batches", type=int, nargs="+", default=[16, 64])
+    parser.add_argument("--batches", type=int, nargs="+", default=[16])
+    parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=PRECISIONS)
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
     parser.add_argument("--repeats", type=int, default=20, help="steps timed of each loop")
     parser.add_argument("--volumes", type=int, default=512, help="drawn")
     parser.add_argument("--validated", type=int, default=2000, help="volumes validated")
@@ -129,7 +155,7 @@ def main() -> None:
     device = Processes().device()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
     print(f"{name}, torch {torch.__version__}, volumes of {options.side}³ cells", flush=True)
-    for part in (training, drawing, simulating, validating):
+    for part in map(PARTS.get, options.parts):
         try:
             for what, result in part(options, device):
                 print(f"{what:<48}  {result}", flush=True)

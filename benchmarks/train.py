@@ -3,7 +3,7 @@
     python benchmarks/train.py                       # the paper's networks and batch
     python benchmarks/train.py --precision bf16      # worth it where the processor multiplies bfloat16
     python benchmarks/train.py --side 32 --batch 4   # smaller
-    python benchmarks/train.py --cuda-graphs         # our step in CUDA graphs, on a GPU
+    python benchmarks/train.py --no-cuda-graphs      # our step kernel by kernel, on a GPU
 
 The peer is the same networks in a loop as the paper's authors structured theirs: contiguous tensors, real and fake
 samples through the discriminator one after the other, a backward pass each, and a generator's step whose backward
@@ -36,6 +36,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cosmogan import shards, train
 from cosmogan.config import Model, Train
 from cosmogan.gan import networks, scaling
+from cosmogan.gan.batch_norm import GroupedBatchNorm
 from cosmogan.gan.dataset import Batch, Part, TrainingSet
 from cosmogan.gan.graphs import WARM_UP
 from cosmogan.gan.learner import precision
@@ -84,16 +85,19 @@ class PlainLoop:
 
 def _plain(network: nn.Sequential) -> nn.Sequential:
     """Return a network of torch's own layers, in contiguous memory."""
-    return nn.Sequential(*map(_own_of_torch, network)).to(memory_format=torch.contiguous_format)
+    own = itertools.chain.from_iterable(map(_own_of_torch, network))
+    return nn.Sequential(*own).to(memory_format=torch.contiguous_format)
 
 
-def _own_of_torch(layer: nn.Module) -> nn.Module:
-    if isinstance(layer, networks.GroupedBatchNorm):
-        return nn.BatchNorm3d(len(layer.weight))
-    if isinstance(layer, networks.DensityConv | networks.DensityDeconv):
+def _own_of_torch(layer: nn.Module) -> list[nn.Module]:
+    if isinstance(layer, GroupedBatchNorm):
+        activation = nn.LeakyReLU(layer.slope, inplace=True) if layer.slope else nn.ReLU(inplace=True)
+        return [nn.BatchNorm3d(len(layer.weight)), activation]
+    if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
         own = nn.Conv3d if isinstance(layer, nn.Conv3d) else nn.ConvTranspose3d
-        return own(layer.in_channels, layer.out_channels, 4, 2, 1, bias=layer.bias is not None)
-    return layer
+        sizes = layer.kernel_size, layer.stride, layer.padding
+        return [own(layer.in_channels, layer.out_channels, *sizes, bias=layer.bias is not None)]
+    return [layer]
 
 
 class Plain:
@@ -175,9 +179,8 @@ def compare_steps(options: argparse.Namespace, device: torch.device) -> dict[str
         "plain": plain.ask,
     }
     flops = {name: step("flops") for name, step in steps.items()}  # also warms up
-    if options.cuda_graphs:
-        for _ in range(WARM_UP - 1):  # before they are recorded
-            steps["ours"]("seconds")
+    for _ in range(WARM_UP):  # before it is recorded in CUDA graphs
+        steps["ours"]("seconds")
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _, (name, step) in itertools.product(range(options.repeats), steps.items()):
         seconds[name].append(step("seconds"))
@@ -242,7 +245,7 @@ def main() -> None:
     parser.add_argument("--precision", default="float32", choices=("float32", "tf32", "bf16"))
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--cuda-graphs", action="store_true")
+    parser.add_argument("--no-cuda-graphs", dest="cuda_graphs", action="store_false", default=None)
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
     device = Processes().device()

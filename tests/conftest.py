@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "tests" / "data"
@@ -18,7 +19,9 @@ HANGS = 300  # seconds: what is not there by then never comes, on the busiest ma
 
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests run beside each other: none has all cores for itself
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch starts
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch computes
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton is imported: its kernels run on the host
 
 
 def pytest_collection_modifyitems(items):

@@ -62,7 +62,8 @@ class _Other(torch.Tensor):
     @staticmethod
     def __new__(cls, held):
         layout = {"strides": held.stride(), "storage_offset": held.storage_offset()}
-        made = torch.Tensor._make_wrapper_subclass(cls, held.shape, dtype=held.dtype, device=DEVICE, **layout)
+        with torch.inference_mode(held.is_inference()):  # a view made in inference mode is not of it
+            made = torch.Tensor._make_wrapper_subclass(cls, held.shape, dtype=held.dtype, device=DEVICE, **layout)
         made.held = held
         return made
 

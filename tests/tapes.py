@@ -13,7 +13,7 @@ class Tape(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.notes, self.before = [], []
+        self.notes, self.before, self.made, self.read = [], [], {}, set()
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -21,8 +21,12 @@ class Tape(TorchDispatchMode):
         for argument, value in zip(operation._schema.arguments, args, strict=False):
             if argument.alias_info is not None and argument.alias_info.is_write:
                 self.before += [(x, x.detach().clone()) for x in tree_leaves(value) if isinstance(x, torch.Tensor)]
+        given = {memory(x) for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)}
         results = operation(*args, **kwargs)
         self.notes.append((operation, args, kwargs, results))
+        self.read |= given
+        new = [x for x in tree_leaves(results) if isinstance(x, torch.Tensor) and memory(x) not in given]
+        self.made.update((memory(x), x) for x in new if memory(x) not in self.read)
         return results
 
     def undo(self):
@@ -38,24 +42,42 @@ class Tape(TorchDispatchMode):
                 if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():
                     old.copy_(new)
 
+    def spoil(self):
+        """Overwrite what was made while recording, as a graph does that computes in the same memory."""
+        for x in self.made.values():
+            storage = x.untyped_storage()
+            torch.empty(0, dtype=torch.uint8).set_(storage).fill_(255)  # NaN, as floating-point numbers
+
+
+def memory(x):
+    return x.untyped_storage().data_ptr()
+
 
 class Tapes:
-    """A recorder for the CPU."""
+    """A recorder for the CPU, whose pieces compute in the same memory unless one reads what another made."""
 
     def __init__(self, device):
-        self.pieces = 0
+        self.tapes = []
+
+    @property
+    def pieces(self):
+        return len(self.tapes)
 
     def rehearse(self, work):
         return work()
 
     def record(self, work):
-        self.pieces += 1
         with Tape() as tape:
-            result = work()
+            work()
         tape.undo()
+        before = self.tapes[-1:]
+        tape.run = before[0].run if before and before[0].made.keys() & tape.read else self.pieces
+        self.tapes.append(tape)
 
         def replay():
+            for other in self.tapes:
+                if other.run != tape.run:
+                    other.spoil()
             tape.replay()
-            return result
 
         return replay

@@ -66,7 +66,7 @@ def assert_same(found, expected, device):
     if device == DEVICE:
         np.testing.assert_array_equal(found, expected)
     else:
-        tolerance = 1e-8 if expected.dtype == np.float64 else 1e-4
+        tolerance = 1e-7 if expected.dtype == np.float64 else 1e-4
         np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * abs(expected).max())
 
 

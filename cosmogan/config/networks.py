@@ -91,7 +91,8 @@ class Train:
     seed: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "tf32", "bf16", "float64"] = "auto"  # auto: tf32 where the GPU has it
-    cuda_graphs: bool = False  # launch a step's work on a GPU as a few CUDA graphs, not kernel by kernel
+    # Launch a step's work as a few CUDA graphs, not kernel by kernel; null: wherever it runs on a GPU.
+    cuda_graphs: bool | None = None
     cache: Literal["auto", "none", "host", "device"] = "auto"  # where the densities stay once they are read
     stage_to: str | None = None  # folder on each node to copy the shards to first, as $TMPDIR; null: not copied
     checkpoint_minutes: float = 10.0

@@ -5,9 +5,13 @@ import itertools
 import numpy as np
 import torch
 
-from cosmogan.gan import latent
+from cosmogan.gan import fused, latent
+from cosmogan.gan.symmetry import SYMMETRIES
 
 SIDES = np.array(list(itertools.product((0, 1), repeat=3)))  # a crop lies in 2³ subvolumes: of its own corner, and on
+
+ORDERS = np.array([order for order, _ in SYMMETRIES])  # (48, 3), which axis of the box each axis of a crop lies along
+REVERSED = np.array([[axis in backwards for axis in range(3)] for _, backwards in SYMMETRIES])  # (48, 3)
 
 
 def neighbours(boxes: np.ndarray, corners: np.ndarray, n_mesh: int, subvolume: int) -> np.ndarray:
@@ -44,7 +48,7 @@ def shifts(seed: int, first: int, n: int, subvolume: int) -> np.ndarray:
 
 
 def crop(subvolumes: torch.Tensor, pieces: np.ndarray, shift: np.ndarray) -> torch.Tensor:
-    """Return crops (n, m, m, m), where their subvolumes are.
+    """Return crops (n, m, m, m) of subvolumes on the host: each piece is copied as the block of cells that it is.
 
     Parameters
     ----------
@@ -52,11 +56,6 @@ def crop(subvolumes: torch.Tensor, pieces: np.ndarray, shift: np.ndarray) -> tor
     pieces : (n, 8), the places of those that each crop lies in, as `neighbours` gives them
     shift : (n, 3), its first cell in the first of them
     """
-    return (crop_cpu if subvolumes.device.type == "cpu" else crop_torch)(subvolumes, pieces, shift)
-
-
-def crop_cpu(subvolumes: torch.Tensor, pieces: np.ndarray, shift: np.ndarray) -> torch.Tensor:
-    """Copy each piece as the block of cells that it is."""
     m = subvolumes.shape[-1]
     out = subvolumes.new_empty(len(pieces), m, m, m)
     for cube, places, begin in zip(out, pieces.tolist(), shift.tolist(), strict=True):
@@ -67,12 +66,50 @@ def crop_cpu(subvolumes: torch.Tensor, pieces: np.ndarray, shift: np.ndarray) ->
     return out
 
 
-def crop_torch(subvolumes: torch.Tensor, pieces: np.ndarray, shift: np.ndarray) -> torch.Tensor:
-    """Look all cells up at once: a GPU would take longer to be told of 8 n small copies than to make them."""
-    m, device = subvolumes.shape[-1], subvolumes.device
-    along = np.divmod(shift[:, :, None] + np.arange(m), m)  # whether on the far side, and the cell there, (n, 3, m)
-    numbers = (torch.from_numpy(found).to(device, non_blocking=True) for found in along)
-    far, cell = ((x[:, 0, :, None, None], x[:, 1, None, :, None], x[:, 2, None, None]) for x in numbers)
-    side = 4 * far[0] + 2 * far[1] + far[2]  # in the order of `SIDES`
-    places = torch.from_numpy(pieces).to(device, non_blocking=True)
-    return subvolumes[places.gather(1, side.flatten(1)).view_as(side), cell[0], cell[1], cell[2]]
+def crop_on_device(subvolumes: torch.Tensor, pieces: np.ndarray, shift: np.ndarray, turns: np.ndarray) -> torch.Tensor:
+    """Return crops (n, m, m, m) of subvolumes on a GPU, in orientations ``turns`` (n,); else as `crop`.
+
+    All cells are looked up at once: a GPU would take longer to be told of 8 n small copies than to make them.
+    """
+    m, device, n = subvolumes.shape[-1], subvolumes.device, len(pieces)
+    of_axes = tables(shift, turns, m)
+    host = torch.from_numpy(np.concatenate([pieces.ravel(), of_axes.ravel()], dtype=np.int32))
+    both = to_device(host, device)
+    of_pieces, of_cells = both[: 8 * n].view(n, 8), both[8 * n :].view(of_axes.shape)
+    return (fused.crop if fused.available(subvolumes) else looked_up)(subvolumes, of_pieces, of_cells)
+
+
+def to_device(x: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return a tensor of the host on a device; the host does not wait."""
+    return (x.pin_memory() if device.type == "cuda" else x).to(device, non_blocking=True)
+
+
+def tables(shift: np.ndarray, turns: np.ndarray, subvolume: int) -> np.ndarray:
+    """Return where the cells of crops lie, in their orientations: for each axis of a crop a table of its cells.
+
+    Parameters
+    ----------
+    shift : (n, 3), each crop's first cell in its first subvolume
+    turns : (n,), its orientation
+    subvolume : cells a side, m
+
+    Returns
+    -------
+    (n, 2, 3, m) int32; summed over the axes the first is the number of the subvolume in `SIDES`, the second the place
+    of the cell in it
+    """
+    axes, reversed_axes = ORDERS[turns], REVERSED[turns][:, :, None]
+    cells = np.arange(subvolume)
+    along = np.where(reversed_axes, cells[::-1], cells) + np.take_along_axis(shift, axes, 1)[:, :, None]
+    far, cell = np.divmod(along, subvolume)
+    after = 2 - axes[:, :, None]  # axes that follow in memory
+    return np.stack([far << after, cell * subvolume**after], axis=1).astype(np.int32)
+
+
+def looked_up(subvolumes: torch.Tensor, pieces: torch.Tensor, of_axes: torch.Tensor) -> torch.Tensor:
+    """Do as `fused.crop`, in torch's operations."""
+    m = subvolumes.shape[-1]
+    first, second, third = (of_axes[:, :, axis] for axis in range(3))  # (n, 2, m)
+    side, cell = (first[..., None, None] + second[:, :, None, :, None] + third[:, :, None, None]).long().unbind(1)
+    place = pieces.gather(1, side.flatten(1)).view_as(side)
+    return subvolumes.view(-1)[place * m**3 + cell]

@@ -94,14 +94,12 @@ class TrainingSet:
         part : this process's share of them
         """
         first += part.offset
-        coming: Future[tuple[torch.Tensor, np.ndarray]] = self._reader.submit(self._load, seed, first, part.size)
+        coming: Future[Batch] = self._reader.submit(self._load, seed, first, part.size)
         while True:
-            (cubes, places), turns = coming.result(), symmetries(seed, first, part.size)
-            told = None if self._conditions is None else self._conditions.told(places, seed, first)
+            batch = coming.result()
             first += stride
             coming = self._reader.submit(self._load, seed, first, part.size)
-            cubes = cubes.to(self.device, non_blocking=True)
-            yield Batch(each_oriented(cubes, turns)[:, None], told)
+            yield batch
 
     def fake_conditions(self, seed: int, first: int, n: int) -> torch.Tensor | None:
         """Return what conditional networks are told of consecutive fakes, (n, names); None for others."""
@@ -109,19 +107,33 @@ class TrainingSet:
             return None
         return self._conditions.told(self.places(seed, np.arange(first, first + n)), seed, first).fake
 
-    def _load(self, seed: int, first: int, n: int) -> tuple[torch.Tensor, np.ndarray]:
+    def _load(self, seed: int, first: int, n: int) -> Batch:
         places = self.places(seed, np.arange(first, first + n))
-        if self._cached is None:
-            cubes = torch.from_numpy(self._read(self.rows[places]))
-        elif self._neighbours is None:
-            self._hold(places)
-            cubes = self._cached[torch.from_numpy(places).to(self._cached.device, non_blocking=True)]
+        told = None if self._conditions is None else self._conditions.told(places, seed, first)
+        turns = symmetries(seed, first, n)
+        if self._cached is None or self._cached.device.type == "cpu":
+            cubes = each_oriented(crops.to_device(self._on_host(places, seed, first), self.device), turns)
         else:
-            pieces = self._neighbours[places]
-            self._hold(pieces.ravel())
-            cubes = crops.crop(self._cached, pieces, crops.shifts(seed, first, n, self._cached.shape[-1]))
-        wanted = self.device.type == "cuda" and cubes.device.type == "cpu"
-        return (cubes.pin_memory() if wanted else cubes), places
+            cubes = crops.crop_on_device(self._cached, *self._pieces(places, seed, first), turns)
+        return Batch(cubes[:, None], told)
+
+    def _on_host(self, places: np.ndarray, seed: int, first: int) -> torch.Tensor:
+        """Return the samples at some places as they lie in their box, (n, m, m, m)."""
+        if self._cached is None:
+            return torch.from_numpy(self._read(self.rows[places]))
+        if self._neighbours is not None:
+            return crops.crop(self._cached, *self._pieces(places, seed, first))
+        self._hold(places)
+        return self._cached[torch.from_numpy(places)]
+
+    def _pieces(self, places: np.ndarray, seed: int, first: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return in which subvolumes samples lie, (n, 8), all held, and where they begin in the first, (n, 3)."""
+        n, shift = len(places), np.zeros((len(places), 3), int)
+        pieces = np.repeat(places[:, None], 8, axis=1)
+        if self._neighbours is not None:
+            pieces, shift = self._neighbours[places], crops.shifts(seed, first, n, self._cached.shape[-1])
+        self._hold(pieces.ravel())
+        return pieces, shift
 
     def _hold(self, places: np.ndarray) -> None:
         """Read the densities at some places into the cache, where they are not there yet."""

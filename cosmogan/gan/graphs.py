@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import torch
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from hpc.log import say
 
 T = TypeVar("T")
 Work = Callable[..., Iterator[Any]]  # tensors → what each piece of the work gives
@@ -38,53 +41,75 @@ class Recorder:
         here.wait_stream(self._stream)
         return result
 
-    def record(self, work: Callable[[], T]) -> Callable[[], T]:
-        """Record some work, which is not done; return what does it, and gives the same tensors each time."""
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Record some work, which is not done; return what does it."""
         graph = torch.cuda.CUDAGraph()
         # thread_local, as the loader's thread uses the GPU meanwhile
         with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
-            result = work()
-
-        def replay() -> T:
-            graph.replay()
-            return result
-
-        return replay
+            work()
+        return graph.replay
 
 
 class Graphs:
     """Runs work that comes in pieces, and records each piece when all ran `WARM_UP` times.
 
-    A run may be broken off after any piece, but ends before the next begins: all compute in the same memory.
+    A run may be broken off after any piece, but ends before the next begins: all compute in the same memory. What they
+    give lies elsewhere, or the next graph would overwrite it. Where recording fails one line says so, and the work
+    is done without it.
 
     Parameters
     ----------
     recorder : of the pieces
+    rank : this process's; the first says what fails
     """
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+    def __init__(self, recorder: Recorder, rank: int = 0) -> None:
+        self._recorder, self._rank = recorder, rank
+        self._failed = False
         self._whole: Counter[str] = Counter()
-        self._recorded: dict[str, tuple[list[torch.Tensor], list[Callable[[], Any]]]] = {}
+        self._recorded: dict[str, tuple[list[torch.Tensor], list[tuple[Callable[[], Any], Any]]]] = {}
 
     def run(self, name: str, work: Work, *inputs: torch.Tensor) -> Iterator[Any]:
         """Yield what each piece of the work of that name gives; tensors hold until it runs again."""
         if name in self._recorded:
-            kept, replays = self._recorded[name]
+            kept, pieces = self._recorded[name]
             for old, new in zip(kept, inputs, strict=True):
                 old.copy_(new)
-            for replay in replays:
-                yield replay()
+            for replay, given in pieces:
+                replay()
+                yield given
             return
-        pieces, end, length = work(*inputs), object(), 0
-        while (given := self._recorder.rehearse(lambda: next(pieces, end))) is not end:
-            length += 1
+        results = []
+        for given in self._rehearsed(work(*inputs)):
+            results.append(given)
             yield given
         self._whole[name] += 1
-        if self._whole[name] == WARM_UP:
-            kept = [x.clone() for x in inputs]
-            pieces = work(*kept)
-            self._recorded[name] = kept, [self._recorder.record(lambda: next(pieces)) for _ in range(length)]
+        if self._whole[name] == WARM_UP and not self._failed:
+            self._record(name, work, [x.clone() for x in inputs], results)
+
+    def _rehearsed(self, pieces: Iterator[Any]) -> Iterator[Any]:
+        end = object()
+        while (given := self._recorder.rehearse(lambda: next(pieces, end))) is not end:
+            yield given
+
+    def _record(self, name: str, work: Work, kept: list[torch.Tensor], results: list[Any]) -> None:
+        """Record the pieces, with a copy of what each gives into tensors outside of the graphs' memory."""
+        pieces, given = work(*kept), tree_map_only(torch.Tensor, torch.clone, results)
+        try:
+            replays = [self._recorder.record(lambda to=one: _copy(next(pieces), to)) for one in given]
+        except RuntimeError as error:
+            self._failed = True
+            reason = str(error).partition("\n")[0]
+            say(f"train: CUDA graphs cannot be recorded ({reason}); kernels are launched one by one", self._rank)
+            return
+        self._recorded[name] = kept, list(zip(replays, given, strict=True))
+
+
+def _copy(results: Any, given: Any) -> None:
+    """Copy the tensors of some results, in place, into those of others of their kind."""
+    for new, old in zip(tree_leaves(results), tree_leaves(given), strict=True):
+        if isinstance(old, torch.Tensor):
+            old.copy_(new)
 
 
 def directly(_: str, work: Work, *inputs: torch.Tensor) -> Iterator[Any]:

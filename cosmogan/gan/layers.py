@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from cosmogan.gan import fused
 from cosmogan.gan.scaling import LIMIT
 
 CHANNELS_LAST = {"memory_format": torch.channels_last_3d}
@@ -64,18 +65,19 @@ class DensityConv(nn.Conv3d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Convolve (n, in_channels, m, m, m), m even, to (n, channels, m/2, m/2, m/2)."""
-        taps = self.weight.reshape(*self.weight.shape[:2], 2, 2, 2, 2, 2, 2).permute(0, 3, 5, 7, 1, 2, 4, 6)
-        kernel = taps.reshape(len(taps), -1, 2, 2, 2)
-        return F.conv3d(_Blocks.apply(x), kernel.contiguous(**CHANNELS_LAST), self.bias)
+        taps = self.weight.reshape(*self.weight.shape[:2], 2, 2, 2, 2, 2, 2).permute(0, 2, 4, 6, 3, 5, 7, 1)
+        kernel = taps.reshape(len(taps), 2, 2, 2, -1).permute(0, 4, 1, 2, 3)  # channels last
+        return F.conv3d(_Blocks.apply(x, kernel.dtype), kernel, self.bias)
 
 
 class DensityDeconv(nn.ConvTranspose3d):
     """The transposed convolution to one channel by kernels of 4³, stride 2, padding 1."""
 
     def forward(self, x: torch.Tensor, output_size: Any = None) -> torch.Tensor:
-        """Convolve (n, channels, m, m, m) to (n, 1, 2m, 2m, 2m), in the weights' precision: near -1 tanh needs it."""
-        taps = self.kernel().reshape(-1, 2, 2, 2, 2, 2, 2).flip(1, 3, 5).permute(2, 4, 6, 0, 1, 3, 5).flatten(0, 2)
-        out = _Cells.apply(F.conv3d(x, taps.contiguous(**CHANNELS_LAST), padding=1)).to(self.weight.dtype)
+        """Convolve (n, channels, m, m, m) to (n, 1, 2m, 2m, 2m), in float32 at least: near -1 tanh needs it."""
+        taps = self.kernel().reshape(-1, 2, 2, 2, 2, 2, 2).flip(1, 3, 5).permute(2, 4, 6, 1, 3, 5, 0)
+        kernel = taps.reshape(8, 2, 2, 2, -1).permute(0, 4, 1, 2, 3)  # channels last
+        out = _Cells.apply(F.conv3d(x, kernel, padding=1), torch.float64 if x.dtype == torch.float64 else torch.float32)
         return out if self.bias is None else out + self.bias
 
     def kernel(self) -> torch.Tensor:
@@ -101,6 +103,25 @@ class ResizeDeconv(DensityDeconv):
         return kernel
 
 
+class LatentDeconv(nn.ConvTranspose3d):
+    """The transposed convolution of latents, which have one cell: a matrix product."""
+
+    def forward(self, x: torch.Tensor, output_size: Any = None) -> torch.Tensor:
+        """Convolve (n, numbers, 1, 1, 1) to (n, channels, *kernel_size)."""
+        weight = self.weight.permute(0, 2, 3, 4, 1)  # as it lies in memory, channels last
+        out = x.flatten(1).to(weight.dtype) @ weight.flatten(1)
+        return out.view(-1, *weight.shape[1:]).permute(0, 4, 1, 2, 3)
+
+
+class LogitConv(nn.Conv3d):
+    """The convolution that sees all cells at once, and gives one number: a matrix product."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Convolve (n, channels, *kernel_size) to (n, 1, 1, 1, 1)."""
+        samples, weight = (t.permute(0, 2, 3, 4, 1).flatten(1) for t in (x, self.weight))
+        return F.linear(samples, weight, self.bias)[:, :, None, None, None]
+
+
 class ConditionedConv(nn.Conv3d):
     """A convolution of the input and of constant channels after it, one for each number of a condition.
 
@@ -122,10 +143,14 @@ class _Blocks(torch.autograd.Function):
     """Cells, padded by one at either end, to blocks of 2³: the transposed of `_Cells`, and so its backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, cells: torch.Tensor) -> torch.Tensor:
-        """Gather (n, channels, m, m, m) to (n, 8 channels, h, h, h), h = m/2 + 1, channels last."""
-        n, channels, h = *cells.shape[:2], cells.shape[-1] // 2 + 1
-        blocks = cells.new_zeros(n, h, h, h, 8, channels).permute(0, 4, 5, 1, 2, 3)
+    def forward(ctx: Any, cells: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """Gather (n, channels, m, m, m) to (n, 8 channels, h, h, h), h = m/2 + 1, channels last, in some precision."""
+        ctx.dtype = cells.dtype
+        if fused.available(cells):
+            return fused.to_blocks(cells, dtype)
+        n, channels, m = cells.shape[:3]
+        h = m // 2 + 1
+        blocks = cells.new_zeros(n, h, h, h, 8, channels, dtype=dtype).permute(0, 4, 5, 1, 2, 3)
         for here, there in _places():
             blocks[there] = cells[here]
         return blocks.flatten(1, 2)
@@ -133,26 +158,27 @@ class _Blocks(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
         """Return the gradient of the cells."""
-        return _Cells.apply(gradient)
+        return _Cells.apply(gradient, ctx.dtype), None
 
 
 class _Cells(torch.autograd.Function):
     """Blocks to their cells, without those of the padding."""
 
     @staticmethod
-    def forward(ctx: Any, blocks: torch.Tensor) -> torch.Tensor:
-        """Scatter (n, 8 channels, h, h, h) to (n, channels, m, m, m), m = 2h - 2."""
-        m = 2 * blocks.shape[-1] - 2
-        blocks = blocks.unflatten(1, (8, -1))
-        cells = blocks.new_empty(len(blocks), blocks.shape[2], m, m, m)
-        for here, there in _places():
-            cells[here] = blocks[there]
-        return cells
+    def forward(ctx: Any, blocks: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """Scatter (n, 8 channels, h, h, h) to (n, channels, m, m, m), m = 2h - 2, in some precision."""
+        ctx.dtype = blocks.dtype
+        if fused.available(blocks):
+            return fused.to_cells(blocks, dtype)
+        n, h = len(blocks), blocks.shape[-1]
+        pairs = blocks.permute(0, 2, 3, 4, 1).unflatten(4, (2, 2, 2, -1)).permute(0, 7, 1, 4, 2, 5, 3, 6)
+        padded = pairs.reshape(n, -1, 2 * h, 2 * h, 2 * h)
+        return padded[..., 1:-1, 1:-1, 1:-1].to(dtype, memory_format=torch.contiguous_format)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
         """Return the gradient of the blocks."""
-        return _Blocks.apply(gradient)
+        return _Blocks.apply(gradient, ctx.dtype), None
 
 
 def _places() -> Iterator[tuple[Any, Any]]:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.func import functional_call
 
 from cosmogan.config import Train
 from hpc.distributed import Processes
@@ -49,12 +50,16 @@ class Learner:
     One all-reduce of the buffer averages the gradients, and the loss that rides in its last place.
     DistributedDataParallel would hide the same sum in hooks, which have to be told of every step that the gate skips
     and of the discriminator's pass in the generator's step. Running statistics lie in one buffer too, for the same
-    reason.
+    reason. Convolutions of lower precision have copies of their weights in it, renewed once a step: autocast would
+    make them in every pass.
     """
 
-    def __init__(self, network: nn.Sequential, rate: float, betas: tuple[float, ...], autocast: torch.dtype | None):
-        self.network, self.rate, self._autocast = network, rate, autocast
-        self.parameters = list(network.parameters())
+    def __init__(self, network: nn.Sequential, rate: float, betas: tuple[float, ...], low: torch.dtype | None):
+        self.network, self.rate = network, rate
+        named = dict(network.named_parameters())
+        self.parameters = list(named.values())
+        self._copies = {name: named[name].detach().to(low).requires_grad_() for name in _convolved(network) if low}
+        self._taught = [self._copies.get(name, parameter) for name, parameter in named.items()]
         first = self.parameters[0]
         sizes = [parameter.numel() for parameter in self.parameters]
         self._buffer = first.new_zeros(sum(sizes) + 1)
@@ -70,10 +75,7 @@ class Learner:
 
     def __call__(self, x: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
         """Return what the network makes of a batch and its conditions, if any, in the weights' precision."""
-        if self._autocast is None:
-            return self.network(x, *told)
-        with torch.autocast(x.device.type, self._autocast):
-            return self.network(x, *told).to(x.dtype)
+        return functional_call(self.network, self._copies, (x, *told)).to(self._buffer.dtype)
 
     def set_rate(self, factor: float) -> None:
         """Move on at ``factor`` times the rate."""
@@ -84,8 +86,7 @@ class Learner:
 
         Only this network's gradients are computed: not the discriminator's in the generator's step.
         """
-        self._buffer.zero_()
-        loss.backward(inputs=self.parameters)
+        torch._foreach_copy_([p.grad for p in self.parameters], torch.autograd.grad(loss, self._taught))
         self._buffer[-1] = loss.detach()
 
     def share_gradients(self, processes: Processes) -> None:
@@ -101,7 +102,14 @@ class Learner:
             the loss, and the Euclidean norm of its gradient, both on the device
         """
         self.optimizer.step()
+        self._renew_copies()
         return self._buffer[-1].clone(), self.gradients.norm()
+
+    def _renew_copies(self) -> None:
+        """Give the copies of lower precision the present weights."""
+        if self._copies:
+            with torch.no_grad():
+                torch._foreach_copy_([*self._copies.values()], [self.network.get_parameter(n) for n in self._copies])
 
     def share_statistics(self, processes: Processes) -> None:
         """Give all processes the same running statistics: the mean over all of the batch's groups."""
@@ -119,6 +127,7 @@ class Learner:
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what ``state`` returned."""
         self.network.load_state_dict(state["network"])
+        self._renew_copies()
         settings = self.optimizer.state_dict()["param_groups"]  # this run's, as it may be told to go on with others
         self.optimizer.load_state_dict({**state["optimizer"], "param_groups": settings})
         self.optimizer.param_groups[0]["lr"] = self._present_rate
@@ -166,6 +175,16 @@ def rate_factor(train: Train, progress: float, updates: int) -> float:
     """
     line = 1.0 - (1.0 - train.rate_end) * max(0.0, 2 * progress - 1)
     return line * train.rate_decay ** (updates // train.decay_every)
+
+
+def _convolved(network: nn.Module) -> list[str]:
+    """Return the names of the weights of convolutions, and of the biases of those that are not transposed."""
+    kinds = {"weight": (nn.Conv3d, nn.ConvTranspose3d), "bias": nn.Conv3d}
+    return [
+        name
+        for name, _ in network.named_parameters()
+        if isinstance(network.get_submodule(name.rpartition(".")[0]), kinds[name.rpartition(".")[2]])
+    ]
 
 
 def _gathered(network: nn.Module) -> torch.Tensor:

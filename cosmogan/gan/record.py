@@ -13,8 +13,9 @@ from cosmogan.gan.trainer import Outcome, Trainer
 from hpc.log import Metrics
 
 INTERVAL = 50  # steps whose mean makes one record
-NAMES = ("loss_discriminator", "score_real", "score_fake", "gate_rate", "loss_generator")
-NAMES += ("gradient_discriminator", "gradient_generator")
+ON_HOST = ("loss_discriminator", "score_real", "score_fake", "gate_rate")
+ON_DEVICE = ("loss_generator", "gradient_discriminator", "gradient_generator")
+NAMES = ON_HOST + ON_DEVICE
 
 
 class Record:
@@ -31,8 +32,9 @@ class Record:
 
     def __init__(self, folder: Path, trainer: Trainer, sums: torch.Tensor | None) -> None:
         self._trainer, self._folder = trainer, folder
-        start = torch.zeros(2, len(NAMES), dtype=torch.float64) if sums is None else sums
-        self.sums = start.to(trainer.device)  # of the values since the last record, and how many there were
+        # Of the values since the last record, and how many there were; those of the device are summed there.
+        self._sums = torch.zeros(2, len(NAMES), dtype=torch.float64) if sums is None else sums.cpu()
+        self._on_device = self._sums[0, len(ON_HOST) :].to(trainer.device, copy=True)
         self._latest: dict[str, float | None] = {}
         self._began, self._from, self._waited = time.monotonic(), trainer.step, 0.0
         self._writing = trainer.processes.rank == 0
@@ -57,14 +59,20 @@ class Record:
         yield
         self._waited += time.monotonic() - start
 
+    @property
+    def sums(self) -> torch.Tensor:
+        """The sums of the values since the last record, and how many there were, (2, names) on the host."""
+        self._sums[0, len(ON_HOST) :] = self._on_device
+        return self._sums
+
     def add(self, outcome: Outcome) -> None:
         """Take in one step."""
         values = [getattr(outcome, name) for name in NAMES]
-        for i, value in enumerate(values):
+        self._sums[0, : len(ON_HOST)] += torch.tensor(values[: len(ON_HOST)], dtype=torch.float64)
+        self._sums[1] += torch.tensor([value is not None for value in values])
+        for total, value in zip(self._on_device, values[len(ON_HOST) :], strict=True):
             if value is not None:
-                self.sums[0, i] += value  # may lie on the device still, and nobody waits for it
-        counted = torch.tensor([value is not None for value in values])
-        self.sums[1] += counted.to(self.sums, non_blocking=True)
+                total += value  # nobody waits for it
         if self._trainer.step % INTERVAL == 0:
             self._write()
 
@@ -98,7 +106,8 @@ class Record:
         }
         self._latest = {**means, **weights, **machine}
         self._began, self._from, self._waited = now, trainer.step, 0.0
-        self.sums.zero_()
+        self._sums.zero_()
+        self._on_device.zero_()
         if self._writing:
             place = {"step": trainer.step, "epoch": trainer.epoch, "n_seen": trainer.n_seen}
             self._metrics.write({**place, **self._latest})

@@ -74,11 +74,10 @@ class Spectra(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (n, 1, 1, 1, 1) of scaled densities (n, 1, m, m, m); in the precision of x throughout."""
-        with torch.autocast(x.device.type, enabled=False):
-            unit = (self.squared - self.mean.square()).clamp(min=NARROWEST).sqrt()
-            away = (self._log_power(x) - self.mean) / unit
-            # A fake can be off by tens of units: it should not outweigh all else that the discriminator sees.
-            return self.layers(torch.cat((away.asinh(), self._scatter(away)), 1))[:, :, None, None, None]
+        unit = (self.squared - self.mean.square()).clamp(min=NARROWEST).sqrt()
+        away = (self._log_power(x) - self.mean) / unit
+        # A fake can be off by tens of units: it should not outweigh all else that the discriminator sees.
+        return self.layers(torch.cat((away.asinh(), self._scatter(away)), 1))[:, :, None, None, None]
 
     def follow(self, real: Tensor) -> None:
         """Take real samples into the mean and the unit, in place."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from cosmogan.config import Model, Train
-from cosmogan.gan import graphs, latent, networks, scaling
+from cosmogan.gan import batch_norm, graphs, latent, networks, scaling
 from cosmogan.gan.conditions import Told
 from cosmogan.gan.dataset import Batch, Part
 from cosmogan.gan.learner import Learner, Pace, precision, rate_factor
@@ -91,7 +91,11 @@ class Trainer:
 
     def _forget_graphs(self) -> None:
         """Record the work anew, if at all: tensors are elsewhere now."""
-        self._run = graphs.Graphs(graphs.Recorder(self.device)).run if self.train.cuda_graphs else graphs.directly
+        wanted = self.train.cuda_graphs
+        if wanted or (wanted is None and self.device.type == "cuda"):
+            self._run = graphs.Graphs(graphs.Recorder(self.device), self.processes.rank).run
+        else:
+            self._run = graphs.directly
 
     @property
     def seed(self) -> int:
@@ -201,7 +205,7 @@ class Trainer:
             return self._latents(latent.CALIBRATE, first, n, *(() if told is None else (self._here(told),)))
 
         if self.average is not None:
-            networks.calibrate(self.average, map(latents, range(0, CALIBRATION, n)))
+            batch_norm.calibrate(self.average, map(latents, range(0, CALIBRATION, n)))
 
     def look(self, n: int) -> torch.Tensor:
         """Return always the same ``n`` samples, (n, m, m, m) scaled, of the averaged generator where there is one.

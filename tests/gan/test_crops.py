@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cosmogan.config import Model
-from cosmogan.gan import crops, dataset, symmetry
+from cosmogan.gan import crops, dataset, fused, symmetry
 from cosmogan.gan.conditions import TrainingConditions
 from cosmogan.gan.dataset import Part, TrainingSet
 
@@ -37,16 +37,26 @@ def take(part, batches, first=0, seed=1, **options):
     return torch.stack([batch.density for batch in taken])
 
 
-@pytest.mark.parametrize("crop", [crops.crop_cpu, crops.crop_torch])
 @pytest.mark.parametrize("n_mesh", [4, 8, 12])
-def test_every_crop_is_a_periodic_slice_of_its_box(n_mesh, crop):
+def test_every_crop_is_a_periodic_slice_of_its_box(n_mesh):
     boxes = BOXES[:, :n_mesh, :n_mesh, :n_mesh]
     cubes, numbers, corners = cut(boxes)
     around = crops.neighbours(numbers, corners, n_mesh, 4)
     for shift in itertools.product(range(4), repeat=3):
-        found = crop(torch.from_numpy(cubes), around, np.tile(shift, (len(cubes), 1)))
+        found = crops.crop(torch.from_numpy(cubes), around, np.tile(shift, (len(cubes), 1)))
         for cube, number, corner in zip(found.numpy(), numbers, corners, strict=True):
             np.testing.assert_array_equal(cube, periodic(boxes[number], corner + np.array(shift)))
+
+
+@pytest.mark.parametrize("kernel", [crops.looked_up, fused.crop])
+def test_a_gpu_looks_up_the_same_cells_in_every_orientation(monkeypatch, kernel):
+    monkeypatch.setattr(crops, "looked_up", kernel)
+    cubes, numbers, corners = cut()
+    around = crops.neighbours(numbers, corners, 12, 4)[:48]
+    shift, turns = np.random.default_rng(2).integers(0, 4, (48, 3)), np.arange(48)
+    cubes = torch.from_numpy(cubes)
+    expected = symmetry.each_oriented(crops.crop(cubes, around, shift), turns)
+    assert torch.equal(crops.crop_on_device(cubes, around, shift, turns), expected)
 
 
 def test_a_sample_is_a_crop_of_its_rows_box_in_some_orientation():

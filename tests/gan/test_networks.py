@@ -83,26 +83,6 @@ def test_only_with_a_density_bias_the_discriminator_sees_the_scale_of_its_input(
     assert (change > 1e-4) == sees, change  # homogeneous: 1e-6, rounding
 
 
-def test_grouped_norm_is_a_batch_norm_of_each_group():
-    torch.manual_seed(0)
-    x = torch.randn(12, 5, 3, 3, 3, requires_grad=True)
-    ours, theirs = networks.GroupedBatchNorm(5, 4), nn.BatchNorm3d(5, momentum=None)
-    out = ours(x)
-    expected = torch.cat([theirs(group) for group in x.split(4)])
-    torch.testing.assert_close(out, expected)
-    gradient = torch.randn_like(x)
-    ours_back, theirs_back = (
-        torch.autograd.grad(y, (x, norm.weight, norm.bias), gradient) for y, norm in ((out, ours), (expected, theirs))
-    )
-    for a, b in zip(ours_back, theirs_back, strict=True):
-        torch.testing.assert_close(a, b)
-    # momentum None: the plain mean over the three groups; ours moves a tenth of the way there
-    torch.testing.assert_close(ours.running_mean, 0.1 * theirs.running_mean)
-    torch.testing.assert_close(ours.running_var, 0.9 + 0.1 * theirs.running_var)
-    ours.running_mean, ours.running_var = theirs.running_mean, theirs.running_var
-    torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
-
-
 def test_groups_do_not_see_one_another():
     network = networks.discriminator(Model(width=2), 16, 2)
     x = torch.randn(4, 1, 16, 16, 16)

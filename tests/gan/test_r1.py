@@ -27,6 +27,7 @@ def make(model=PLAIN, **train):
     with torch.no_grad():
         for parameter in made.discriminator.parameters:
             parameter *= 4
+    made.restore(made.state())  # for copies of lower precision
     return made
 
 

@@ -74,14 +74,13 @@ def test_a_samples_logit_depends_on_its_group_and_on_no_other():
 
 
 def test_lower_precisions_see_the_same_spectra():
-    model = Model(width=4, kappa=KAPPA, discriminator_power=(1.0,))
-    network = networks.discriminator(model, 16, 2)
+    one, x = make(dtype=torch.float32), scaled(8, dtype=torch.float32)
+    one.follow(x)
+    assert torch.equal(Learner(torch.nn.Sequential(one), 1e-3, (0.5, 0.9), torch.bfloat16)(x), one(x))
+    network = networks.discriminator(Model(width=4, discriminator_power=(1.0,)), 8, 2)
     networks.initialise(network, 1, output=0.0)
-    network[0] = torch.nn.Sequential(torch.nn.Conv3d(1, 1, 16))
-    torch.nn.init.zeros_(network[0][0].weight)
-    x = scaling.scale(torch.rand(4, 1, 16, 16, 16), KAPPA)
-    exact = network(x)
-    torch.testing.assert_close(Learner(network, 1e-3, (0.5, 0.9), torch.bfloat16)(x), exact, rtol=5e-3, atol=5e-3)
+    rough = Learner(network, 1e-3, (0.5, 0.9), torch.bfloat16)(x)
+    torch.testing.assert_close(rough, network(x), rtol=2e-2, atol=2e-2)
 
 
 @pytest.mark.parametrize("kind", ["discriminator", "critic"])
