@@ -49,7 +49,8 @@ class Spectra(nn.Module):
 
     P(k) is that of the density which saturates at kappa, rho / (1 + rho / kappa): of a small kappa all cells make it,
     of a large one the densest. It counts from the mean of real samples, in units of their standard deviation, both
-    of the first `FOLLOWED` batches that `follow` is shown.
+    of the first `FOLLOWED` batches that `follow` is shown, and nothing counts in the first step. They are used from the
+    step after, when processes have averaged them.
 
     Parameters
     ----------
@@ -61,6 +62,9 @@ class Spectra(nn.Module):
 
     mean: Tensor
     squared: Tensor
+    known: Tensor
+    next_mean: Tensor
+    next_squared: Tensor
     followed: Tensor
 
     def __init__(self, kappas: Sequence[float], scaled_by: float, subvolume: int, group: int) -> None:
@@ -68,25 +72,30 @@ class Spectra(nn.Module):
         self.kappas, self.scaled_by, self.group = kappas, scaled_by, group
         n = len(kappas) * (_bins(subvolume, "cpu", ())[2] - 1)
         self.layers = nn.Sequential(nn.Linear(2 * n, HIDDEN), nn.LeakyReLU(0.2), nn.Linear(HIDDEN, 1))
-        self.register_buffer("mean", torch.zeros(n))
-        self.register_buffer("squared", torch.ones(n))
+        for when in ("", "next_"):
+            self.register_buffer(f"{when}mean", torch.zeros(n))
+            self.register_buffer(f"{when}squared", torch.ones(n))
+        self.register_buffer("known", torch.zeros(1))  # 1 from the second step on
         self.register_buffer("followed", torch.zeros(1))  # batches
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (n, 1, 1, 1, 1) of scaled densities (n, 1, m, m, m); in the precision of x throughout."""
         unit = (self.squared - self.mean.square()).clamp(min=NARROWEST).sqrt()
-        away = (self._log_power(x) - self.mean) / unit
+        away = self.known * (self._log_power(x) - self.mean) / unit
         # A fake can be off by tens of units: it should not outweigh all else that the discriminator sees.
         return self.layers(torch.cat((away.asinh(), self._scatter(away)), 1))[:, :, None, None, None]
 
     def follow(self, real: Tensor) -> None:
-        """Take real samples into the mean and the unit, in place."""
+        """Begin to use what was seen so far, and take more real samples into the mean and the unit, in place."""
         with torch.no_grad():
+            self.mean.copy_(self.next_mean)
+            self.squared.copy_(self.next_squared)
+            self.known.copy_(self.followed.clamp(max=1))
             found = self._log_power(real)
             going_on = (self.followed < FOLLOWED).to(found.dtype)
             weight = going_on / (self.followed + 1)
-            self.mean.lerp_(found.mean(0), weight)
-            self.squared.lerp_(found.square().mean(0), weight)
+            self.next_mean.lerp_(found.mean(0), weight)
+            self.next_squared.lerp_(found.square().mean(0), weight)
             self.followed.add_(going_on)
 
     def _log_power(self, x: Tensor) -> Tensor:
