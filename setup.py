@@ -64,7 +64,7 @@ setup(
         # Plain C, called by ctypes. A product and a sum stay two instructions: the same densities on any processor.
         Extension(
             "cosmogan.nbody._kernels",
-            ["cosmogan/nbody/_kernels.c"],
+            ["cosmogan/nbody/_kernels.c", "cosmogan/nbody/_gravity.c"],
             depends=["cosmogan/nbody/_located.h"],
             extra_compile_args=["-O3", "-std=gnu11", "-ffp-contract=off"],
         )

@@ -19,7 +19,7 @@ import yaml
 
 from cosmogan import config, simulate
 from cosmogan.nbody import cosmology
-from cosmogan.nbody.paint import paint
+from cosmogan.nbody.paint import Painter
 from cosmogan.nbody.snapshot import open_snapshot
 from cosmogan.statistics import cross_power, power_spectrum
 
@@ -46,9 +46,9 @@ def density(path: Path) -> tuple[np.ndarray, float]:
     snapshot = open_snapshot(path, "all")
     positions = np.empty((snapshot.n_particles, 3), snapshot.position_dtype)
     snapshot.read_positions(positions, 0)
-    mesh = np.zeros((1, N_MESH, N_MESH, N_MESH), np.float32)
-    paint(positions, (N_MESH / snapshot.box_size, N_MESH, N_MESH), np.zeros(1, np.int32), mesh)
-    return mesh[0] * (N_MESH**3 / snapshot.n_particles), snapshot.box_size
+    painter = Painter((N_MESH / snapshot.box_size, N_MESH, N_MESH), np.zeros(1, np.int32))
+    painter.add(positions)
+    return painter.density(N_MESH**3 / snapshot.n_particles)[0][0], snapshot.box_size
 
 
 def compare(ours: Path, theirs: Path) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from cosmogan import shards
+from hpc import hdf5
 from hpc.rundir import provenance, whole_file
 
 FORMAT = "cosmogan-latents/1"
@@ -70,7 +71,7 @@ def read(path: Path, generator: str, dimension: int) -> Latents:
             found = file.attrs.get("format", "another HDF5 file")
             if found != FORMAT:
                 raise ValueError(f"{path}: expected an archive of latents, {FORMAT}, found {found!r}")
-            latents = Latents(*(file[name][:] for name in Latents._fields))
+            latents = Latents(*(hdf5.dataset(file, name)[:] for name in Latents._fields))
             owner = file.attrs["generator"]
     except FileNotFoundError:
         raise ValueError(f"{path}: not found; expected what `sample --latents` writes") from None
@@ -99,7 +100,7 @@ def length(path: Path) -> int:
     """
     try:
         with h5py.File(path, "r") as file:
-            return len(file["index"])
+            return len(hdf5.dataset(file, "index"))
     except (OSError, KeyError) as error:
         raise ValueError(f"{path}: not a readable archive of latents: {error}") from None
 

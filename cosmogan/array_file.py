@@ -1,5 +1,6 @@
 """Someone else's volumes: an array in a .npy or HDF5 file, read row by row, in units of the mean density."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import h5py
 import numpy as np
 
 from cosmogan.shards import Geometry
+from hpc import hdf5
 from hpc.rundir import checksum
 
 UNITS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
@@ -102,10 +104,9 @@ def _hdf5(path: Path, dataset: str) -> Any:
     found: dict[str, h5py.Dataset] = {}
     file.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
     volumes = [name for name, item in found.items() if item.ndim in (4, 5)]
-    if dataset.strip("/") in found:
-        return found[dataset.strip("/")]
-    if dataset or len(volumes) != 1:
-        wanted = f"the dataset {dataset}" if dataset else "one dataset of volumes (else name it: FILE.h5:DATASET)"
-        there = ", ".join(list(found)[:5]) + (f" and {len(found) - 5} others" if len(found) > 5 else "")
-        raise ValueError(f"{path}: expected {wanted}, found {there or 'none'}")
-    return found[volumes[0]]
+    if dataset or len(volumes) == 1:
+        with contextlib.suppress(KeyError):
+            return hdf5.dataset(file, dataset or volumes[0])
+    wanted = f"the dataset {dataset}" if dataset else "one dataset of volumes (else name it: FILE.h5:DATASET)"
+    there = ", ".join(list(found)[:5]) + (f" and {len(found) - 5} others" if len(found) > 5 else "")
+    raise ValueError(f"{path}: expected {wanted}, found {there or 'none'}")

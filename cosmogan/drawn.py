@@ -9,7 +9,7 @@ import numpy as np
 
 from cosmogan import archive, conditions, shards
 from cosmogan.config import Experiment
-from hpc import mpi
+from hpc import hdf5, mpi
 from hpc.log import Progress, say
 from hpc.part import Part, share_of, title
 from hpc.rundir import checksum
@@ -93,7 +93,8 @@ def _is_whole(path: Path, source: dict[str, Any], latents: archive.Latents) -> b
         return False
     try:
         with h5py.File(path, "r") as file:
+            hdf5.check_all(file)
             same = json.loads(file.attrs["source"]) == source and np.array_equal(file["index"][:], latents.index)
             return bool(same and np.array_equal(file["seed"][:], latents.seed))
-    except (OSError, KeyError):
+    except (OSError, KeyError, hdf5.Missing):
         return False

@@ -48,7 +48,7 @@ class Plan:
         settings, snapshot = self.experiment.preprocess, source.snapshot
         return shards.Geometry(
             redshift=round(snapshot.redshift, 6),
-            box_size=snapshot.box_size * snapshots.UNITS[settings.length_unit],
+            box_size=snapshot.box_size * snapshots.length_unit(snapshot, settings.length_unit),
             n_mesh=settings.n_mesh,
             subvolume=settings.subvolume,
             mean_cell_mass=mass / settings.n_mesh**3,
@@ -78,6 +78,8 @@ def receipt(experiment: Experiment, sources: tuple[Source, ...], n_ranks: int) -
         "window": wanted.window,
         "shards": n_shards or min(n_ranks, wanted.n_subvolumes),
     }
+    if wanted.box_size is not None:
+        recipe["box_size"] = wanted.box_size
     if wanted.parameters is not None:
         recipe["parameters"] = checksum(wanted.parameters)
     if contents := _contents(sources, recorded):

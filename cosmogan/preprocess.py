@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from typing import Any
 
-from cosmogan import command, grid, outputs, shards, simulate
+from cosmogan import command, grid, outputs, shards, simulate, snapshots
 from cosmogan.config import Experiment
 from hpc import launcher, mpi
 from hpc.log import Progress, say
@@ -18,6 +18,7 @@ TEXT = """\
 Read GADGET-2 snapshots (formats 1, 2 and 3, one file or several), put their particles on a mesh, cut it into cubic
 subvolumes and write them as sharded HDF5. Runs on any number of MPI ranks, and as one plain process; the densities are
 the same, bit for bit. Killed at any moment, the same command goes on with the shards that are missing."""
+MAX_LINES = 20  # simulations are named
 EXAMPLE = "mpirun -n 64 python -m cosmogan.preprocess experiment.yaml preprocess.n_mesh=512 --profile"
 
 
@@ -50,6 +51,10 @@ def preprocess(experiment: Experiment, comm: mpi.Comm, part: Part | None = None)
     doing = title("preprocess", part)
     if comm.rank == 0:
         say(f"{doing}: {_introduction(plan, comm.size)}")
+        for line in snapshots.remarks(plan.sources, experiment.preprocess):
+            say(f"{doing}: warning: {line}")
+        for line in _simulations(plan):
+            say(f"{doing}: {line}")
     kept, to_do = mpi.on_root(comm, lambda: _particles(plan))
     with Progress(doing, kept + to_do, "particles", comm.rank) as progress:
         progress.resume_at(kept)
@@ -109,6 +114,20 @@ def _introduction(plan: grid.Plan, n_ranks: int) -> str:
     particles = sum(source.snapshot.n_particles for source in plan.sources)
     kept = f"; {there} of {n_shards} shards are there already" if there else ""
     return f"{len(plan.sources)} snapshot(s), {particles:,} particles, on {n_ranks} MPI rank(s){kept}"
+
+
+def _simulations(plan: grid.Plan) -> list[str]:
+    """Return lines that say which simulation is which file; none for those that this experiment simulates."""
+    if not plan.experiment.preprocess.snapshots:
+        return []
+    of_simulations: dict[int, list[str]] = {}
+    for source in plan.sources:
+        of_simulations.setdefault(source.simulation, []).append(str(source.path))
+    lines = shards.named_simulations(of_simulations)
+    for i, number in enumerate(sorted(of_simulations)):
+        lines[i] += " (held out)" if number in plan.experiment.held_out else ""
+    more = f"and {len(lines) - MAX_LINES} more: python -m cosmogan.shards show {plan.experiment.shards_folder}"
+    return lines if len(lines) <= MAX_LINES else [*lines[:MAX_LINES], more]
 
 
 def _finish(plan: grid.Plan, receipt: Receipt, lines: list[dict[str, Any]], summary: list[dict[str, Any]]) -> None:

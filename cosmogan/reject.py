@@ -18,7 +18,7 @@ from hpc.distributed import Processes
 from hpc.log import Progress, say
 
 # Samples that are judged together, whatever the number of ranks and sample.batch_size, so that their logits are the
-# same to the last bit, and with them what is accepted.
+# same to the last bit on any ranks of one thread each, and with them what is accepted.
 BLOCK = 64
 SAVE_SECONDS = 30.0
 LOWEST, ENOUGH = 1e-3, 10_000  # fewer than this fraction of so many accepted: it would take days

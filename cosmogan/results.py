@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from cosmogan import shards
+from hpc import hdf5
 
 FORMAT = "cosmogan-statistics/2"
 N_SPLITS = 100  # ways to halve the held-out volumes, at most
@@ -57,6 +58,7 @@ def read(path: Path) -> Tree:
         raise ValueError(f"{path}: not found; run `python -m cosmogan.validate` with this CONFIG first")
     try:
         with h5py.File(path, "r") as file:
+            hdf5.check_all(file)
             tree = _taken(file)
     except OSError as error:
         raise ValueError(f"{path}: damaged ({error}); delete it and run `python -m cosmogan.validate` again") from None

@@ -1,16 +1,18 @@
 """The snapshots of an experiment: which they are, and whether they belong together."""
 
+import fnmatch
 import glob
 import itertools
 import os
 import re
 import string
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cosmogan.config import Experiment
+from cosmogan.config import Experiment, Preprocess
 from cosmogan.nbody import gadget
-from cosmogan.nbody.snapshot import Snapshot, one_of_each, open_snapshot
+from cosmogan.nbody.snapshot import Snapshot, one_of_each, open_snapshot, stem_of
 
 UNITS = {"kpc/h": 1e-3, "Mpc/h": 1.0}  # [Mpc/h]
 
@@ -49,7 +51,7 @@ def find(experiment: Experiment) -> tuple[Source, ...]:
         one line that names the file or the setting, what was found and what was expected.
     """
     settings = experiment.preprocess
-    sources = _open(experiment.snapshots, settings.particle_type)
+    sources = tuple(_with_box(source, settings) for source in _open(experiment.snapshots, settings.particle_type))
     if not settings.snapshots:  # an earlier run may have simulated more
         sources = tuple(source for source in sources if source.simulation < experiment.simulate.n_simulations)
     for source in sources:
@@ -85,11 +87,87 @@ def _paths(entries: tuple[str, ...], particle_type: int | str) -> list[Path]:
     """Return the snapshots that paths, stems, folders and globs stand for, in the order given."""
     found: list[Path] = []
     for entry in entries:
-        matches = sorted(glob.glob(entry)) if glob.has_magic(entry) and not os.path.exists(entry) else [entry]
+        matches = _glob(entry) if glob.has_magic(entry) and not os.path.exists(entry) else [Path(entry)]
         if not matches:
             raise ValueError(f"preprocess.snapshots: nothing matches {entry}")
-        found += one_of_each(map(Path, matches), particle_type)
+        found += one_of_each(matches, particle_type)
     return found
+
+
+def _glob(entry: str) -> list[Path]:
+    """Return the files and folders that a glob matches, and stems of files with an ending, in natural order."""
+    matches = set(map(Path, glob.iglob(entry)))
+    for path in set(map(Path, glob.iglob(entry + ".*"))) - matches:
+        stem = stem_of(path)
+        if stem != path and path.is_file() and fnmatch.fnmatchcase(stem.name, Path(entry).name):
+            matches.add(stem)
+    return sorted(matches, key=_natural)
+
+
+def _natural(path: Path) -> list[tuple[list[int | str], str]]:
+    """Return the key by which names sort as people count: box2 before box10."""
+    return [
+        ([int(text) if i % 2 else text for i, text in enumerate(re.split("([0-9]+)", part))], part)
+        for part in path.parts
+    ]
+
+
+def length_unit(snapshot: Snapshot, setting: str) -> float:
+    """Return a snapshot's unit of length [Mpc/h]: what its files say themselves, or else the setting's."""
+    own = snapshot.header.length
+    if own is None:
+        return UNITS[setting]
+    return next((unit for unit in UNITS.values() if abs(own / unit - 1) < _SAME), own)
+
+
+def remarks(sources: tuple[Source, ...], settings: Preprocess) -> list[str]:
+    """Return what a user should know of the snapshots, a line each: what contradicts, is left out or not checked."""
+    found: dict[str, list[Path]] = {}
+    for source in sources:
+        own = {(text, file.path) for file in source.snapshot.files for text in file.header.remarks}
+        for text, path in sorted(own) + [(text, source.path) for text in _of_units(source.snapshot, settings)]:
+            found.setdefault(text, []).append(path)
+    return [
+        f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}: {text}" for text, paths in found.items()
+    ]
+
+
+def _of_units(snapshot: Snapshot, settings: Preprocess) -> Iterator[str]:
+    unit = length_unit(snapshot, settings.length_unit)
+    if snapshot.header.length is not None:
+        if unit not in UNITS.values():
+            yield (
+                f"its lengths are in units of {unit:.6g} Mpc/h, as it says itself; "
+                f"preprocess.length_unit={settings.length_unit} is not used"
+            )
+    elif snapshot.particle_type not in ("all", 1):
+        yield (
+            f"preprocess.length_unit={settings.length_unit} could not be checked: "
+            f"particles of type {snapshot.particle_type} alone do not have the mean density"
+        )
+    elif not snapshot.header.omega_m > 0:
+        yield (
+            f"preprocess.length_unit={settings.length_unit} could not be checked: "
+            "the header has no Omega0 to compare the mean density with"
+        )
+
+
+def _with_box(source: Source, settings: Preprocess) -> Source:
+    """Return a snapshot with the box of ``preprocess.box_size`` where its header has none."""
+    snapshot, unit = source.snapshot, length_unit(source.snapshot, settings.length_unit)
+    found, given = snapshot.box_size * unit, settings.box_size
+    if given is None:
+        if found == 0:
+            raise ValueError(f"{source.path}: the header's BoxSize is 0; expected a length: set preprocess.box_size")
+        return source
+    if found != 0:
+        if abs(found / given - 1) > _SAME:
+            raise ValueError(
+                f"preprocess.box_size: {source.path} has a BoxSize of {found:g} Mpc/h, found {given:g}; leave it out"
+            )
+        return source
+    files = tuple(replace(file, header=replace(file.header, box_size=given / unit)) for file in snapshot.files)
+    return replace(source, snapshot=replace(snapshot, files=files))
 
 
 def _is_pattern(entry: str) -> bool:
@@ -143,35 +221,41 @@ def _check_particles(snapshot: Snapshot) -> None:
         )
 
 
-def fits(snapshot: Snapshot, mass: float, length_unit: str) -> bool:
-    """Say whether a snapshot's mean density is near what its Omega0 says, if its lengths are in this unit.
+def fits(snapshot: Snapshot, mass: float, unit: float) -> bool:
+    """Say whether a snapshot's mean density is near what its Omega0 says, if its lengths are in this unit [Mpc/h].
 
     Parameters
     ----------
     mass : of all chosen particles [1e10 Msun/h]
     """
-    density = mass / (snapshot.box_size * UNITS[length_unit]) ** 3
+    density = mass / (snapshot.box_size * unit) ** 3
     return 1 / _UNIT_TOLERANCE < density / (gadget.CRITICAL_DENSITY * snapshot.header.omega_m) < _UNIT_TOLERANCE
 
 
-def check_unit(snapshot: Snapshot, mass: float | None, length_unit: str) -> None:
-    """Raise when the mean density shows that lengths are not in ``length_unit``.
+def check_unit(snapshot: Snapshot, mass: float | None, setting: str) -> None:
+    """Raise when the mean density shows that lengths are not in the unit of ``length_unit``.
 
     Parameters
     ----------
     mass : of all chosen particles [1e10 Msun/h]; None where it is not known: then nothing is checked
     """
-    omega_m = snapshot.header.omega_m
+    omega_m, unit = snapshot.header.omega_m, length_unit(snapshot, setting)
+    if unit != UNITS[setting] and (named := [name for name in UNITS if UNITS[name] == unit]):
+        raise ValueError(
+            f"{snapshot.files[0].path}: says that its lengths are in {named[0]}; "
+            f"expected preprocess.length_unit={named[0]}, found {setting}"
+        )
     if mass is None or not omega_m > 0 or snapshot.particle_type not in ("all", 1):
         return
-    if fits(snapshot, mass, length_unit):
+    if fits(snapshot, mass, unit):
         return
-    density = mass / (snapshot.box_size * UNITS[length_unit]) ** 3
-    other = next((f"; it fits {unit}" for unit in UNITS if fits(snapshot, mass, unit)), "")
+    density = mass / (snapshot.box_size * unit) ** 3
+    other = next((f"; it fits {name}" for name in UNITS if fits(snapshot, mass, UNITS[name])), "")
+    of_unit = setting if unit == UNITS[setting] else f"times {unit:g} Mpc/h"
     raise ValueError(
-        f"{snapshot.files[0].path}: in a box of {snapshot.box_size:g} {length_unit} the mean density is {density:.4g}, "
+        f"{snapshot.files[0].path}: in a box of {snapshot.box_size:g} {of_unit} the mean density is {density:.4g}, "
         f"expected {gadget.CRITICAL_DENSITY * omega_m:.4g} [1e10 Msun/h / (Mpc/h)³] by Omega0 = {omega_m:g}{other}: "
-        f"is preprocess.length_unit={length_unit} right?"
+        f"is preprocess.length_unit={setting} right?"
     )
 
 

@@ -51,6 +51,7 @@ def write_generated(folder, amplitude=1.0, n_boxes=2, geometry=GEOMETRY):
         path = Path(folder) / f"shard-{i}.h5"
         with shards.create(path, len(part), geometry, "generated", {}) as file:
             file["density"][:] = part
+            file["seed"][:], file["index"][:] = 1, np.arange(len(part))
         listed.append(shards.describe(path))
     shards.write_manifest(Path(folder), geometry, "generated", listed, {})
 
@@ -62,6 +63,7 @@ def write_few(folder, n, geometry=GEOMETRY):
     path = Path(folder) / "few.h5"
     with shards.create(path, n, geometry, "generated", {}) as file:
         file["density"][:] = cut(lognormal_box(100))[:n]
+        file["seed"][:], file["index"][:] = 1, np.arange(n)
     shards.write_manifest(Path(folder), geometry, "generated", [shards.describe(path)], {})
 
 

@@ -10,7 +10,7 @@ from preprocess_experiment import grid, real, write_config
 
 from cosmogan import config, preprocess, shards, snapshots
 from cosmogan.nbody import gadget
-from cosmogan.nbody.paint import paint
+from cosmogan.nbody.paint import Painter
 from hpc.mpi import SerialComm
 
 REAL = [  # folder, snapshot, unit, mesh
@@ -137,9 +137,9 @@ def test_the_window_is_what_the_setting_says(data, tmp_path, window, order):
     preprocess.preprocess(config.load(path), SerialComm())
     assert shards.Folder(tmp_path / "run" / "shards").geometry.window == order
     positions = np.fromfile(real(data), np.float32, 3 * 32**3, offset=268).reshape(-1, 3)
-    whole = np.zeros((1, 32, 32, 32), np.float32)
-    paint(positions, (1.0, 32, 32), np.zeros(1, np.int32), whole, None, order)
-    np.testing.assert_allclose(grid(tmp_path / "run" / "shards"), whole[0], rtol=1e-5, atol=1e-5)
+    painter = Painter((1.0, 32, 32), np.zeros(1, np.int32), order)
+    painter.add(positions)
+    np.testing.assert_array_equal(grid(tmp_path / "run" / "shards"), painter.density()[0][0])
 
 
 def test_the_profile_counts_bytes_and_messages(data, tmp_path, mpirun):

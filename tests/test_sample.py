@@ -8,7 +8,7 @@ import pytest
 from conftest import run
 from small_experiment import GEOMETRY, load, write
 
-from cosmogan import comparison, config, proposals, sample, select, shards, train
+from cosmogan import archive, comparison, config, proposals, sample, select, shards, train
 from cosmogan.gan import networks, released
 from cosmogan.statistics import power_spectrum
 from hpc.distributed import Processes
@@ -266,3 +266,12 @@ def test_validate_measures_all_samples_beside_the_accepted_ones(released_at):
     spectra = power_spectrum(volumes, experiment.preprocess.subvolume * GEOMETRY.cell_size).power
     np.testing.assert_allclose(found["proposals"]["samples"], spectra, rtol=1e-5)
     assert proposals.everything(config.load(write(released_at)), None, released_at, SerialComm()) == {}
+
+
+def test_latents_that_are_in_no_file_are_missed(tmp_path):
+    with h5py.File(tmp_path / "latents.h5", "w") as file:
+        file.attrs.update(format=archive.FORMAT, generator="a")
+        file.create_dataset("latent", (3, 4), "f4")
+        file["seed"] = file["index"] = np.arange(3)
+    with pytest.raises(ValueError, match=r"latents.h5: latent: none of its numbers were written"):
+        archive.read(tmp_path / "latents.h5", "a", 4)

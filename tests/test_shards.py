@@ -202,3 +202,14 @@ def test_a_damaged_folder_is_named_with_what_is_wrong(folder, defect, name, mess
     with pytest.raises(ValueError) as caught:
         shards.Folder(folder).read(np.arange(8))
     assert name in str(caught.value) and message in str(caught.value)
+
+
+def test_densities_that_were_never_written_are_missed(tmp_path):
+    with shards.create(tmp_path / "a.h5", 2, GEOMETRY, "generated", {}) as file:
+        file["density"][:1] = 1
+    shards.write_manifest(tmp_path, GEOMETRY, "generated", [shards.describe(tmp_path / "a.h5")], {})
+    opened = shards.open(tmp_path)
+    with pytest.raises(ValueError, match=r"a.h5: density: 1 of its 2 chunks were written"):
+        opened.read(np.array([0]))
+    with pytest.raises(ValueError, match=r"a.h5: seed: none of its numbers were written"):
+        opened.column("seed")

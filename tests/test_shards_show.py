@@ -105,3 +105,11 @@ def test_generated_samples_are_shown_with_their_seed(tmp_path, python):
     assert done.returncode == 0, done.stderr
     assert "seed 7, index 10 to 12" in done.stdout and "generator abc" in done.stdout
     assert json.loads((tmp_path / "manifest.json").read_text())["shards"][0]["redshift"] == 0
+
+
+def test_show_says_which_simulation_is_which_file(tmp_path, python):
+    lines = [fill(tmp_path / f"s{i}.h5", i, 2) for i in range(12)]
+    shards.write_manifest(tmp_path, GEOMETRY, "simulated", lines, {})
+    done = python("cosmogan.shards", "show", tmp_path)
+    for i in range(12):
+        assert f"simulation {i}: sims/box{i}/snapshot_006\n" in done.stdout

@@ -1,3 +1,4 @@
+import h5py
 import numpy as np
 import pytest
 import snapshot_files as made
@@ -249,3 +250,88 @@ def test_bad_settings_end_in_one_line(tmp_path, defect):
     entries, settings, message = REFUSED[defect]
     line = refused(*(entry.replace("@", str(tmp_path)) for entry in entries), **settings)
     assert line == message.replace("@", str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", made.FORMATS)
+def test_a_glob_of_stems_is_of_files_in_natural_order(tmp_path, kind):
+    for i in (10, 9, 1, 2):
+        write(tmp_path / f"box{i}" / "snapshot_006", kind=kind)
+    write_set(tmp_path / "box11" / "snapshot_006", kind=kind)
+    (tmp_path / "box3").mkdir()
+    (tmp_path / "box3" / "snapshot_006.txt").write_text("notes")
+    sources = snapshots.find(experiment(tmp_path / "box*/snapshot_006"))
+    assert [source.path.parent.name for source in sources] == ["box1", "box2", "box9", "box10", "box11"]
+    assert len(sources[-1].snapshot.files) == 3
+
+
+# --- boxes, times and units -----------------------------------------------------------------------
+
+
+def remarks(*entries, **settings):
+    made_of = experiment(*entries, **settings)
+    return snapshots.remarks(snapshots.find(made_of), made_of.preprocess)
+
+
+def test_a_box_that_no_header_has_is_set(tmp_path):
+    path = write(tmp_path / "s", BoxSize=0.0)
+    assert refused(path).endswith("the header's BoxSize is 0; expected a length: set preprocess.box_size")
+    (source,) = snapshots.find(experiment(path, box_size=8.0))
+    assert source.snapshot.box_size == 8
+    assert "has a BoxSize of 8 Mpc/h, found 9" in refused(write(tmp_path / "t"), box_size=9.0)
+    path = write(tmp_path / "kpc", unit=1e3, BoxSize=0.0)
+    (source,) = snapshots.find(experiment(path, box_size=8.0, length_unit="kpc/h"))
+    assert source.snapshot.box_size == pytest.approx(8000, rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["format 1", "format 3"])
+def test_a_time_that_contradicts_the_redshift_is_said(tmp_path, kind):
+    assert remarks(write(tmp_path / "a", 1.0, kind)) == []
+    (line,) = remarks(write(tmp_path / "b", 1.0, kind, Time=1.0))
+    assert "Time 1 and Redshift 1 disagree" in line
+    assert found(write(tmp_path / "c", -0.5, kind))[0][2] == -0.5  # the future
+    assert "expected one above -1" in refused(write(tmp_path / "d", -2.0, kind, Time=1.0))
+
+
+def test_a_unit_that_could_not_be_checked_is_said(tmp_path):
+    (line,) = remarks(write(tmp_path / "s", Omega0=0.0), length_unit="kpc/h")
+    assert "preprocess.length_unit=kpc/h could not be checked: the header has no Omega0" in line
+
+
+def swift(path, h=0.7, **of_length):
+    """SWIFT's way: lengths in Mpc and masses in 1e10 Msun, without h."""
+    write(path, kind="format 3")
+    path = path.with_name(path.name + ".hdf5")
+    with h5py.File(path, "a") as file:
+        header, group = file["Header"].attrs, file["PartType1"]
+        for name in ("Omega0", "OmegaLambda", "HubbleParam"):
+            del header[name]
+        header["MassTable"], header["Time"], header["BoxSize"] = np.zeros(6), 0.01, made.BOX / h
+        header["NumPart_ThisFile"] = np.array([0, N, 0, 0, 0, 0, 9])
+        group["Coordinates"][:] /= np.float32(h)
+        group["Masses"] = np.full(N, made.mean_mass(N) / h, np.float32)
+        group["Coordinates"].attrs.update({"h-scale exponent": [0.0], "a-scale exponent": [1.0]} | of_length)
+        file.create_group("Cosmology").attrs.update({"Omega_m": [0.3], "h": [h]})
+        file.create_group("Units").attrs.update({"Unit length in cgs (U_L)": [3.08567758e24]})
+    return path
+
+
+def test_units_without_h_are_those_that_the_file_says(tmp_path):
+    path = swift(tmp_path / "s")
+    (source,) = snapshots.find(experiment(path))
+    unit = snapshots.length_unit(source.snapshot, "Mpc/h")
+    assert source.snapshot.box_size * unit == pytest.approx(made.BOX, rel=1e-6)
+    masses = np.empty(N, np.float32)
+    source.snapshot.read_masses(masses, 0)
+    np.testing.assert_allclose(masses, made.mean_mass(N), rtol=1e-6)
+    lines = "\n".join(remarks(path))
+    assert "particles of type 6 are left out" in lines and "in units of 0.7 Mpc/h" in lines and "Time" not in lines
+    assert "are not comoving" in refused(swift(tmp_path / "t", **{"a-scale exponent": [0.0]}))
+
+
+def test_a_unit_that_the_file_says_must_be_the_setting(tmp_path):
+    path = write(tmp_path / "s", kind="format 3")
+    with h5py.File(path, "a") as file:
+        file.create_group("Parameters").attrs["UnitLength_in_cm"] = 3.085678e21
+    assert refused(path).endswith(
+        "says that its lengths are in kpc/h; expected preprocess.length_unit=kpc/h, found Mpc/h"
+    )

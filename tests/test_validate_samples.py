@@ -212,3 +212,18 @@ def test_a_config_beside_samples_is_refused(folder):
 def test_a_run_is_not_written_over(folder):
     with pytest.raises(ValueError, match=r"--output: expected a folder of its own, found .*run, that of a run"):
         judge(folder, *options(folder, "density.npy", output=folder / "run"))
+
+
+def test_samples_that_are_in_no_file_are_missed(tmp_path):
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file.create_dataset("maps", (4, 2, 2, 2), "f4", chunks=(1, 2, 2, 2))[:3] = 1
+    with pytest.raises(ValueError, match=r"s.h5: maps: 3 of its 4 chunks were written"):
+        foreign.ArrayFile(str(tmp_path / "s.h5"), 1.0)
+
+
+def test_statistics_that_are_in_no_file_are_missed(tmp_path):
+    results.write(tmp_path / "s.h5", {"format": results.FORMAT, "power": {"k": np.ones(3)}})
+    with h5py.File(tmp_path / "s.h5", "a") as file:
+        file["power/mean"] = h5py.ExternalLink("gone.h5", "/x")
+    with pytest.raises(ValueError, match=r"s.h5: power/mean: a link leads to gone.h5:/x"):
+        results.read(tmp_path / "s.h5")

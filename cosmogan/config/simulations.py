@@ -99,6 +99,7 @@ class Preprocess:
     # redshifts, as "sims/box-{simulation:03d}/snapshot_{snapshot:03d}"; empty: what `simulate` wrote.
     snapshots: tuple[str, ...] = ()
     length_unit: Literal["kpc/h", "Mpc/h"] = "Mpc/h"
+    box_size: float | None = None  # of snapshots whose header has none, BoxSize 0 [Mpc/h]; null: the header's
     particle_type: Literal["all", 0, 1, 2, 3, 4, 5] = "all"
     n_mesh: int = 512  # cells a side
     subvolume: int = 64  # cells a side
@@ -114,6 +115,10 @@ class Preprocess:
         check(
             self.subvolume >= 1 and self.n_mesh % self.subvolume == 0,
             f"subvolume: expected a divisor of n_mesh = {self.n_mesh}, found {self.subvolume}",
+        )
+        check(
+            self.box_size is None or 0 < self.box_size < math.inf,
+            f"box_size: expected a positive length or null, found {self.box_size}",
         )
         n = self.n_subvolumes
         check(self.shards is None or 1 <= self.shards <= n, f"shards: expected 1 to {n}, found {self.shards}")

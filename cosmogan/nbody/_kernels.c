@@ -4,9 +4,12 @@
  * floor(u - order/2 + 1): NGP 1, CIC 2, TSC 3 (Hockney & Eastwood 1988, section 5-3), PCS 4 (Chaniotis & Poulikakos 2004).
  *
  * Particles are taken in blocks that stay in the L1 cache. What every particle needs is computed for a whole block in
- * loops that the compiler turns into vector instructions; only then are the cells added to, one particle after the other
- * in the order given, so that a cell's sum never depends on how particles were cut into blocks or calls. Nor on the
- * processor: setup.py forbids to contract a product and a sum into one instruction.
+ * loops that the compiler turns into vector instructions; only then are the cells added to.
+ *
+ * Cells are sums of whole numbers, of a unit that is small beside a particle's weight: however many particles lie in a
+ * cell nothing is lost, and the sum does not depend on their order. A cell has 32 bits. What goes beyond is a carry,
+ * which is written down, rarely: into a list that Python adds up. The weights do not depend on the processor: setup.py
+ * forbids to contract a product and a sum into one instruction.
  */
 #include <math.h>
 #include <stddef.h>
@@ -19,7 +22,7 @@
 #define CLONED
 #endif
 
-enum { BLOCK = 512, MAX_ORDER = 4, NOBODY = -1, SEVERAL = -2 };
+enum { BLOCK = 512, AHEAD = 12, MAX_ORDER = 4, NOBODY = -1, SEVERAL = -2 };
 
 typedef struct {
     double cells_per_length; /* in the inverse of the positions' unit */
@@ -34,6 +37,22 @@ typedef struct {
     int64_t n;
     int32_t is_double;
 } Particles;
+
+typedef struct {
+    int64_t cell, amount; /* amount in units of 2^32 of the sums' unit */
+} Carry;
+
+typedef struct {
+    uint32_t *cells;
+    Carry *carries;
+    int64_t n_carries, room; /* those there, and for how many there is room */
+    double scale;            /* units in a weight of 1 */
+} Sums;
+
+typedef float Four __attribute__((vector_size(16)));
+typedef int32_t FourInts __attribute__((vector_size(16)));
+typedef uint32_t FourCells __attribute__((vector_size(16)));
+typedef uint64_t TwoPairs __attribute__((vector_size(16)));
 
 typedef struct {
     int32_t sub[3 * BLOCK], first[3 * BLOCK];
@@ -107,8 +126,24 @@ static inline void step(int32_t *sub, int32_t *cell, Mesh mesh)
     }
 }
 
+static inline void carry(Sums *sums, int64_t cell, int64_t amount)
+{
+    sums->carries[sums->n_carries++] = (Carry){cell, amount};
+}
+
+/* Add a number of units, rounded to a whole one, to a cell. */
+static inline void add_units(Sums *sums, int64_t cell, float units)
+{
+    const uint64_t whole = units < 2147483648.0f ? (uint64_t)(int32_t)(units + 0.5f) : (uint64_t)units;
+    const uint32_t low = (uint32_t)whole;
+    sums->cells[cell] += low;
+    const int64_t amount = (int64_t)(whole >> 32) + (sums->cells[cell] < low);
+    if (amount)
+        carry(sums, cell, amount);
+}
+
 /* Add one cloud cell by cell, each to the subvolume that it lies in. */
-static void add_split(int64_t p, float weight, Mesh mesh, const int32_t *slots, const Located *at, float *density)
+static void add_split(int64_t p, float weight, Mesh mesh, const int32_t *slots, const Located *at, Sums *sums)
 {
     float spline[3][MAX_ORDER];
     for (int axis = 0; axis < 3; axis++)
@@ -118,47 +153,59 @@ static void add_split(int64_t p, float weight, Mesh mesh, const int32_t *slots, 
         int32_t sb = at->sub[3 * p + 1], b = at->first[3 * p + 1];
         for (int j = 0; j < mesh.order; j++, step(&sb, &b, mesh)) {
             int32_t sc = at->sub[3 * p + 2], c = at->first[3 * p + 2];
-            const float w = spline[0][i] * weight * spline[1][j];
             for (int k = 0; k < mesh.order; k++, step(&sc, &c, mesh)) {
                 const int64_t slot = slots[number_of(mesh, sa, sb, sc)];
                 if (slot >= 0)
-                    density[((slot * mesh.side + a) * mesh.side + b) * mesh.side + c] += w * spline[2][k];
+                    add_units(sums, ((slot * mesh.side + a) * mesh.side + b) * mesh.side + c,
+                              spline[0][i] * weight * (spline[1][j] * spline[2][k]));
             }
         }
     }
 }
 
-/* Add one CIC cloud that lies in one subvolume. */
-static inline void add_cic(float weight, const float *fraction, int64_t side, float *out)
+/* Add a CIC cloud's four cells of one plane; return which of the sums went beyond their 32 bits. */
+static inline FourCells add_plane(Four shares, float weight, int64_t side, uint32_t *cells)
 {
-    float da = fraction[0];
-    const float db = fraction[1], dc = fraction[2];
-    const float ea = (1.0f - da) * weight, eb = 1.0f - db, ec = 1.0f - dc;
-    float *const plane = out + side * side;
-    float w;
-    da *= weight;
-    w = ea * eb;
-    out[0] += w * ec, out[1] += w * dc;
-    w = ea * db;
-    out[side] += w * ec, out[side + 1] += w * dc;
-    w = da * eb;
-    plane[0] += w * ec, plane[1] += w * dc;
-    w = da * db;
-    plane[side] += w * ec, plane[side + 1] += w * dc;
+    const FourCells units = (FourCells)__builtin_convertvector(shares * weight + 0.5f, FourInts);
+    uint64_t rows[2];
+    memcpy(rows, cells, sizeof *rows);
+    memcpy(rows + 1, cells + side, sizeof *rows);
+    const FourCells sum = (FourCells)(TwoPairs){rows[0], rows[1]} + units;
+    const TwoPairs pairs = (TwoPairs)sum;
+    rows[0] = pairs[0], rows[1] = pairs[1];
+    memcpy(cells, rows, sizeof *rows);
+    memcpy(cells + side, rows + 1, sizeof *rows);
+    return (FourCells)(sum < units);
+}
+
+/* Add one CIC cloud that lies in one subvolume and weighs less than 2^31 units. */
+static inline void add_cic(float weight, const float *fraction, int64_t side, int64_t place, Sums *sums)
+{
+    const float db = fraction[1], dc = fraction[2], eb = 1.0f - db, ec = 1.0f - dc;
+    const Four shares = (Four){eb, eb, db, db} * (Four){ec, dc, ec, dc};
+    FourCells beyond[2];
+    for (int i = 0; i < 2; i++) {
+        const float of_plane = (i ? fraction[0] : 1.0f - fraction[0]) * weight;
+        beyond[i] = add_plane(shares, of_plane, side, sums->cells + place + i * side * side);
+    }
+    const TwoPairs any = (TwoPairs)(beyond[0] | beyond[1]);
+    if (any[0] | any[1])
+        for (int i = 0; i < 8; i++)
+            if (beyond[i / 4][i % 4])
+                carry(sums, place + ((i / 4) * side + (i / 2) % 2) * side + i % 2, 1);
 }
 
 /* Add one cloud of any order that lies in one subvolume. */
-static inline void add_any(float weight, const float *fraction, int order, int64_t side, float *out)
+static inline void add_any(float weight, const float *fraction, int order, int64_t side, int64_t place, Sums *sums)
 {
     float spline[3][MAX_ORDER];
     for (int axis = 0; axis < 3; axis++)
         axis_weights(order, fraction[axis], spline[axis]);
     for (int a = 0; a < order; a++)
-        for (int b = 0; b < order; b++) {
-            const float w = spline[0][a] * weight * spline[1][b];
+        for (int b = 0; b < order; b++)
             for (int c = 0; c < order; c++)
-                out[(a * side + b) * side + c] += w * spline[2][c];
-        }
+                add_units(sums, place + (a * side + b) * side + c,
+                          spline[0][a] * weight * (spline[1][b] * spline[2][c]));
 }
 
 /* Set where in the output each cloud of a block begins: NOBODY's when unwanted, SEVERAL when it is split.
@@ -185,18 +232,28 @@ CLONED static int place_block(int64_t count, Mesh mesh, const int32_t *slots, Lo
     return 1;
 }
 
-static void add_block(int64_t count, Mesh mesh, const int32_t *slots, Located *at, const float *weights, float *density)
+/* Ask for the cells of a CIC cloud, which the processor would only find missing from its caches one after the other. */
+static inline void fetch(const uint32_t *cells, int64_t side)
+{
+    __builtin_prefetch(cells, 1), __builtin_prefetch(cells + side, 1);
+    __builtin_prefetch(cells + side * side, 1), __builtin_prefetch(cells + side * side + side, 1);
+}
+
+CLONED static void add_block(int64_t count, Mesh mesh, const int32_t *slots, Located *at, const float *weights,
+                             Sums *sums)
 {
     if (!place_block(count, mesh, slots, at))
         return;
     for (int64_t p = 0; p < count; p++) {
-        const float weight = weights ? weights[p] : 1.0f;
+        if (p + AHEAD < count && at->place[p + AHEAD] >= 0)
+            fetch(sums->cells + at->place[p + AHEAD], mesh.side);
+        const float weight = (float)(weights ? weights[p] * sums->scale : sums->scale);
         if (at->place[p] == SEVERAL)
-            add_split(p, weight, mesh, slots, at, density);
-        else if (at->place[p] >= 0 && mesh.order == 2)
-            add_cic(weight, at->fraction + 3 * p, mesh.side, density + at->place[p]);
+            add_split(p, weight, mesh, slots, at, sums);
+        else if (at->place[p] >= 0 && mesh.order == 2 && weight < 2147483648.0f)
+            add_cic(weight, at->fraction + 3 * p, mesh.side, at->place[p], sums);
         else if (at->place[p] >= 0)
-            add_any(weight, at->fraction + 3 * p, mesh.order, mesh.side, density + at->place[p]);
+            add_any(weight, at->fraction + 3 * p, mesh.order, mesh.side, at->place[p], sums);
     }
 }
 
@@ -279,13 +336,16 @@ static void address_block(int64_t count, Mesh mesh, const int32_t *owner, const 
 #define NAME(kernel) kernel##_double
 #include "_located.h"
 
-/* The three that Python calls. Those that return a number return the first particle that cannot be in the box, or -1. */
+/* The three that Python calls. */
 
-int64_t cosmogan_paint(const Particles *from, const Mesh *mesh, const int32_t *slots, float *density)
+/* Paint as many particles as there is room for carries, and return how many, or the first that cannot be in the box as
+ * -1 less its number. */
+int64_t cosmogan_paint(const Particles *from, const Mesh *mesh, const int32_t *slots, Sums *sums)
 {
-    return (from->is_double ? paint_double : paint_float)(*from, *mesh, slots, density);
+    return (from->is_double ? paint_double : paint_float)(*from, *mesh, slots, sums);
 }
 
+/* Return the first particle that cannot be in the box, or -1. */
 int64_t cosmogan_address(const Particles *from, const Mesh *mesh, const int32_t *owner, int32_t *destination,
                          int64_t *counts)
 {

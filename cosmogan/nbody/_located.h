@@ -29,18 +29,20 @@ CLONED static int64_t NAME(locate)(const POSITION *restrict x, int64_t count, Me
     return -1;
 }
 
-static int64_t NAME(paint)(Particles from, Mesh mesh, const int32_t *slots, float *density)
+static int64_t NAME(paint)(Particles from, Mesh mesh, const int32_t *slots, Sums *sums)
 {
     const POSITION *x = from.positions;
     Located at;
     for (int64_t start = 0; start < from.n; start += BLOCK) {
         const int64_t count = from.n - start < BLOCK ? from.n - start : BLOCK;
+        if (sums->room - sums->n_carries < BLOCK * MAX_ORDER * MAX_ORDER * MAX_ORDER)
+            return start;
         const int64_t bad = NAME(locate)(x + 3 * start, count, mesh, &at);
         if (bad >= 0)
-            return start + bad;
-        add_block(count, mesh, slots, &at, from.weights ? from.weights + start : NULL, density);
+            return -1 - (start + bad);
+        add_block(count, mesh, slots, &at, from.weights ? from.weights + start : NULL, sums);
     }
-    return -1;
+    return from.n;
 }
 
 static int64_t NAME(address)(Particles from, Mesh mesh, const int32_t *owner, int32_t *destination, int64_t *counts)

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from cosmogan.nbody.particle_file import N_TYPES, Header, ParticleFile, types
+from cosmogan.nbody.particle_file import N_TYPES, Header, ParticleFile, of_time, rounded, types
 from cosmogan.nbody.records import LABEL_BYTES, MARKER_WRAP, Records
 
 CRITICAL_DENSITY = 27.7536627  # 3 H0^2 / (8 pi G) [1e10 Msun/h / (Mpc/h)^3]
@@ -122,7 +122,7 @@ def _find_blocks(records: Records, particle_type: int | str) -> SnapshotFile:
     records.file.seek(offset)
     header = _header(np.frombuffer(records.file.read(_HEADER_BYTES), np.dtype(_HEADER).newbyteorder(records.order))[0])
     header.check(records.path)
-    n, offset, length = sum(header.n_part), records.place, 0
+    n, offset, length, rest = sum(header.n_part), records.place, 0, ["VEL", "ID"]
     if n > 0:  # a file without particles, as a set may have, ends after its header
         offset, length = records.find("POS", (12 * n, 24 * n))
     in_block = [count if mass == 0 else 0 for count, mass in zip(header.n_part, header.mass_table, strict=True)]
@@ -132,7 +132,8 @@ def _find_blocks(records: Records, particle_type: int | str) -> SnapshotFile:
             records.find("VEL", (12 * n, 24 * n))
             records.find("ID", (4 * n, 8 * n))
         mass_offset, mass_length = records.find("MASS", (4 * sum(in_block), 8 * sum(in_block)))
-        mass_width = mass_length // sum(in_block)
+        mass_width, rest = mass_length // sum(in_block), []
+    records.check_rest(rest)
     dtype = np.dtype("f8" if n > 0 and length == 24 * n else "f4")
     return SnapshotFile(records.path, header, dtype, records.order, offset, mass_offset, mass_width)
 
@@ -143,7 +144,8 @@ def read_velocities(file: SnapshotFile) -> np.ndarray:
     with open(file.path, "rb") as opened:
         labelled = int.from_bytes(opened.read(4), "little" if file.order == "<" else "big") == LABEL_BYTES
         records = Records(opened, file.path, file.order, labelled)
-        records.place = file.position_offset + 3 * file.position_dtype.itemsize * n + 4  # behind POS
+        if not labelled:  # VEL is behind POS
+            records.place = file.position_offset + 3 * file.position_dtype.itemsize * n + 4
         offset, length = records.find("VEL", (12 * n, 24 * n))
         opened.seek(offset)
         stored = np.fromfile(opened, np.dtype(f"{file.order}f{length // (3 * n)}"), 3 * n)
@@ -161,13 +163,14 @@ def _header(raw: np.void) -> Header:
     return Header(
         n_part=n_part,
         mass_table=tuple(float(m) for m in raw["mass"]),
-        redshift=max(float(raw["redshift"]), 0.0),
+        redshift=rounded(float(raw["redshift"])),
         box_size=float(raw["BoxSize"]),
         omega_m=float(raw["Omega0"]),
         omega_lambda=float(raw["OmegaLambda"]),
         h=float(raw["HubbleParam"]),
         n_total=total,
         n_files=n_files,
+        remarks=of_time(float(raw["time"]), float(raw["redshift"])),
     )
 
 

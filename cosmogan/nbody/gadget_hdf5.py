@@ -7,15 +7,20 @@ A group ``/PartTypeN`` holds a type's Coordinates and, where the mass table has 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
-from cosmogan.nbody.particle_file import N_TYPES, Header, ParticleFile, types
+from cosmogan.nbody.particle_file import N_TYPES, Header, ParticleFile, of_time, rounded, types
+from cosmogan.nbody.units import units_of
+from hpc import hdf5
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SUFFIXES = (".hdf5", ".h5")
+_OF_SWIFT = {"Omega_m": "Omega0", "Omega_lambda": "OmegaLambda", "h": "HubbleParam"}
 
 
 @dataclass(frozen=True)
@@ -26,20 +31,30 @@ class Hdf5File(ParticleFile):
         assert out.dtype == self.position_dtype
         with _opened(self.path) as file:
             for kind, row, part in self.pieces(particle_type, start, len(out)):
-                _fill(out[part], file[f"PartType{kind}/Coordinates"], row)
+                _fill(out[part], file, f"PartType{kind}/Coordinates", row)
 
     def _read_mass_rows(self, out: np.ndarray, kind: int, row: int) -> None:
         with _opened(self.path) as file:
-            _fill(out, file[f"PartType{kind}/Masses"], row)
+            _fill(out, file, f"PartType{kind}/Masses", row)
+        if self.header.mass_unit != 1:
+            out *= np.float32(self.header.mass_unit)
 
     def where(self, row: int, particle_type: int | str) -> str:
         kind, row, _ = next(self.pieces(particle_type, row, 1))
         return f"{self.path}: PartType{kind}, particle {row}"
 
 
-def _fill(out: np.ndarray, dataset: h5py.Dataset, row: int) -> None:
+def _fill(out: np.ndarray, file: h5py.File, name: str, row: int) -> None:
     """Read rows straight into a contiguous array, which HDF5 converts to its type and byte order."""
-    dataset.read_direct(out, np.s_[row : row + len(out)])
+    _check_once(file.filename, name)
+    file[name].read_direct(out, np.s_[row : row + len(out)])
+
+
+@lru_cache(maxsize=1 << 16)
+def _check_once(path: str, name: str) -> None:
+    """Check that all of a data set is there: where this process runs, as well as where the header was read."""
+    with h5py.File(path, "r") as file:
+        hdf5.dataset(file, name)
 
 
 @contextmanager
@@ -66,7 +81,7 @@ def open_file(path: Path, particle_type: int | str = "all") -> Hdf5File:
     if not path.is_file():
         raise ValueError(f"{path}: not found; expected a GADGET-2 snapshot")
     with _opened(path) as file:
-        header = _header(file, path)
+        header = _header(file, path, particle_type)
         header.check(path)
         present = [kind for kind in types(particle_type) if header.n_part[kind] > 0]
         dtypes = [
@@ -89,9 +104,12 @@ def is_snapshot(path: Path) -> bool:
 
 def _check_dataset(file: h5py.File, path: Path, name: str, shape: tuple[int, ...]) -> np.dtype:
     """Raise when a data set is not there, or has another shape or kind of number; return its type in memory."""
-    dataset = file.get(name)
-    if not isinstance(dataset, h5py.Dataset):
-        raise ValueError(f"{path}: no {name}; the header says {shape[0]} particles of that type: is the file complete?")
+    try:
+        dataset = hdf5.dataset(file, name)
+    except KeyError:
+        raise ValueError(
+            f"{path}: no {name}; the header says {shape[0]} particles of that type: is the file complete?"
+        ) from None
     if dataset.shape != shape:
         raise ValueError(f"{path}: {name} has the shape {dataset.shape}; expected {shape} by the header's counts")
     if dataset.dtype.kind != "f" or dataset.dtype.itemsize not in (4, 8):
@@ -99,11 +117,14 @@ def _check_dataset(file: h5py.File, path: Path, name: str, shape: tuple[int, ...
     return dataset.dtype.newbyteorder("=")
 
 
-def _header(file: h5py.File, path: Path) -> Header:
+def _header(file: h5py.File, path: Path, particle_type: int | str) -> Header:
     if not isinstance(file.get("Header"), h5py.Group):
         found = ", ".join(file) or "nothing"
         raise ValueError(f"{path}: not a GADGET-2 snapshot: expected a group Header, found {found}")
     attributes = dict(file["Parameters"].attrs) if "Parameters" in file else {}
+    if "Cosmology" in file:  # SWIFT
+        cosmology = file["Cosmology"].attrs
+        attributes |= {ours: cosmology[its] for its, ours in _OF_SWIFT.items() if its in cosmology}
     attributes |= dict(file["Header"].attrs)
     missing = [name for name in ("NumPart_ThisFile", "BoxSize", "Redshift") if name not in attributes]
     if missing:
@@ -116,21 +137,40 @@ def _header(file: h5py.File, path: Path) -> Header:
     def number(name: str, default: float = 0.0) -> float:
         return float(np.ravel(attributes.get(name, default))[0])
 
+    group = next((f"PartType{kind}" for kind in types(particle_type) if f"PartType{kind}" in file), "")
+    length, mass_unit = units_of(file, group, attributes, path)
     n_part = _of_types(attributes["NumPart_ThisFile"])
     n_files = max(int(number("NumFilesPerSnapshot")), 1)
     high = _of_types(attributes.get("NumPart_Total_HighWord", 0))
     total = tuple(n + (h << 32) for n, h in zip(_of_types(attributes.get("NumPart_Total", 0)), high, strict=True))
     return Header(
         n_part=n_part,
-        mass_table=tuple(_per_type(attributes.get("MassTable", 0.0))),
-        redshift=max(number("Redshift"), 0.0),
+        mass_table=tuple(mass * mass_unit for mass in _per_type(attributes.get("MassTable", 0.0))),
+        redshift=rounded(number("Redshift")),
         box_size=number("BoxSize"),
         omega_m=number("Omega0"),
         omega_lambda=number("OmegaLambda"),
         h=number("HubbleParam"),
         n_total=n_part if n_files == 1 and not any(total) else total,
         n_files=n_files,
+        length=length,
+        mass_unit=mass_unit,
+        remarks=_remarks(file, attributes),
     )
+
+
+def _remarks(file: h5py.File, attributes: dict[str, Any]) -> tuple[str, ...]:
+    """Return what contradicts itself in a file, and what of it is left out."""
+    is_swift = "Cosmology" in file  # whose Time is not the scale factor
+    time = attributes.get("Scale-factor" if is_swift else "Time")
+    found = () if time is None else of_time(float(np.ravel(time)[0]), float(np.ravel(attributes["Redshift"])[0]))
+    counts, table = np.ravel(attributes["NumPart_ThisFile"]), np.ravel(attributes.get("MassTable", 0.0))
+    for kind, n in enumerate(counts.tolist()):
+        if kind >= N_TYPES and n > 0:
+            found += (f"particles of type {kind} are left out; types 0 to 5 are read",)
+        elif n > 0 and kind < len(table) and table[kind] != 0 and f"PartType{kind}/Masses" in file:
+            found += (f"PartType{kind}/Masses are left out: the MassTable has a mass for them",)
+    return found
 
 
 def _per_type(values: object) -> list[float]:

@@ -6,22 +6,16 @@ the CPU, torch for a GPU; each gives the same bytes on every run, whatever the n
 """
 
 import itertools
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Iterator
 
-import numba
 import numpy as np
 import torch
 
-from cosmogan.nbody.paint import paint
+from cosmogan.nbody import gravity_cpu
+from cosmogan.nbody.gravity_cpu import FAR, NEAR
 
-SLAB = 4  # mesh planes that one thread paints; the slabs of even number touch no plane in common, nor do the odd
-PIECE = 1 << 18  # particles that a thread takes at once
 GPU_PIECE = 1 << 24
-PLANES = 8  # of modes that are transformed at once along the first axis
 FIXED_POINT = 1 << 32  # integers add up to the same sum in any order, floating-point numbers do not
-NEAR, FAR = 2 / 3, -1 / 12  # weights of the four-point difference
 
 
 def gravity(positions: torch.Tensor, box_size: float, n_mesh: int) -> torch.Tensor:
@@ -43,38 +37,16 @@ def gravity(positions: torch.Tensor, box_size: float, n_mesh: int) -> torch.Tens
 
 def potential(positions: torch.Tensor, box_size: float, n_mesh: int) -> torch.Tensor:
     """Return φ (n_mesh, n_mesh, n_mesh) of ∇²φ = δ, in (Mpc/h)²; arguments as of `gravity`."""
-    assign = paint_cpu if positions.device.type == "cpu" else paint_torch
-    delta_k = transform(assign(positions, box_size, n_mesh))
+    if positions.device.type == "cpu":
+        return torch.from_numpy(gravity_cpu.Field(len(positions), n_mesh, box_size).potential(positions.numpy()))
+    delta_k = torch.fft.rfftn(paint_torch(positions, box_size, n_mesh))
     delta_k *= n_mesh**3 / len(positions)
     # Particles that start on a lattice leave its harmonics in the counts. A mesh as coarse as the lattice sees none
     # of them and can be freed of both windows, which brings its power at a third of its Nyquist frequency from 0.83 to
     # 1.00 of that of a mesh four times finer; a finer one would amplify them (its correlation there falls to 0.97).
     if n_mesh**3 <= len(positions):
         divide_by_windows(delta_k)
-    return transform_back(inverse_laplacian(delta_k, box_size))
-
-
-def transform(field: torch.Tensor) -> torch.Tensor:
-    """Return what ``rfftn`` does of (n, n, n), the same bytes on any number of threads.
-
-    On Intel's processors MKL's transform of three axes at once is not; that of two, and of one, is.
-    """
-    if field.device.type != "cpu":
-        return torch.fft.rfftn(field)
-    modes = torch.fft.rfftn(field, dim=(1, 2))
-    for planes in modes.split(PLANES, dim=1):
-        planes.copy_(torch.fft.fft(planes, dim=0))
-    return modes
-
-
-def transform_back(modes: torch.Tensor) -> torch.Tensor:
-    """Return the field (n, n, n) of ``transform``'s modes, which are overwritten; the same bytes as there."""
-    n = modes.shape[0]
-    if modes.device.type != "cpu":
-        return torch.fft.irfftn(modes, s=(n, n, n))
-    for planes in modes.split(PLANES, dim=1):
-        planes.copy_(torch.fft.ifft(planes, dim=0))
-    return torch.fft.irfftn(modes, s=(n, n), dim=(1, 2))
+    return torch.fft.irfftn(inverse_laplacian(delta_k, box_size), s=(n_mesh,) * 3)
 
 
 def wavenumbers(n: int, device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -104,118 +76,12 @@ def divide_by_windows(modes: torch.Tensor) -> None:
 
 def paint_cpu(positions: torch.Tensor, box_size: float, n_mesh: int) -> torch.Tensor:
     """Return the CIC particle counts (n_mesh, n_mesh, n_mesh)."""
-    per_length, whole = n_mesh / box_size, np.zeros(1, np.int32)
-    x, ends = _sorted_by_slab(positions.numpy(), per_length, n_mesh)
-    mesh = np.zeros((1, n_mesh, n_mesh, n_mesh), np.float32)
-    n_slabs = len(ends) - 1
-
-    def work(slab: int) -> None:
-        paint(x[ends[slab] : ends[slab + 1]], (per_length, n_mesh, n_mesh), whole, mesh)
-
-    # The last slab reaches into the first: where both are even it comes alone.
-    turns = [2 if slab == n_slabs - 1 and slab % 2 == 0 else slab % 2 for slab in range(n_slabs)]
-    for turn in range(3):
-        _in_threads(work, [(slab,) for slab in range(n_slabs) if turns[slab] == turn])
-    return torch.from_numpy(mesh[0])
+    return torch.from_numpy(gravity_cpu.Field(len(positions), n_mesh, box_size).paint(positions.numpy()))
 
 
 def read_slope_cpu(positions: torch.Tensor, potential: torch.Tensor, box_size: float) -> torch.Tensor:
     """Return ∇φ (n, 3) at the positions."""
-    n_mesh = potential.shape[0]
-    per_length = n_mesh / box_size
-    phi, slope = potential.numpy(), np.empty((n_mesh, n_mesh, n_mesh, 3), np.float32)
-    _in_threads(_difference, [(phi, start, stop, per_length, slope) for start, stop in _pieces(n_mesh, SLAB)])
-    values = torch.empty_like(positions)
-    x, out = positions.numpy(), values.numpy()
-    _in_threads(_read, [(x[start:stop], per_length, slope, out[start:stop]) for start, stop in _pieces(len(x), PIECE)])
-    return values
-
-
-def _in_threads(work: Callable[..., Any], calls: list[tuple[Any, ...]]) -> None:
-    """Call ``work`` with each of the arguments, on as many threads as torch uses."""
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for future in [pool.submit(work, *call) for call in calls]:
-            future.result()
-
-
-def _pieces(n: int, size: int) -> list[tuple[int, int]]:
-    return [(start, min(start + size, n)) for start in range(0, n, size)]
-
-
-def _sorted_by_slab(positions: np.ndarray, per_length: float, n_mesh: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return a copy of positions (n, 3) sorted by slab, in their order within, and the slabs' first places and n."""
-    pieces = [positions[start:stop] for start, stop in _pieces(len(positions), PIECE)]
-    counts = np.zeros((len(pieces), -(-n_mesh // SLAB)), np.int64)
-    _in_threads(_count, [(piece, per_length, n_mesh, row) for piece, row in zip(pieces, counts, strict=True)])
-    # a piece's first place in a slab: after all smaller slabs, and after the pieces before it
-    places = np.cumsum(counts.T).reshape(counts.T.shape).T - counts
-    ends = np.append(places[0], len(positions))
-    ordered = np.empty_like(positions)
-    rows = np.ascontiguousarray(places)
-    _in_threads(_scatter, [(piece, per_length, n_mesh, row, ordered) for piece, row in zip(pieces, rows, strict=True)])
-    return ordered, ends
-
-
-@numba.njit(cache=True, nogil=True)
-def _slab(x, per_length, n_mesh):
-    return ((int(x * per_length + 1.0) - 1) % n_mesh) // SLAB  # the plane that `paint` begins at, to the last bit
-
-
-@numba.njit(cache=True, nogil=True)
-def _count(positions, per_length, n_mesh, counts):
-    for p in range(positions.shape[0]):
-        counts[_slab(positions[p, 0], per_length, n_mesh)] += 1
-
-
-@numba.njit(cache=True, nogil=True)
-def _scatter(positions, per_length, n_mesh, places, out):
-    for p in range(positions.shape[0]):
-        slab = _slab(positions[p, 0], per_length, n_mesh)
-        out[places[slab]] = positions[p]
-        places[slab] += 1
-
-
-@numba.njit(cache=True, nogil=True)
-def _difference(phi, first, last, per_length, out):
-    """Put the slope of planes ``first`` to ``last`` of a field (n, n, n) into (n, n, n, 3)."""
-    n = phi.shape[0]
-    near, far = np.float32(NEAR * per_length), np.float32(FAR * per_length)
-    for a in range(first, last):
-        a1, a2, a_1, a_2 = (a + 1) % n, (a + 2) % n, (a - 1) % n, (a - 2) % n
-        for b in range(n):
-            b1, b2, b_1, b_2 = (b + 1) % n, (b + 2) % n, (b - 1) % n, (b - 2) % n
-            for c in range(n):
-                c1, c2 = c + 1 if c + 1 < n else c + 1 - n, c + 2 if c + 2 < n else c + 2 - n
-                c_1, c_2 = c - 1 if c >= 1 else c - 1 + n, c - 2 if c >= 2 else c - 2 + n
-                out[a, b, c, 0] = near * (phi[a1, b, c] - phi[a_1, b, c]) + far * (phi[a2, b, c] - phi[a_2, b, c])
-                out[a, b, c, 1] = near * (phi[a, b1, c] - phi[a, b_1, c]) + far * (phi[a, b2, c] - phi[a, b_2, c])
-                out[a, b, c, 2] = near * (phi[a, b, c1] - phi[a, b, c_1]) + far * (phi[a, b, c2] - phi[a, b, c_2])
-
-
-@numba.njit(cache=True, nogil=True)
-def _read(positions, per_length, field, out):
-    """Interpolate a field (n, n, n, 3) to positions (m, 3) by CIC, into (m, 3)."""
-    n = field.shape[0]
-    one = np.float32(1)
-    for p in range(positions.shape[0]):
-        ua, ub, uc = positions[p, 0] * per_length, positions[p, 1] * per_length, positions[p, 2] * per_length
-        fa, fb, fc = np.floor(ua), np.floor(ub), np.floor(uc)
-        da, db, dc = np.float32(ua - fa), np.float32(ub - fb), np.float32(uc - fc)
-        a, b, c = int(fa) % n, int(fb) % n, int(fc) % n
-        x = y = z = np.float32(0)
-        for i in range(2):
-            ai = a + i if a + i < n else 0
-            wa = da if i else one - da
-            for j in range(2):
-                bj = b + j if b + j < n else 0
-                wb = wa * (db if j else one - db)
-                for k in range(2):
-                    ck = c + k if c + k < n else 0
-                    weight = wb * (dc if k else one - dc)
-                    x += weight * field[ai, bj, ck, 0]
-                    y += weight * field[ai, bj, ck, 1]
-                    z += weight * field[ai, bj, ck, 2]
-        out[p, 0], out[p, 1], out[p, 2] = x, y, z
+    return torch.from_numpy(gravity_cpu.slope(positions.numpy(), potential.numpy(), box_size))
 
 
 # On a GPU ----------------------------------------------------------------------------------------------------

@@ -1,10 +1,12 @@
-"""The compiled kernels of `_kernels.c`: mass assignment and routing."""
+"""The compiled kernels of `_kernels.c`, mass assignment and routing, and `_gravity.c`, the simulator's mesh."""
 
 import ctypes
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import numpy as np
+
+CARRIES = 1 << 17  # that are listed at most; the kernels want room for 512 particles of 64 cells
 
 
 class Mesh(ctypes.Structure):
@@ -38,6 +40,28 @@ class _Particles(ctypes.Structure):
     )
 
 
+class Sums(ctypes.Structure):
+    """Cells as whole numbers of a unit, and the list of what went beyond their 32 bits.
+
+    Parameters
+    ----------
+    cells : (n, m, m, m) uint32, C-contiguous
+    scale : units in a weight of 1
+    """
+
+    _fields_ = (
+        ("_cells", ctypes.c_void_p),
+        ("_carries", ctypes.c_void_p),
+        ("n_carries", ctypes.c_int64),
+        ("room", ctypes.c_int64),
+        ("scale", ctypes.c_double),
+    )
+
+    def __init__(self, cells: np.ndarray, scale: float) -> None:
+        self.carries = np.empty((CARRIES, 2), np.int64)  # cell, and how often 2³² units
+        super().__init__(_checked(cells, np.uint32), _checked(self.carries, np.int64), 0, CARRIES, scale)
+
+
 Particles = tuple[np.ndarray, np.ndarray | None]  # positions (n, 3) float32 or float64; weights (n,) float32, or 1 each
 
 
@@ -49,7 +73,8 @@ def _load() -> ctypes.CDLL:
         if path.exists():
             library = ctypes.CDLL(str(path))
             library.cosmogan_paint.restype = library.cosmogan_address.restype = ctypes.c_int64
-            library.cosmogan_sort.restype = None
+            for name in ("sort", "paint_some", "slope", "push"):
+                getattr(library, f"cosmogan_{name}").restype = None
             return library
     raise ImportError(
         f"{here}: _kernels{EXTENSION_SUFFIXES[0]} not found: it is compiled when cosmogan is installed; "
@@ -60,13 +85,13 @@ def _load() -> ctypes.CDLL:
 _LIBRARY = _load()
 
 
-def paint(particles: Particles, mesh: Mesh, slots: np.ndarray, density: np.ndarray) -> int:
-    """Add clouds to ``density``; return the row of the first particle that cannot be in the box, or -1.
+def paint(particles: Particles, mesh: Mesh, slots: np.ndarray, sums: Sums) -> int:
+    """Add clouds to ``sums``, while there is room for carries; return how many, as `cosmogan_paint` does.
 
-    The arguments of `cosmogan.nbody.paint.paint`.
+    The arguments of `cosmogan.nbody.paint.Painter`.
     """
-    given = (_checked(slots, np.int32), _checked(density, np.float32))
-    return int(_LIBRARY.cosmogan_paint(_particles(particles), ctypes.byref(mesh), *given))
+    given = (ctypes.byref(mesh), _checked(slots, np.int32), ctypes.byref(sums))
+    return int(_LIBRARY.cosmogan_paint(_particles(particles), *given))
 
 
 def address(particles: Particles, mesh: Mesh, owner: np.ndarray, destination: np.ndarray, counts: np.ndarray) -> int:
@@ -92,6 +117,42 @@ def sort(
     """
     given = (_checked(owner, np.int32), _checked(destination, np.int32), _checked(next_row, np.int64))
     _LIBRARY.cosmogan_sort(_particles(particles), ctypes.byref(mesh), *given, _particles(out))
+
+
+class _Field(ctypes.Structure):
+    _fields_ = (
+        ("cells", ctypes.c_void_p),
+        ("n", ctypes.c_int64),
+        ("row", ctypes.c_int64),
+        ("per_length", ctypes.c_double),
+    )
+
+
+def paint_some(positions: np.ndarray, order: np.ndarray, per_length: float, mesh: np.ndarray) -> None:
+    """Add the CIC clouds of some of the positions (n, 3), whose numbers are given, to a mesh (m, m, m)."""
+    given = (_checked(positions, np.float32), _checked(order, np.uint32))
+    _LIBRARY.cosmogan_paint_some(*given, ctypes.c_int64(len(order)), _field(per_length, mesh))
+
+
+def slope(positions: np.ndarray, per_length: float, potential: np.ndarray, out: np.ndarray) -> None:
+    """Set ``out`` (n, 3) to ∇φ at positions (n, 3): the four-point difference along each axis, interpolated by CIC."""
+    given = (_checked(positions, np.float32), ctypes.c_int64(len(positions)), _field(per_length, potential))
+    _LIBRARY.cosmogan_slope(*given, _checked(out, np.float32))
+
+
+def push(
+    positions: np.ndarray, velocities: np.ndarray, per_length: float, potential: np.ndarray, factors: np.ndarray
+) -> None:
+    """Kick particles by -∇φ and move them, in place; ``factors``: of v, of the kick, of the move, and the box size."""
+    given = (_checked(positions, np.float32), _checked(velocities, np.float32), ctypes.c_int64(len(positions)))
+    _LIBRARY.cosmogan_push(*given, _field(per_length, potential), _checked(factors, np.float32))
+
+
+def _field(per_length: float, mesh: np.ndarray) -> object:
+    """Return a mesh (n, n, n) float32 whose rows may lie further apart than they are long."""
+    n, (plane, row, number) = len(mesh), mesh.strides
+    assert mesh.dtype == np.float32 and number == 4 and plane == n * row and row % 4 == 0, (mesh.dtype, mesh.strides)
+    return ctypes.byref(_Field(mesh.ctypes.data, n, row // 4, per_length))
 
 
 def _particles(particles: Particles) -> object:

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from cosmogan.nbody import cosmology
-from cosmogan.nbody.gravity import inverse_laplacian, transform, transform_back, wavenumbers
+from cosmogan.nbody.gravity import inverse_laplacian, wavenumbers
+from cosmogan.nbody.transforms import transform, transform_back
 
 
 def unit_modes(n: int, seed: int, number: int) -> torch.Tensor:
@@ -44,7 +45,10 @@ def unit_modes(n: int, seed: int, number: int) -> torch.Tensor:
 
 def fix_amplitudes(modes: torch.Tensor) -> torch.Tensor:
     """Give every mode the amplitude 1, in place: power without cosmic variance (Angulo & Pontzen 2016)."""
-    return modes.div_(modes.abs().clamp_(min=torch.finfo(torch.float32).tiny))
+    # One real operation after the other: a complex one rounds in more than one way, as its place in a thread's share.
+    amplitude = (modes.real.square() + modes.imag.square()).sqrt_().clamp_(min=torch.finfo(torch.float32).tiny)
+    torch.view_as_real(modes).div_(amplitude[..., None])
+    return modes
 
 
 def linear_modes(unit_modes: torch.Tensor, box_size: float, power: Callable[[np.ndarray], np.ndarray]) -> torch.Tensor:

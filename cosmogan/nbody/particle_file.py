@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 N_TYPES = 6
+_SAME_TIME = 1e-3  # of the scale factor: headers may have rounded numbers
+_ROUNDING = 1e-6  # of a redshift
 _TINY = 1e-30  # what swapped or damaged bytes may make of a box's length, in any unit
 
 
@@ -25,18 +27,35 @@ class Header:
     h: float
     n_total: tuple[int, ...]  # particles of each type in all files; old writers leave zeros
     n_files: int
+    length: float | None = None  # the unit of lengths [Mpc/h], where the file says it
+    mass_unit: float = 1.0  # of the masses beside the mass table [1e10 Msun/h]
+    remarks: tuple[str, ...] = ()  # what contradicts itself, or is left out
 
     def check(self, path: Path) -> None:
         """Raise ValueError when no box can have these numbers."""
-        if not _TINY < self.box_size < 1 / _TINY:
+        if self.box_size != 0 and not _TINY < self.box_size < 1 / _TINY:  # 0: a setting may supply it
             raise ValueError(f"{path}: the header's BoxSize is {self.box_size:g}; expected a positive length")
         if not math.isfinite(self.redshift):
             raise ValueError(f"{path}: the header's redshift is {self.redshift:g}; expected a number")
+        if self.redshift <= -1:
+            raise ValueError(f"{path}: the header's redshift is {self.redshift:g}; expected one above -1")
         for kind, (n, mass) in enumerate(zip(self.n_part, self.mass_table, strict=True)):
             if n > 0 and not 0 <= mass < math.inf:
                 raise ValueError(
                     f"{path}: the header's mass of type {kind} is {mass:g}; expected a finite number, not below 0"
                 )
+
+
+def of_time(time: float, redshift: float) -> tuple[str, ...]:
+    """Return a remark where a header's Time is not the scale factor of its Redshift."""
+    if abs(time * (1 + redshift) - 1) <= _SAME_TIME:
+        return ()
+    return (f"Time {time:g} and Redshift {redshift:g} disagree, a = 1/(1 + z) does not hold; Redshift is taken",)
+
+
+def rounded(redshift: float) -> float:
+    """Return a redshift; 0 where rounding made it less."""
+    return 0.0 if -_ROUNDING < redshift < 0 else redshift
 
 
 def types(particle_type: int | str) -> range:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from cosmogan.nbody import cosmology
+from cosmogan.nbody import cosmology, gravity_cpu
 from cosmogan.nbody.gravity import GPU_PIECE, gravity
 
 
@@ -62,13 +62,19 @@ def evolve(
     box_size : [Mpc/h]
     n_mesh : cells a side of the force mesh
     """
-    growth = cosmology.growth(steps, omega_m)
+    on_cpu, growth = positions.device.type == "cpu", cosmology.growth(steps, omega_m)
+    field = gravity_cpu.Field(len(positions), n_mesh, box_size) if on_cpu else None
     for i, half in enumerate(np.diff(growth) / 2):
         weight = kick_weight(steps[i : i + 2], omega_m)
-        drift(positions, velocities, half, box_size)
-        force = gravity(positions, box_size, n_mesh)
-        velocities.mul_(weight).add_(force, alpha=(1 - weight) / (growth[i] + half))
-        drift(positions, velocities, half, box_size)
+        pull = (1 - weight) / (growth[i] + half)
+        if field is not None:
+            x, v = positions.numpy(), velocities.numpy()
+            gravity_cpu.drift(x, v, half, box_size)
+            gravity_cpu.kick_and_drift((x, v), field, (weight, pull), half)
+        else:
+            drift(positions, velocities, half, box_size)
+            velocities.mul_(weight).add_(gravity(positions, box_size, n_mesh), alpha=pull)
+            drift(positions, velocities, half, box_size)
         yield
 
 

@@ -4,6 +4,7 @@ A record is a 32-bit byte count, the data, and the count again. Format 2 puts a 
 of four characters, and the block's length.
 """
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -26,17 +27,18 @@ class Records:
         self.file, self.path, self.order, self.labelled = file, path, order, labelled
         self.size = path.stat().st_size
         self.place = 0
+        self._passed: dict[str, int] = {}  # where those begin that were passed over, by label
 
     def find(self, name: str, lengths: tuple[int, ...]) -> tuple[int, int]:
         """Return (offset, length) of a block, and stand behind it.
 
         Parameters
         ----------
-        name : of the next block in format 1; in format 2 blocks with other labels are passed over until it comes
+        name : of the next block in format 1; of any block in format 2, in whatever order they lie
         lengths : those that the block may have [bytes]
         """
         if self.labelled:
-            self._pass_over_others(name)
+            self._go_to(name)
         elif self.place == self.size:
             raise ValueError(f"{self.path}: expected a {name} block, found the end of the file; is the file complete?")
         marker = self._marker(self.place, name)
@@ -69,18 +71,36 @@ class Records:
             f"found {after}; copy it again"
         )
 
-    def _pass_over_others(self, name: str) -> None:
-        passed: list[str] = []
-        while (label := self._label(name, passed)) != name:
-            passed.append(label)
-            marker = self._marker(self.place, label)
-            # Their lengths are not known from the counts: a wrapped marker stands for any of these.
-            self._take(label, range(marker, max(self.size, marker + 1), MARKER_WRAP), marker)
+    def check_rest(self, names: Sequence[str]) -> None:
+        """Pass over all that follows and check that it is whole.
 
-    def _label(self, name: str, passed: list[str]) -> str:
+        Parameters
+        ----------
+        names : of the next blocks, where a file ends after any of them
+        """
+        for name in itertools.chain(names, itertools.repeat("last")):
+            if self.place == self.size:
+                return
+            self._pass_over(name)  # a label is a record like any other
+
+    def _pass_over(self, name: str) -> None:
+        marker = self._marker(self.place, name)
+        # Its length is not known from the counts: a wrapped marker stands for any of these.
+        self._take(name, range(marker, max(self.size, marker + 1), MARKER_WRAP), marker)
+
+    def _go_to(self, name: str) -> None:
+        """Stand at the block with a label: back, if it was passed over, or else further on."""
+        if name in self._passed:
+            self.place = self._passed[name]
+            return
+        while (label := self._label(name)) != name:
+            self._passed.setdefault(label, self.place)
+            self._pass_over(label)
+
+    def _label(self, name: str) -> str:
         """Read the label before the next block."""
         if self.place == self.size:
-            found = f"only {', '.join(passed)}" if passed else "the end of the file"
+            found = f"only {', '.join(self._passed)}" if self._passed else "the end of the file"
             raise ValueError(f"{self.path}: expected a {name} block, found {found}; is the file complete?")
         length = self._marker(self.place, name)
         if length != LABEL_BYTES:

@@ -152,6 +152,11 @@ def one_of_each(paths: Iterable[Path], particle_type: int | str) -> list[Path]:
     return found
 
 
+def stem_of(path: Path) -> Path:
+    """Return the snapshot's name: a file's without its number and ending."""
+    return _split(path)[0]
+
+
 def _first_file(path: Path, particle_type: int | str) -> Path:
     """Return a file of the snapshot that a path stands for."""
     if path.is_dir():
@@ -193,6 +198,11 @@ def _is_snapshot(path: Path) -> bool:
     return (gadget_hdf5 if _is_hdf5(path) else gadget).is_snapshot(path)
 
 
+def _low_words(header: Header) -> list[int]:
+    """Return the total numbers of particles modulo 2³²: before GADGET-2 their high words were unused bytes."""
+    return [n % MARKER_WRAP for n in header.n_total]
+
+
 def _checked(snapshot: Snapshot, name: Path) -> Snapshot:
     """Raise when the files do not fit together; return the snapshot."""
     first = snapshot.files[0]
@@ -203,7 +213,7 @@ def _checked(snapshot: Snapshot, name: Path) -> Snapshot:
             ("BoxSize", file.header.box_size, first.header.box_size),
             ("redshift", file.header.redshift, first.header.redshift),
             ("the mass table", file.header.mass_table, first.header.mass_table),
-            ("the total", file.header.n_total, first.header.n_total),
+            ("the total", _low_words(file.header), _low_words(first.header)),
             ("the number of files", file.header.n_files, first.header.n_files),
             ("the positions' precision", precision, snapshot.position_dtype),
         ):
@@ -212,9 +222,9 @@ def _checked(snapshot: Snapshot, name: Path) -> Snapshot:
                     f"{file.path}: {what} is {found}, but {first.path.name} has {expected}; "
                     "expected files of one run: was one of them left over from another?"
                 )
-    total = first.header.n_total
-    # Without the high words, too: they were unused bytes before GADGET-2.
-    if any(total) and any(n not in (t, t % MARKER_WRAP) for n, t in zip(snapshot.counts, total, strict=True)):
+    total, low = first.header.n_total, _low_words(first.header)
+    is_said = any(low) or max(snapshot.counts) >= MARKER_WRAP  # old writers leave zeros
+    if is_said and any(total) and any(n not in pair for n, *pair in zip(snapshot.counts, total, low, strict=True)):
         raise ValueError(
             f"{name}: the header says {list(total)} particles of types 0 to 5, "
             f"its {len(snapshot.files)} file(s) have {list(snapshot.counts)}; is the snapshot complete?"

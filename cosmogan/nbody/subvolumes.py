@@ -1,18 +1,23 @@
 """From snapshot files to painted subvolumes: rounds of reading, exchange and painting, in bounded memory."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cosmogan.nbody.decompose import Layout, Router
 from cosmogan.nbody.exact import ExactSum
-from cosmogan.nbody.paint import BadPosition, paint
+from cosmogan.nbody.paint import UNIT, BadPosition, Painter, unit_of
 from cosmogan.nbody.snapshot import Snapshot
 
 MOVED = 3  # rows sorted and received on a rank, for each row that it reads
 SMALLEST_ROUND = 1 << 12  # rows a rank: with fewer, ranks would do little but wait for one another
 LARGEST_ROUND = 1 << 22  # with more, a round gains nothing, and touching fresh memory takes time
+
+FEW = 1000  # particles that need not reach the box's ends
+MARGIN = 0.1  # of the box: h is a larger difference
+SPARSE = 16  # of so many particles one is looked at more closely
 
 Particles = tuple[np.ndarray, np.ndarray | None]  # positions (n, 3); masses (n,) float32 where they differ
 
@@ -23,12 +28,46 @@ def row_bytes(snapshot: Snapshot) -> int:
     return (1 + MOVED) * particle + 4  # and where it goes
 
 
+class Extent:
+    """Where particles lie in their box: of each axis alike, as the box is a cube.
+
+    Parameters
+    ----------
+    box_size : in the unit that the positions should have
+    """
+
+    def __init__(self, box_size: float) -> None:
+        self.box_size = box_size
+        self.low, self.high = np.inf, -np.inf
+        self._looked_at = np.zeros(2, np.int64)  # particles, and those of them outside the box
+
+    def add(self, positions: np.ndarray) -> None:
+        """Take up (n, 3) positions: all for the ends, some for how many are outside."""
+        if len(positions) == 0:
+            return
+        self.low, self.high = min(self.low, float(positions.min())), max(self.high, float(positions.max()))
+        some = positions[::SPARSE]
+        outside = ((some < 0) | (some > self.box_size)).any(axis=1)
+        self._looked_at += (len(some), np.count_nonzero(outside))
+
+    def check(self, path: Path, n: int, comm: Any) -> None:
+        """Raise ValueError when n positions of all ranks cannot be in the box's unit."""
+        low, high = -comm.max(-self.low), comm.max(self.high)
+        looked_at, outside = comm.allreduce(self._looked_at)
+        extent = (high - low) / self.box_size
+        if n >= FEW and (extent < 1 - MARGIN or (extent > 1 + MARGIN and 2 * outside > looked_at)):
+            raise ValueError(
+                f"{path}: positions are from {low:g} to {high:g} in a box of {self.box_size:g}; expected particles all "
+                "over the box: are the positions and BoxSize in one unit, both with h or both without?"
+            )
+
+
 class Gridder:
     """Paints the subvolumes that this rank owns of one snapshot.
 
     In each round the ranks read consecutive rows, in rank order, and send each particle to all owners of subvolumes
-    that its cloud touches; what arrives is painted in the order of the ranks that read it. So a cell gets its particles
-    in file order whatever the number of ranks, and its sum is the same, bit for bit.
+    that its cloud touches. Sums are exact, so they are the same, bit for bit, whatever the number of ranks. Where
+    masses differ, they are read once before: their sum and the least of them say in what unit cells are summed.
 
     Parameters
     ----------
@@ -60,10 +99,9 @@ class Gridder:
         for rank, numbers in enumerate(owned):
             owner[numbers] = rank
         self.router = Router(self.mesh, owner, comm.size, order)
-        self.density = np.zeros((len(mine), *(layout.subvolume,) * 3), np.float32)
-        self.mass = ExactSum()
+        self.extent = Extent(snapshot.box_size)
         share = -(-snapshot.n_particles // comm.size)
-        room = int((memory - self.density.nbytes) / row_bytes(snapshot))
+        room = int((memory - 4 * len(mine) * layout.subvolume**3) / row_bytes(snapshot))
         self.rows = -comm.max(-min(max(room, SMALLEST_ROUND), LARGEST_ROUND, share))  # the same on all ranks
         moved = MOVED * self.rows if comm.size > 1 else 0
         self._read, self._moved = self._particles(self.rows), self._particles(moved)
@@ -85,45 +123,58 @@ class Gridder:
         mass : of all chosen particles [1e10 Msun/h]
         filled : sum of this rank's densities; over all ranks it is the number of cells when the whole box is painted
         """
-        snapshot, step = self.snapshot, self.rows * self.comm.size
-        n = snapshot.n_particles
+        n, step = self.snapshot.n_particles, self.rows * self.comm.size
+        one = self.snapshot.particle_mass
+        mass, unit = self._weigh() if one is None else (n * one, UNIT)
+        painter = Painter(self.mesh, self.slots, self.order, unit)
         waiting = [(start, min(start + step, n)) for start in range(0, n, step)][::-1]
         while waiting:
             start, stop = waiting.pop()
-            if self._round(start, stop):
+            if self._round(start, stop, painter):
                 advance(stop - start)
             else:
                 middle = (start + stop) // 2
                 waiting += [(middle, stop), (start, middle)]
-        one = snapshot.particle_mass
-        mass = self.mass.total(self.comm.allreduce) if one is None else n * one
-        if mass == 0:
-            raise ValueError(f"{snapshot.files[0].path}: the masses of all {n} particles are 0; expected some mass")
-        scale, filled = np.float32(self.mesh[1] ** 3 / (mass if one is None else n)), 0.0
+        if self.snapshot.particle_type in ("all", 1):  # others need not fill the box
+            self.extent.check(self.snapshot.files[0].path, n, self.comm)
         with self.stages("paint"):
-            for subvolume in self.density:  # one at a time, so that it is in cache for its sum
-                subvolume *= scale
-                filled += float(subvolume.sum())  # pairwise: float32 is good to 1e-7, and fast
-        return self.density, mass, filled
+            density, filled = painter.density(self.mesh[1] ** 3 / (mass if one is None else n))
+        return density, mass, filled
 
-    def _round(self, start: int, stop: int) -> bool:
+    def _weigh(self) -> tuple[float, float]:
+        """Return the mass of all particles, and the unit that it is summed in; check every mass."""
+        n, comm, total, lightest = self.snapshot.n_particles, self.comm, ExactSum(), np.float32(np.inf)
+        last = (comm.rank + 1) * n // comm.size
+        for start in range(comm.rank * n // comm.size, last, self.rows):
+            masses = self._read[1][: min(self.rows, last - start)]
+            with self.stages("read", masses.nbytes):
+                self.snapshot.read_masses(masses, start)
+            self._check_masses(masses, start)
+            total.add(masses)
+            lightest = min(lightest, masses[masses > 0].min(initial=np.inf))
+        mass, lightest = total.total(comm.allreduce), -comm.max(-float(lightest))
+        if mass == 0:
+            raise ValueError(
+                f"{self.snapshot.files[0].path}: the masses of all {n} particles are 0; expected some mass"
+            )
+        return mass, unit_of(lightest, mass, n)
+
+    def _round(self, start: int, stop: int, painter: Painter) -> bool:
         """Read, exchange and paint rows; False when that would not fit, and nothing was painted."""
         comm, n = self.comm, stop - start
         low, high = start + comm.rank * n // comm.size, start + (comm.rank + 1) * n // comm.size
         read = _part(self._read, 0, high - low)
         with self.stages("read", _bytes(read)):
             self.snapshot.read_positions(read[0], low)
+            self.extent.add(read[0])
             if read[1] is not None:
                 self.snapshot.read_masses(read[1], low)
-                self._check_masses(read[1], low)
         try:
             arrived = read if comm.size == 1 else self._exchange(read, n)
             if arrived is None:
                 return False
-            if read[1] is not None:
-                self.mass.add(read[1])
             with self.stages("paint", _bytes(arrived)):
-                paint(arrived[0], self.mesh, self.slots, self.density, arrived[1], self.order)
+                painter.add(*arrived)
         except BadPosition as error:  # several ranks find it before they exchange, one while it paints
             raise ValueError(f"{self.snapshot.where(low + error.row)}: {error}") from None
         return True

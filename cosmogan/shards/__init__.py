@@ -11,6 +11,7 @@ simulated. ``manifest.json`` lists a folder's shards with rows, redshifts and ch
 from cosmogan.shards.folder import Folder, open, open_one
 from cosmogan.shards.manifest import is_complete, write_manifest
 from cosmogan.shards.schema import COLUMNS, FORMAT, Geometry, read_geometry
+from cosmogan.shards.show import named_simulations
 from cosmogan.shards.sink import whole_hdf5
 from cosmogan.shards.write import create, describe
 
@@ -22,6 +23,7 @@ __all__ = [
     "create",
     "describe",
     "is_complete",
+    "named_simulations",
     "open",
     "open_one",
     "read_geometry",

@@ -13,6 +13,7 @@ import numpy as np
 
 from cosmogan.shards.manifest import Manifest, Shard
 from cosmogan.shards.schema import in_words, open_file
+from hpc import hdf5
 
 MAX_OPEN = 256  # files, about half a MB of memory each
 
@@ -53,6 +54,7 @@ class Folder:
         self.shards, self.redshift_values = found.shards, found.redshifts
         self._first = np.concatenate(([0], np.cumsum([shard.rows for shard in self.shards], dtype=np.int64)))
         self._files: OrderedDict[int, h5py.File] = OrderedDict()
+        self._whole: set[tuple[int, str]] = set()  # datasets that were looked at once
         self._lock = threading.Lock()  # a file must not be closed for another while it is read
 
     def __len__(self) -> int:
@@ -197,11 +199,19 @@ class Folder:
         """Read sorted rows of a shard's dataset."""
         try:
             with self._lock:
-                return _rows(self._file(shard)[name], wanted)
+                return _rows(self._dataset(shard, name), wanted)
         except (OSError, KeyError) as error:
             raise ValueError(
                 f"{self.shards[shard].path}: damaged: {error}; delete it and preprocess or sample again"
             ) from None
+
+    def _dataset(self, shard: int, name: str) -> h5py.Dataset:
+        """Return a shard's dataset, of which every number is there."""
+        file = self._file(shard)
+        if (shard, name) not in self._whole:
+            hdf5.dataset(file, name)
+            self._whole.add((shard, name))
+        return file[name]
 
     def _file(self, shard: int) -> h5py.File:
         """Return a shard's open file, and close the one that was not used for longest when there are too many."""

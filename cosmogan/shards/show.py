@@ -15,7 +15,7 @@ from hpc.log import say
 from hpc.rundir import whole_file
 
 WINDOWS = {1: "NGP", 2: "CIC", 3: "TSC", 4: "PCS"}
-MAX_SOURCES = 4  # are named
+MAX_SOURCES = 4  # snapshots of a simulation are named
 COLUMNS = ("redshift", "simulations", "subvolumes", "mean", "scatter", "least", "densest", "empty")
 
 
@@ -58,12 +58,24 @@ def _sources(folder: Folder) -> list[str]:
         seeds, index = np.unique(folder.column("seed")), folder.column("index")
         numbers = f"seed {', '.join(map(str, seeds[:5]))}, index {index.min()} to {index.max()}" if len(index) else ""
         return [*(f"{name} {value}" for name, value in folder.source.items()), numbers]
-    lines = folder.manifest["shards"]
-    snapshots = list(dict.fromkeys(line["snapshot"] for line in lines if "snapshot" in line))
-    if not snapshots:  # an older manifest
-        snapshots = [entry["files"][0] for entry in folder.source.get("snapshots", ()) if entry.get("files")]
-    more = [f"and {len(snapshots) - MAX_SOURCES + 1} more"] if len(snapshots) > MAX_SOURCES else []
-    return [*snapshots[: MAX_SOURCES - len(more)], *more] or [json.dumps(folder.source)] * bool(folder.source)
+    of_simulations: dict[int, list[str]] = {}
+    for line in folder.manifest["shards"]:
+        if "snapshot" in line and "simulation" in line:
+            named = of_simulations.setdefault(line["simulation"], [])
+            named += [line["snapshot"]] * (line["snapshot"] not in named)
+    if of_simulations:
+        return named_simulations(of_simulations)
+    snapshots = [entry["files"][0] for entry in folder.source.get("snapshots", ()) if entry.get("files")]
+    return snapshots or [json.dumps(folder.source)] * bool(folder.source)  # an older manifest
+
+
+def named_simulations(of_simulations: dict[int, list[str]]) -> list[str]:
+    """Return a line for each simulation: its number and its snapshots."""
+    return [
+        f"simulation {number}: {', '.join(named[:MAX_SOURCES])}"
+        + (f" and {len(named) - MAX_SOURCES} more" if len(named) > MAX_SOURCES else "")
+        for number, named in sorted(of_simulations.items())
+    ]
 
 
 def _versions(versions: dict[str, str]) -> str:

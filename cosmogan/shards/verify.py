@@ -14,6 +14,7 @@ import numpy as np
 
 from cosmogan.shards.manifest import Manifest, Shard
 from cosmogan.shards.schema import COLUMNS, FORMAT, MAKER, in_bytes, open_file
+from hpc import hdf5
 from hpc.log import Progress, say
 from hpc.rundir import checksum
 
@@ -142,9 +143,11 @@ def _check_schema(file: h5py.File, shard: Shard, manifest: Manifest) -> None:
 
 
 def _check_dataset(file: h5py.File, name: str, expected: tuple[str, tuple[int, ...]]) -> None:
-    if name not in file:
-        raise Damaged(f"found no {name}, expected {_dataset(*expected)}")
-    found = file[name].dtype, file[name].shape
+    try:
+        dataset = hdf5.dataset(file, name)
+    except KeyError:
+        raise Damaged(f"found no {name}, expected {_dataset(*expected)}") from None
+    found = dataset.dtype, dataset.shape
     if _dataset(*found) != _dataset(*expected):
         raise Damaged(f"found {name} {_dataset(*found)}, expected {_dataset(*expected)}")
 

@@ -218,7 +218,7 @@ def bins(box_size: float, n: int, k_edges: np.ndarray, device: torch.device) -> 
     ----------
     box_size : side of the cube [Mpc/h]
     n : cells a side
-    k_edges : (nk + 1,) rising [h/Mpc]; a bin holds its lower edge
+    k_edges : (nk + 1,) rising [h/Mpc]; a bin holds its lower edge, and none holds q = 0
     device : where the sums are
     """
     return _bins(box_size, n, tuple(map(float, k_edges)), str(device))
@@ -229,7 +229,7 @@ def _bins(box_size: float, n: int, k_edges: tuple[float, ...], device: str) -> B
     counts = sphere_sums(torch.ones(1, n, n, n // 2 + 1))[0].numpy()
     q = np.sqrt(np.arange(len(counts)))
     edges = np.asarray(k_edges) / k_fundamental(box_size) * (1 - EDGE_TOLERANCE)
-    members = ((q[:, None] >= edges[:-1]) & (q[:, None] < edges[1:])).astype(np.float64)
+    members = ((q[:, None] >= edges[:-1]) & (q[:, None] < edges[1:]) & (q[:, None] > 0)).astype(np.float64)
     n_modes = counts @ members
     with np.errstate(invalid="ignore"):
         k = (counts * q) @ members / n_modes * k_fundamental(box_size)

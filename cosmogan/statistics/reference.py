@@ -108,8 +108,12 @@ def _nbodykit(
         nbodykit.FFTPower(mesh(delta), mode="1d", second=other, **bins).power
         for delta, other in zip(first, seconds, strict=True)
     ]
-    power = np.stack([p["power"].real for p in powers])
-    return _spectrum(powers[0]["k"], powers[0]["modes"].astype(np.float64), power, (edges, box_size, n))
+    power, n_modes = np.stack([p["power"].real for p in powers]), powers[0]["modes"].astype(np.float64)
+    # Where edges begin at 0 or below, nbodykit counts q = 0, whose power is 0, in a bin's means.
+    others = n_modes - ((edges[:-1] <= 0) & (edges[1:] > 0))
+    with np.errstate(invalid="ignore"):
+        k, power = powers[0]["k"] * n_modes / others, power * n_modes / others
+    return _spectrum(k, others, power, (edges, box_size, n))
 
 
 def _spectrum(

@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 import json
 import os
 import pickle
@@ -189,3 +190,16 @@ def test_pynbody_reads_what_the_package_writes(tmp_path, labelled):
     snap = other.load(str(tmp_path / "s"))
     np.testing.assert_array_equal(snap.dm["pos"], x)
     assert (snap.dm["mass"] == 2).all() and snap.properties["z"] == 1.0
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations(["POS", "VEL", "ID", "MASS"])])
+def test_labels_lead_to_blocks_in_any_order(tmp_path, order):
+    particles, masses = made.positions(t0=4, t1=6), np.linspace(1, 2, 4, dtype=np.float32)
+    made.write_binary(tmp_path / "s", particles, {0: masses, 1: 2.0}, labelled=True)
+    blocks = dict(made.blocks_of((tmp_path / "s").read_bytes()))
+    (tmp_path / "s").write_bytes(made.records([(name, blocks[name]) for name in ("HEAD", *order)], labelled=True))
+    file = gadget.open_file(tmp_path / "s")
+    positions, found = read(file)
+    np.testing.assert_array_equal(positions, made.together(particles))
+    np.testing.assert_array_equal(found, [*masses, *[2] * 6])
+    assert gadget.read_velocities(file).shape == (10, 3)

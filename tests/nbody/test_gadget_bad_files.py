@@ -56,7 +56,7 @@ BAD = {  # defect: (what is done to the file's bytes, the line after the file's 
         put(428, "<I", 20),
         "the header disagrees with the MASS block: expected 8 or 16 bytes, found 20; is it a GADGET-2 snapshot?",
     ),
-    "BoxSize 0": (put(132, "<d", 0), "the header's BoxSize is 0; expected a positive length"),
+    "BoxSize below 0": (put(132, "<d", -1), "the header's BoxSize is -1; expected a positive length"),
     "BoxSize nan": (put(132, "<d", np.nan), "the header's BoxSize is nan; expected a positive length"),
     "BoxSize of swapped bytes": (put(132, "<d", 5e-315), "the header's BoxSize is 5e-315; expected a positive length"),
     "mass nan": (put(36, "<d", np.nan), "the header's mass of type 1 is nan; expected a finite number, not below 0"),
@@ -111,3 +111,20 @@ def test_a_bad_file_with_labels_is_named_with_what_is_wrong(tmp_path, defect):
     made.write_binary(path, made.positions(t0=2, t1=3), {0: np.ones(2, np.float32), 1: 2.0}, labelled=True)
     path.write_bytes(damage(path.read_bytes()))
     assert_refused(path, message)
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_a_file_cut_in_a_block_that_is_not_read_is_refused(tmp_path, labelled):
+    path = tmp_path / "s"
+    made.write_binary(path, made.positions(t1=5), {1: 2.0}, labelled=labelled, extra=[("POT", bytes(20))])
+    raw = path.read_bytes()
+    ends = set(np.cumsum([len(made.records([block], labelled=labelled)) for block in made.blocks_of(raw)]).tolist())
+    labels = {end + 16 for end in ends} if labelled else set()
+    behind_positions = sorted(ends)[1]
+    for n in range(behind_positions, len(raw)):
+        path.write_bytes(raw[:n])
+        if n in ends | labels:  # nothing tells that more should follow
+            assert gadget.open_file(path).n_rows("all") == 5
+        else:
+            with pytest.raises(ValueError, match=r"s: truncated (in|before) the \w+ block.*; copy it again"):
+                gadget.open_file(path)

@@ -199,7 +199,7 @@ BAD = {  # defect: (what is done to the file, the line after the file's name, or
     "no snapshot": (other_hdf5, f"{NOT}: expected a group Header, found density"),
     "no counts": (attribute("NumPart_ThisFile"), f"{NOT}: its Header has no attribute NumPart_ThisFile"),
     "no box": (attribute("BoxSize"), f"{NOT}: its Header has no attribute BoxSize"),
-    "BoxSize 0": (attribute("BoxSize", 0.0), "the header's BoxSize is 0; expected a positive length"),
+    "BoxSize below 0": (attribute("BoxSize", -1.0), "the header's BoxSize is -1; expected a positive length"),
     "BoxSize of three": (
         attribute("BoxSize", [8.0, 8.0, 16.0]),
         "the header's BoxSize is [8.0, 8.0, 16.0]; expected a cube",
@@ -248,3 +248,24 @@ def test_a_bad_file_is_named_with_what_is_wrong(tmp_path, defect):
     assert line.startswith(parts[0]) and line.endswith(parts[-1]) and all(part in line for part in parts)
     assert "…" in message or line == f"{path}: {message}"
     assert "\n" not in line
+
+
+def test_positions_that_are_in_no_file_are_missed(tmp_path):
+    x = made.positions(t1=6)[1]
+    layout = h5py.VirtualLayout((6, 3), "f4")
+    for i in range(2):
+        with h5py.File(tmp_path / f"part{i}.hdf5", "w") as file:
+            file["x"] = x[3 * i : 3 * i + 3]
+        layout[3 * i : 3 * i + 3] = h5py.VirtualSource(f"part{i}.hdf5", "x", (3, 3))
+    made.write_hdf5(tmp_path / "s.hdf5", {1: x})
+    with h5py.File(tmp_path / "s.hdf5", "a") as file:
+        del file["PartType1/Coordinates"]
+        file["PartType1"].create_virtual_dataset("Coordinates", layout)
+    opened = open_file(tmp_path / "s.hdf5")
+    np.testing.assert_array_equal(read(pickle.loads(pickle.dumps(opened)))[0], x)
+    (tmp_path / "part1.hdf5").unlink()
+    with pytest.raises(ValueError, match=r"s.hdf5: PartType1/Coordinates is virtual: its source part1.hdf5 was not"):
+        open_file(tmp_path / "s.hdf5")
+    gadget_hdf5._check_once.cache_clear()  # as on another rank, on another machine
+    with pytest.raises(ValueError, match=r"its source part1.hdf5 was not found"):
+        read(opened)

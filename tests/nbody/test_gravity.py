@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from cosmogan.nbody import gravity, paint
+from cosmogan.nbody import gravity, gravity_cpu
+from cosmogan.nbody.paint import Painter
 
 N_MESH, BOX = 16, 40.0
 
@@ -24,21 +25,22 @@ def threads():
 
 
 @pytest.mark.parametrize("n_mesh", [2, 3, 4, 6, 16, 17])
-def test_counts_in_threads_are_those_of_the_plain_kernel(n_mesh):
+def test_counts_in_threads_are_those_of_preprocess(n_mesh):
     positions = random_positions()
-    expected = np.zeros((1, *(n_mesh,) * 3), np.float32)
-    paint.paint(positions.numpy(), (n_mesh / BOX, n_mesh, n_mesh), np.zeros(1, np.int32), expected)
+    painter = Painter((n_mesh / BOX, n_mesh, n_mesh), np.zeros(1, np.int32))
+    painter.add(positions.numpy())
     counts = gravity.paint_cpu(positions, BOX, n_mesh)
-    np.testing.assert_allclose(counts.numpy(), expected[0], rtol=2e-5, atol=1e-5)
+    np.testing.assert_allclose(counts.numpy(), painter.density()[0][0], rtol=2e-5, atol=1e-5)
 
 
-def test_positions_are_sorted_by_slab_and_keep_their_order(monkeypatch):
-    monkeypatch.setattr(gravity, "PIECE", 257)
+def test_particles_are_sorted_by_slab_and_keep_their_order(monkeypatch):
+    monkeypatch.setattr(gravity_cpu, "PIECE", 257)
     positions = random_positions().numpy()
-    slabs = np.floor(positions[:, 0] * (N_MESH / BOX)).astype(int) % N_MESH // gravity.SLAB
-    ordered, ends = gravity._sorted_by_slab(positions, N_MESH / BOX, N_MESH)
-    np.testing.assert_array_equal(ordered, positions[np.argsort(slabs, kind="stable")])
-    np.testing.assert_array_equal(np.diff(ends), np.bincount(slabs, minlength=N_MESH // gravity.SLAB))
+    slabs = np.floor(positions[:, 0] * (N_MESH / BOX)).astype(int) % N_MESH // gravity_cpu.SLAB
+    field = gravity_cpu.Field(len(positions), N_MESH, BOX)
+    ends = field._sort(positions)
+    np.testing.assert_array_equal(field._order, np.argsort(slabs, kind="stable"))
+    np.testing.assert_array_equal(np.diff(ends), np.bincount(slabs, minlength=N_MESH // gravity_cpu.SLAB))
 
 
 def test_same_bytes_for_any_number_of_threads(threads):
@@ -67,12 +69,13 @@ def test_torch_paints_the_same_bytes_in_any_order_of_particles():
 def test_reading_is_the_adjoint_of_painting():
     """Σ over cells of field × counts is Σ over particles of the field that they read."""
     positions = random_positions()
-    field = np.random.default_rng(1).normal(size=(N_MESH,) * 3 + (3,)).astype(np.float32)
-    read = np.empty((len(positions), 3), np.float32)
-    gravity._read(positions.numpy(), N_MESH / BOX, field, read)
-    counts = gravity.paint_cpu(positions, BOX, N_MESH).double().numpy()
-    on_mesh = np.einsum("abci,abc->i", field.astype(float), counts)
-    np.testing.assert_allclose(read.sum(axis=0, dtype=float), on_mesh, atol=2e-3)
+    phi = torch.from_numpy(np.random.default_rng(1).normal(size=(N_MESH,) * 3).astype(np.float32))
+    read = gravity.read_slope_cpu(positions, phi, BOX).double().sum(dim=0)
+    counts = gravity.paint_cpu(positions, BOX, N_MESH).double()
+    for axis in range(3):
+        near, far = (phi.double().roll(-i, axis) - phi.double().roll(i, axis) for i in (1, 2))
+        on_mesh = (gravity.NEAR * near + gravity.FAR * far) * counts * (N_MESH / BOX)
+        assert read[axis].item() == pytest.approx(on_mesh.sum().item(), abs=2e-3)
 
 
 def test_slope_of_a_wave_is_its_four_point_difference():

@@ -12,6 +12,6 @@ def test_a_library_that_was_not_built_says_how_to_build_it(monkeypatch):
 
 @pytest.mark.parametrize("slots", [np.zeros(1, np.int64), np.zeros(4, np.int32)[::2]])
 def test_arrays_that_the_kernels_cannot_take_are_refused(slots):
-    density = np.zeros((1, 4, 4, 4), np.float32)
+    sums = kernels.Sums(np.zeros((1, 4, 4, 4), np.uint32), 1.0)
     with pytest.raises(AssertionError):
-        kernels.paint((np.zeros((1, 3)), None), kernels.Mesh(1.0, 4, 4, 2), slots, density)
+        kernels.paint((np.zeros((1, 3)), None), kernels.Mesh(1.0, 4, 4, 2), slots, sums)

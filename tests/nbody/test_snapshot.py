@@ -210,3 +210,15 @@ def test_every_format_is_opened_by_what_is_in_it(tmp_path):
     for kind, (write, _) in made.FORMATS.items():
         write(tmp_path / kind, made.positions(t1=3))
         assert isinstance(open_file(tmp_path / kind), gadget.SnapshotFile) == (kind != "format 3")
+
+
+@pytest.mark.parametrize("kind", ["format 1", "format 3"])
+@pytest.mark.parametrize("high", [([0, 0, 228, 0, 0, 0], [0] * 6), ([0, 7, 0, 0, 0, 0], [0, 0, 9, 1, 0, 0])])
+def test_high_words_that_are_rubbish_are_passed_over(tmp_path, kind, high):
+    pieces = [made.positions(seed, t1=3) for seed in (1, 2)]
+    for name, words in zip("ab", high, strict=True):
+        made.write_set(tmp_path, name, pieces, kind, NumPart_Total_HighWord=np.array(words, np.uint32))
+    first, second = (next(tmp_path.glob(f"{name}*")) for name in ("a.0", "b.1"))
+    second.rename(first.with_name(first.name.replace(".0", ".1")))
+    snapshot = open_snapshot(tmp_path / "a", "all")
+    np.testing.assert_array_equal(read(snapshot, 0, 6)[0], np.concatenate([piece[1] for piece in pieces]))

@@ -45,6 +45,18 @@ def test_power_and_cross_power_are_the_sums_written_out(n):
         np.testing.assert_allclose(cross.power[i], expected, rtol=1e-10, atol=1e-10 * found.power[i].max())
 
 
+def test_the_mean_is_in_no_bin_even_where_edges_begin_at_zero():
+    n, unit = 8, fourier.k_fundamental(L)
+    a, b = (1e4 + random_fields(n, seed=seed, dtype=torch.float32) for seed in (1, 2))  # whose means leave rounding
+    for measure in (lambda edges: power_spectrum(a, L, edges), lambda edges: cross_power(a, b, L, edges)):
+        expected = measure(unit * np.array([1, 2.5]))
+        for low in (0, -0.5):
+            found = measure(unit * np.array([low, 2.5]))
+            for name in ("k", "n_modes", "corner_fraction", "power"):
+                np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+        assert measure(unit * np.array([0, 1, 2.5])).n_modes[0] == 0  # and has no bin of its own
+
+
 def test_a_plane_wave_has_its_power_in_one_bin():
     n, amplitude, q = 16, 0.3, np.array([2, 1, -2])
     phase = 2 * np.pi * (np.indices((n, n, n)).T @ q).T / n

@@ -1,0 +1,167 @@
+"""Gravity from a mesh on a CPU: compiled kernels in threads, and one array for counts, modes and potential in turn.
+
+Whatever a thread does at once (a slab of planes, a block of modes, a piece of the particles) depends on their numbers
+alone, and so do the bytes: they are the same on any number of threads.
+"""
+
+import functools
+
+import numba
+import numpy as np
+import scipy.fft
+
+from cosmogan.nbody import kernels
+from cosmogan.nbody.transforms import as_field, backward_planes, columns, forward_planes, in_place, in_threads, pieces
+
+SLAB = 4  # mesh planes that one thread paints; the slabs of even number touch no plane in common, nor do the odd
+PIECE = 1 << 18  # particles that a thread takes at once
+NEAR, FAR = 2 / 3, -1 / 12  # weights of the four-point difference, as in _gravity.c
+
+kernel = functools.partial(numba.njit, cache=True, nogil=True, error_model="numpy")
+
+
+class Field:
+    """The mesh of a run, kept from step to step.
+
+    Parameters
+    ----------
+    n : particles
+    n_mesh : cells a side
+    box_size : [Mpc/h]
+    """
+
+    def __init__(self, n: int, n_mesh: int, box_size: float) -> None:
+        self.n_mesh, self.box_size, self.per_length = n_mesh, box_size, n_mesh / box_size
+        # of numpy, which asks the system for huge pages: clearing small ones took a third of a step
+        self._modes = np.empty((n_mesh, n_mesh, n_mesh // 2 + 1), np.complex64)
+        if n >= 2**32:
+            raise ValueError(f"simulate.n_particles: expected fewer than 2³² particles on a CPU, found {n}")
+        self._order = np.empty(n, np.uint32)
+
+    def paint(self, positions: np.ndarray) -> np.ndarray:
+        """Return the CIC particle counts (n_mesh, n_mesh, n_mesh) of positions (n, 3), in this field's memory."""
+        mesh, ends = as_field(self._modes), self._sort(positions)
+        n_slabs = len(ends) - 1
+        in_threads(lambda start, stop: self._modes[start:stop].fill(0), pieces(self.n_mesh, SLAB))
+
+        def work(slab: int) -> None:
+            kernels.paint_some(positions, self._order[ends[slab] : ends[slab + 1]], self.per_length, mesh)
+
+        # The last slab reaches into the first: where both are even it comes alone.
+        turns = [2 if slab == n_slabs - 1 and slab % 2 == 0 else slab % 2 for slab in range(n_slabs)]
+        for turn in range(3):
+            in_threads(work, [(slab,) for slab in range(n_slabs) if turns[slab] == turn])
+        return mesh
+
+    def potential(self, positions: np.ndarray) -> np.ndarray:
+        """Return φ (n_mesh, n_mesh, n_mesh) of ∇²φ = δ, in (Mpc/h)², in this field's memory."""
+        n, n_mesh, modes = len(positions), self.n_mesh, self._modes
+        forward_planes(self.paint(positions), modes)
+        k = np.fft.fftfreq(n_mesh, 1 / n_mesh).astype(np.float32)
+        # The windows of painting and reading, as `gravity.potential` divides by them.
+        inverse = (1 / np.sinc(k / n_mesh) ** 4 if n_mesh**3 <= n else np.ones(n_mesh)).astype(np.float32)
+        factor = np.float32(-((self.box_size / (2 * np.pi)) ** 2) * n_mesh**3 / n)
+
+        def solve(block: np.ndarray, start: int) -> None:
+            in_place(scipy.fft.fft, block, 0)
+            _invert_laplacian(block.view(np.float32), start, k**2, inverse, factor)
+            in_place(scipy.fft.ifft, block, 0)
+
+        columns(modes, solve)
+        return backward_planes(modes)
+
+    def _sort(self, positions: np.ndarray) -> np.ndarray:
+        """Put the particles' numbers in the order of slabs, rising within; return the slabs' first places, and n."""
+        parts = [(positions[start:stop], start) for start, stop in pieces(len(positions), PIECE)]
+        counts = np.zeros((len(parts), -(-self.n_mesh // SLAB)), np.int64)
+        size = (self.per_length, self.n_mesh)
+        in_threads(_count, [(part, *size, row) for (part, _), row in zip(parts, counts, strict=True)])
+        # a piece's first place in a slab: after all smaller slabs, and after the pieces before it
+        places = np.ascontiguousarray(np.cumsum(counts.T).reshape(counts.T.shape).T - counts)
+        ends = np.append(places[0], len(positions))
+        calls = [(part, first, *size, row, self._order) for (part, first), row in zip(parts, places, strict=True)]
+        in_threads(_scatter, calls)
+        return ends
+
+
+def slope(positions: np.ndarray, potential: np.ndarray, box_size: float) -> np.ndarray:
+    """Return ∇φ (n, 3) at the positions."""
+    values, per_length = np.empty_like(positions), potential.shape[0] / box_size
+
+    def work(start: int, stop: int) -> None:
+        kernels.slope(positions[start:stop], per_length, potential, values[start:stop])
+
+    in_threads(work, pieces(len(positions), PIECE))
+    return values
+
+
+def drift(positions: np.ndarray, velocities: np.ndarray, growth: float, box_size: float) -> None:
+    """Move particles by their velocities times a step in D, in place."""
+
+    def work(start: int, stop: int) -> None:
+        _drift(positions[start:stop], velocities[start:stop], np.float32(growth), np.float32(box_size))
+
+    in_threads(work, pieces(len(positions), PIECE))
+
+
+def kick_and_drift(
+    particles: tuple[np.ndarray, np.ndarray], field: Field, kick: tuple[float, float], growth: float
+) -> None:
+    """Change velocities to kick[0] v + kick[1] g, and move the particles by them times a step in D, in place."""
+    positions, velocities = particles
+    factors = np.array((*kick, growth, field.box_size), np.float32)
+    potential = field.potential(positions)
+
+    def work(start: int, stop: int) -> None:
+        kernels.push(positions[start:stop], velocities[start:stop], field.per_length, potential, factors)
+
+    in_threads(work, pieces(len(positions), PIECE))
+
+
+@kernel
+def _slab(x, per_length, n_mesh):
+    return (int(np.floor(x * per_length)) % n_mesh) // SLAB  # the plane that `paint_some` begins at, to the last bit
+
+
+@kernel
+def _count(positions, per_length, n_mesh, counts):
+    for p in range(positions.shape[0]):
+        counts[_slab(positions[p, 0], per_length, n_mesh)] += 1
+
+
+@kernel
+def _scatter(positions, first, per_length, n_mesh, places, order):
+    for p in range(positions.shape[0]):
+        slab = _slab(positions[p, 0], per_length, n_mesh)
+        order[places[slab]] = first + p
+        places[slab] += 1
+
+
+@kernel
+def _invert_laplacian(block, start, k_squared, inverse, factor):
+    """Multiply modes (n, columns, 2 (n//2 + 1)), real and imaginary parts in turn, by factor/k² and the windows."""
+    for i in range(block.shape[0]):
+        for j in range(block.shape[1]):
+            other = k_squared[i] + k_squared[start + j]
+            scale = factor * inverse[i] * inverse[start + j]
+            for c in range(block.shape[2] // 2):
+                value = scale * inverse[c] / (other + k_squared[c])
+                block[i, j, 2 * c] *= value
+                block[i, j, 2 * c + 1] *= value
+    if start == 0:
+        block[0, 0, 0] = block[0, 0, 1] = 0
+
+
+@kernel
+def _inside(x, box_size):
+    """Return a coordinate less than a box length outside as one in the box, its far face included."""
+    if x < 0:
+        return x + box_size
+    return x - box_size if x >= box_size else x
+
+
+@kernel
+def _drift(positions, velocities, growth, box_size):
+    for p in range(positions.shape[0]):
+        for i in range(3):
+            positions[p, i] = _inside(positions[p, i] + growth * velocities[p, i], box_size)
