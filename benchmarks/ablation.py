@@ -138,9 +138,10 @@ def criteria(made: config.Experiment) -> dict[str, float]:
     """Return the criteria of a run, and how its training went."""
     found = {row.name: row.found.value for row in verdict.rows(results.read(made.statistics_path))}
     lines = [json.loads(line) for line in (made.train_folder / "metrics.jsonl").read_text().splitlines()]
-    second = lines[len(lines) // 2 :]
-    losses, speeds = ([line[name] for line in second] for name in ("loss_discriminator", "samples_per_second"))
-    return found | dict(zip(TRAINING, (np.mean(losses), lines[-1]["step"], np.median(speeds)), strict=True))
+    numbers = [[line[name] for line in lines] for name in ("loss_discriminator", "step", "samples_per_second")]
+    losses, steps, speeds = np.array(numbers, float)[:, len(lines) // 2 :]
+    went = (losses.mean(), steps[-1], np.median(speeds)) if len(lines) else [math.nan] * len(TRAINING)
+    return found | dict(zip(TRAINING, went, strict=True))
 
 
 def error(values: np.ndarray) -> float:
