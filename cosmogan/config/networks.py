@@ -75,8 +75,8 @@ class Train:
     # With wasserstein the discriminator is a critic, with no BatchNorm; nor has it any with relativistic: that compares
     # real and fake samples in pairs, and r1 then weighs the penalty R2 at fake samples, too.
     loss: Literal["bce", "wasserstein", "relativistic"] = "bce"
-    # The discriminator's loss that is aimed at, as 1.0: above it, up to 1.386 at chance, its rate is raised and the
-    # generator's lowered until it falls, by up to 8 each; null: rates as they are set.
+    # The discriminator's loss that is aimed at, as 1.0 (1.386: at chance): above it its rate is raised and the
+    # generator's lowered, below it its rate is lowered, by up to 8 each; null: rates as they are set.
     discriminator_loss: float | None = None
     gradient_penalty: float = 10.0  # weight of the critic's penalty
     r1: float = 0.0  # weight γ of the R1 penalty γ/2 |gradient of D|² at real samples

@@ -134,10 +134,11 @@ class Learner:
 
 
 class Pace:
-    """Keeps the discriminator's loss from rising above an aim: its rate is raised, the generator's lowered.
+    """Keeps the discriminator's loss near an aim.
 
-    A discriminator at chance teaches the generator nothing, and how fast it learns depends on the size of the
-    networks, the batch and the data. The logarithm of the ratio of the rates is the loss's excess over the aim, summed
+    A discriminator at chance teaches the generator nothing, nor does one that always wins; and how fast it learns
+    depends on the size of the networks, the batch and the data. Above the aim its rate is raised and the generator's
+    lowered, below it its rate is lowered. The logarithm of the ratio of the rates is the loss's excess over the aim, summed
     over the steps: the same on any number of processes, whose losses are averaged.
 
     Parameters
@@ -146,7 +147,7 @@ class Pace:
 
     Attributes
     ----------
-    log : ln of the factor between the rates, 0 to `LARGEST_PACE`
+    log : ln of the factor by which the rates move apart, up to `LARGEST_PACE` either way
     """
 
     def __init__(self, aim: float | None) -> None:
@@ -156,12 +157,17 @@ class Pace:
         """Take in the discriminator's loss of a step."""
         if self._aim is not None:
             excess = min(max(loss - self._aim, -LARGEST_EXCESS), LARGEST_EXCESS)
-            self.log = min(max(self.log + PACE_GAIN * excess, 0.0), LARGEST_PACE)
+            self.log = min(max(self.log + PACE_GAIN * excess, -LARGEST_PACE), LARGEST_PACE)
 
     @property
-    def factor(self) -> float:
-        """What multiplies the discriminator's rate, and divides the generator's."""
+    def discriminator(self) -> float:
+        """What multiplies the discriminator's rate."""
         return math.exp(self.log / 2)
+
+    @property
+    def generator(self) -> float:
+        """What multiplies the generator's rate."""
+        return math.exp(-max(self.log, 0.0) / 2)
 
 
 def rate_factor(train: Train, progress: float, updates: int) -> float:

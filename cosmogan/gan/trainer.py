@@ -137,8 +137,8 @@ class Trainer:
         """
         settings, norms = self.train, {}
         factor = rate_factor(settings, self.step / self.steps, self.step // settings.n_critic)
-        self.generator.set_rate(factor / self.pace.factor)
-        self.discriminator.set_rate(factor * self.pace.factor)
+        self.generator.set_rate(factor * self.pace.generator)
+        self.discriminator.set_rate(factor * self.pace.discriminator)
         of_discriminator, of_generator = self._inputs(batch, votes)
         penalised = settings.r1 > 0 and self.step % R1_INTERVAL == 0
         name, train = f"discriminator, {penalised=}", functools.partial(self._work.train_discriminator, penalised)

@@ -104,17 +104,17 @@ def test_rates_are_held_and_then_fall():
     assert made.generator.optimizer.param_groups[0]["lr"] == pytest.approx(0.75e-3)
 
 
-def test_a_discriminator_that_lags_behind_gets_a_higher_rate_and_the_generator_a_lower_one():
+def test_a_discriminator_that_lags_behind_gets_a_higher_rate_and_one_that_leads_a_lower_one():
     pace = learner.Pace(1.0)
     for _ in range(250):
         pace.add(1.386)
-    assert pace.log == pytest.approx(250 * 0.01 * 0.386) and pace.factor == pytest.approx(math.exp(pace.log / 2))
+    assert pace.log == pytest.approx(250 * 0.01 * 0.386) and pace.discriminator == pytest.approx(math.exp(pace.log / 2))
     for _ in range(5000):
         pace.add(math.log(4))
-    assert pace.factor == pytest.approx(8)
+    assert (pace.discriminator, pace.generator) == pytest.approx((8, 1 / 8))
     for _ in range(5000):
         pace.add(0.1)
-    assert pace.factor == 1  # a discriminator that leads is left alone
+    assert (pace.discriminator, pace.generator) == pytest.approx((1 / 8, 1))  # one that leads is slowed down
     made = make(discriminator_loss=1.0, generator_rate=1e-3, discriminator_rate=1e-4)
     made.pace.log = 2 * math.log(4)
     made.update(densities(), NO_VOTES)
