@@ -138,8 +138,8 @@ class Pace:
 
     A discriminator at chance teaches the generator nothing, nor does one that always wins; and how fast it learns
     depends on the size of the networks, the batch and the data. Above the aim its rate is raised and the generator's
-    lowered, below it its rate is lowered. The logarithm of the ratio of the rates is the loss's excess over the aim, summed
-    over the steps: the same on any number of processes, whose losses are averaged.
+    lowered, below it its rate is lowered. The logarithm of the ratio of the rates is the sum over the steps of the
+    loss's excess over the aim: the same on any number of processes, whose losses are averaged.
 
     Parameters
     ----------
