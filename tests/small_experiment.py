@@ -28,14 +28,14 @@ def write_shards(folder: Path, simulations: int = 3, seed: int = 0) -> None:
     shards.write_manifest(folder, GEOMETRY, "simulated", lines, {})
 
 
-def tree(folder: Path, **train) -> dict:
+def tree(folder: Path, model: dict | None = None, **train) -> dict:
     """Return an experiment of three epochs of 20 steps in ``folder``; simulation 2 is held out."""
     return {
         "name": "small",
         "output": str(folder / "run"),
         "held_out": [2],
         "preprocess": {"n_mesh": 32, "subvolume": 8, "output": str(folder / "shards")},
-        "model": {"kappa": 4.0, "width": 4, "latent_dimension": 6, "density_bias": True},
+        "model": {"kappa": 4.0, "width": 4, "latent_dimension": 6, "density_bias": True} | (model or {}),
         "train": {"epochs": 3, "batch_size": 8, "batch_norm_group": 4, "ema": 100, "epoch_repeats": 1, "seed": 3}
         | train,
         "select": {"n_samples": 32, "n_tune": 16},

@@ -14,7 +14,8 @@ from cosmogan import train
 from hpc.distributed import Processes
 
 LAUNCHED = {"epochs": 2, "epoch_repeats": 3, "batch_size": 16, "gate": 0.51, "rate_end": 0.5}
-LAUNCHED |= {"generator_rate": 2e-3, "discriminator_rate": 1e-3}
+LAUNCHED |= {"generator_rate": 2e-3, "discriminator_rate": 1e-3, "discriminator_loss": 1.0}
+LAUNCHED |= {"model": {"discriminator_log": 0.01, "discriminator_power": [1, 3000]}}
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +104,9 @@ def test_killed_and_resumed(tmp_path, alone, capsys):
     "settings",
     [
         {"precision": "float32"},
-        {"precision": "float64", "loss": "wasserstein", "gate": 0.0, "n_critic": 3, "random_crops": True, "r1": 1.0},
+        {"precision": "float64", "loss": "relativistic", "gate": 0.0, "r1": 1.0},
+        {"precision": "float64", "loss": "wasserstein", "gate": 0.0, "n_critic": 3, "random_crops": True, "r1": 1.0}
+        | {"discriminator_loss": None},
     ],
 )
 def test_the_same_model_in_float32_and_with_a_critic_crops_and_r1(tmp_path, settings):

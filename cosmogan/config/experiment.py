@@ -22,9 +22,13 @@ CONDITIONAL: tuple[tuple[str, str], ...] = (
     ("model", "condition"),
     ("model", "kappa_redshift"),
     ("model", "discriminator_kappa"),
+    ("model", "discriminator_log"),
+    ("model", "discriminator_power"),
+    ("model", "resize"),
     ("train", "fake_conditions"),
     ("train", "random_crops"),
     ("train", "r1"),
+    ("train", "discriminator_loss"),
     ("select", "orient"),
     ("select", "match_steps"),
 )

@@ -23,15 +23,25 @@ class Model:
     # The discriminator sees the density scaled with these kappas too, a channel each: one far below kappa lets it tell
     # empty cells apart. Not in the paper's networks.
     discriminator_kappa: tuple[float, ...] = ()
+    # The discriminator sees the logarithm of the density, too, with this density added to it, as 0.01; null: not.
+    discriminator_log: float | None = None
+    # The discriminator sees ln P(k), too: of the density that saturates at each of these, as [1, 3000].
+    discriminator_power: tuple[float, ...] = ()
+    # The generator's last layer doubles cells and convolves them by 3³, in place of a transposed convolution by 4³.
+    resize: bool = False
     # What both networks are told: redshift, or any numbers of the simulations, as omega_m; docs/conditions.md
     condition: tuple[str, ...] = ()
     kappa_redshift: float = 0.0  # kappa falls with the redshift: kappa (1 + z)^-this
 
     def __post_init__(self) -> None:
         check(self.kappa > 0, f"kappa: expected a positive density, found {self.kappa}")
+        for name in ("discriminator_kappa", "discriminator_power"):
+            kappas = getattr(self, name)
+            check(all(kappa > 0 for kappa in kappas), f"{name}: expected positive densities, found {list(kappas)}")
+        floor = self.discriminator_log
         check(
-            all(kappa > 0 for kappa in self.discriminator_kappa),
-            f"discriminator_kappa: expected positive densities, found {list(self.discriminator_kappa)}",
+            floor is None or 0 < floor < self.kappa,
+            f"discriminator_log: expected null or a density between 0 and kappa = {self.kappa}, found {floor}",
         )
         check(self.width >= 1, f"width: expected at least 1, found {self.width}")
         check(self.latent_dimension >= 1, f"latent_dimension: expected at least 1, found {self.latent_dimension}")
@@ -62,7 +72,12 @@ class Train:
     generator_rate: float = 1e-4
     discriminator_rate: float = 5e-5
     betas: tuple[float, ...] = (0.5, 0.999)
-    loss: Literal["bce", "wasserstein"] = "bce"  # with wasserstein the discriminator is a critic, with no BatchNorm
+    # With wasserstein the discriminator is a critic, with no BatchNorm; nor has it any with relativistic: that compares
+    # real and fake samples in pairs, and r1 then weighs the penalty R2 at fake samples, too.
+    loss: Literal["bce", "wasserstein", "relativistic"] = "bce"
+    # The discriminator's loss that is aimed at, as 1.0 (1.386: at chance): above it its rate is raised and the
+    # generator's lowered, below it its rate is lowered, by up to 8 each; null: rates as they are set.
+    discriminator_loss: float | None = None
     gradient_penalty: float = 10.0  # weight of the critic's penalty
     r1: float = 0.0  # weight γ of the R1 penalty γ/2 |gradient of D|² at real samples
     n_critic: int = 1  # batches, and discriminator steps, for each step of the generator
@@ -102,6 +117,11 @@ class Train:
         )
         for name in ("generator_rate", "discriminator_rate", "rate_end", "rate_decay"):
             check(0 <= getattr(self, name) <= 1, f"{name}: expected a number in [0, 1], found {getattr(self, name)}")
+        aim = self.discriminator_loss
+        check(
+            aim is None or (aim > 0 and self.loss != "wasserstein"),
+            f"discriminator_loss: expected null, or a positive number with loss: bce or relativistic; found {aim}",
+        )
         check(self.gradient_penalty >= 0, f"gradient_penalty: expected no negative one, found {self.gradient_penalty}")
         check(self.r1 >= 0, f"r1: expected no negative weight, found {self.r1}")
         for name in ("n_critic", "decay_every"):
@@ -109,7 +129,7 @@ class Train:
         check(0 <= self.gate <= 1, f"gate: expected a score in [0, 1], found {self.gate}")
         check(
             self.loss == "bce" or self.gate == 0,
-            f"gate: expected 0 with loss: wasserstein, as a critic gives no score in [0, 1]; found {self.gate}",
+            f"gate: expected 0 with loss: {self.loss}, which gives no score in [0, 1]; found {self.gate}",
         )
         check(self.ema is None or self.ema > 0, f"ema: expected a positive number of samples or null, found {self.ema}")
         check(

@@ -6,6 +6,7 @@ product more than before but for the padding.
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,29 +15,49 @@ import torch.nn.functional as F
 from torch import nn
 
 from cosmogan.gan import fused
+from cosmogan.gan.scaling import LIMIT
 
 CHANNELS_LAST = {"memory_format": torch.channels_last_3d}
 PAIRS = ((slice(1, None, 2), slice(1, None)), (slice(0, None, 2), slice(None, -1)))  # an axis' cells, where in a pair
 
 
 class Views(nn.Module):
-    """The scaled density as it is, and scaled with other kappas, eq. (5): a channel each.
+    """The scaled density as it is, scaled with other kappas, eq. (5), and in logarithms: a channel each.
 
-    One kappa resolves the densities around it: emptier cells lie close to -1, denser ones close to 1.
+    One kappa resolves the densities around it: emptier cells lie close to -1, denser ones close to 1. A logarithm
+    resolves all of them.
 
     Parameters
     ----------
     ratios : of the other kappas to the first
+    floor : density added before the logarithm is taken, in units of kappa; None: no such channel
     """
 
-    def __init__(self, ratios: Sequence[float]) -> None:
+    def __init__(self, ratios: Sequence[float], floor: float | None = None) -> None:
         super().__init__()
-        self.ratios = ratios
+        self.ratios, self.floor = ratios, floor
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return (n, 1 + ratios, m, m, m) of (n, 1, m, m, m)."""
+        """Return (n, channels, m, m, m) of (n, 1, m, m, m)."""
         up, down = 1 + x, 1 - x
-        return torch.cat([x, *(2 * up / (up + ratio * down) - 1 for ratio in self.ratios)], 1)
+        views = [x, *(2 * up / (up + ratio * down) - 1 for ratio in self.ratios)]
+        if self.floor is not None:
+            views.append(log_density(x, self.floor))
+        return torch.cat(views, 1)
+
+
+def log_density(scaled: torch.Tensor, floor: float) -> torch.Tensor:
+    """Return ln(rho / kappa + floor) in units of -ln floor: -1 where there is no matter, about 0 at kappa.
+
+    Its slope is finite everywhere; from `LIMIT` on, where float32 loses the density, it is 0.
+
+    Parameters
+    ----------
+    scaled : c of eq. (5), where rho / kappa = (1 + c) / (1 - c)
+    floor : between 0 and 1
+    """
+    below = (1 - scaled).clamp(min=1 - LIMIT)
+    return ((1 + scaled + floor * below) / below).log() / -math.log(floor)
 
 
 class DensityConv(nn.Conv3d):
@@ -54,10 +75,32 @@ class DensityDeconv(nn.ConvTranspose3d):
 
     def forward(self, x: torch.Tensor, output_size: Any = None) -> torch.Tensor:
         """Convolve (n, channels, m, m, m) to (n, 1, 2m, 2m, 2m), in float32 at least: near -1 tanh needs it."""
-        taps = self.weight.reshape(-1, 2, 2, 2, 2, 2, 2).flip(1, 3, 5).permute(2, 4, 6, 1, 3, 5, 0)
+        taps = self.kernel().reshape(-1, 2, 2, 2, 2, 2, 2).flip(1, 3, 5).permute(2, 4, 6, 1, 3, 5, 0)
         kernel = taps.reshape(8, 2, 2, 2, -1).permute(0, 4, 1, 2, 3)  # channels last
         out = _Cells.apply(F.conv3d(x, kernel, padding=1), torch.float64 if x.dtype == torch.float64 else torch.float32)
         return out if self.bias is None else out + self.bias
+
+    def kernel(self) -> torch.Tensor:
+        """Return the kernel, (channels, 1, 4, 4, 4)."""
+        return self.weight
+
+
+class ResizeDeconv(DensityDeconv):
+    """Each cell made 2³ alike, then a convolution by kernels of 3³, padding 1: no checkerboard of its own.
+
+    Both together are the transposed convolution whose kernel is that of 3³ summed over 2³ neighbours.
+    """
+
+    def __init__(self, channels: int, bias: bool) -> None:
+        super().__init__(channels, 1, 3, bias=bias)
+
+    def kernel(self) -> torch.Tensor:
+        """Return the kernel of the transposed convolution, (channels, 1, 4, 4, 4)."""
+        kernel = self.weight.flip(2, 3, 4)
+        for axis in (2, 3, 4):
+            none = torch.zeros_like(kernel.narrow(axis, 0, 1))
+            kernel = torch.cat((kernel, none), axis) + torch.cat((none, kernel), axis)
+        return kernel
 
 
 class LatentDeconv(nn.ConvTranspose3d):

@@ -1,5 +1,6 @@
 """A network that learns: its optimiser and rates, its gradients in one buffer, and the precision of its arithmetic."""
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -9,6 +10,8 @@ from torch.func import functional_call
 from cosmogan.config import Train
 from hpc.distributed import Processes
 
+PACE_GAIN = 0.01  # at chance, 0.4 above the aim, the rates move apart by a factor e in 250 steps
+LARGEST_EXCESS, LARGEST_PACE = 0.4, math.log(64)
 AMPERE = (8, 0)  # the compute capability from which a GPU multiplies in TF32 and bfloat16
 
 
@@ -128,6 +131,43 @@ class Learner:
         settings = self.optimizer.state_dict()["param_groups"]  # this run's, as it may be told to go on with others
         self.optimizer.load_state_dict({**state["optimizer"], "param_groups": settings})
         self.optimizer.param_groups[0]["lr"] = self._present_rate
+
+
+class Pace:
+    """Keeps the discriminator's loss near an aim.
+
+    A discriminator at chance teaches the generator nothing, nor does one that always wins; and how fast it learns
+    depends on the size of the networks, the batch and the data. Above the aim its rate is raised and the generator's
+    lowered, below it its rate is lowered. The logarithm of the ratio of the rates is the sum over the steps of the
+    loss's excess over the aim: the same on any number of processes, whose losses are averaged.
+
+    Parameters
+    ----------
+    aim : None: rates stay as they are
+
+    Attributes
+    ----------
+    log : ln of the factor by which the rates move apart, up to `LARGEST_PACE` either way
+    """
+
+    def __init__(self, aim: float | None) -> None:
+        self._aim, self.log = aim, 0.0
+
+    def add(self, loss: float) -> None:
+        """Take in the discriminator's loss of a step."""
+        if self._aim is not None:
+            excess = min(max(loss - self._aim, -LARGEST_EXCESS), LARGEST_EXCESS)
+            self.log = min(max(self.log + PACE_GAIN * excess, -LARGEST_PACE), LARGEST_PACE)
+
+    @property
+    def discriminator(self) -> float:
+        """What multiplies the discriminator's rate."""
+        return math.exp(self.log / 2)
+
+    @property
+    def generator(self) -> float:
+        """What multiplies the generator's rate."""
+        return math.exp(-max(self.log, 0.0) / 2)
 
 
 def rate_factor(train: Train, progress: float, updates: int) -> float:

@@ -1,5 +1,6 @@
 """What the two networks learn from: binary cross-entropy, or the Wasserstein distance with a gradient penalty."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ class Objective(NamedTuple):
     """A pair of losses of the discriminator's outputs, and the score that an output stands for."""
 
     discriminator: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # of real and fake samples' outputs
-    generator: Callable[[torch.Tensor], torch.Tensor]  # of fake samples' outputs
+    generator: Callable[[torch.Tensor], torch.Tensor] | None  # of fake samples' outputs; None: see the objective
     score: Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -38,6 +39,15 @@ def critic_generator_loss(fake: torch.Tensor) -> torch.Tensor:
     return -fake.mean()
 
 
+def relativistic_loss(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy of how much more real each real sample looks than the fake one beside it.
+
+    That is softplus(-(D(real) - D(fake))) (Jolicoeur-Martineau 2019, paired as in Huang et al. 2024, eq. 2): a
+    generator cannot drop what is real, as each fake is compared with it. Exchange the two for the generator's loss.
+    """
+    return softplus(fake - real).mean()
+
+
 def gradient_penalty(
     critic: Callable[[torch.Tensor], torch.Tensor], real: torch.Tensor, fake: torch.Tensor, mix: torch.Tensor
 ) -> torch.Tensor:
@@ -54,22 +64,27 @@ def gradient_penalty(
     return ((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean()
 
 
-def r1_penalty(outputs: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """Return |gradient of D|² / 2, mean over real samples (Mescheder, Geiger & Nowozin 2018, eq. 9 for gamma = 1).
+def zero_centred_penalty(outputs: torch.Tensor, samples: torch.Tensor, n: int) -> torch.Tensor:
+    """Return the sum of |gradient of D|² / 2n (Mescheder, Geiger & Nowozin 2018, eq. 9 for gamma = 1).
+
+    Of the outputs of real samples it is the R1 penalty, of those of fake samples R2, of both the sum of the two.
 
     Where BatchNorm ties the samples of a group together, it is the gradient of the sum of the group's outputs: what a
     generator would follow.
 
     Parameters
     ----------
-    outputs : (n, 1, 1, 1, 1), the discriminator's of the samples
-    real : (n, 1, m, m, m), scaled; it requires gradients, and the outputs were computed from it
+    outputs : the discriminator's, (…, 1, 1, 1, 1)
+    samples : (…, 1, m, m, m), scaled; they require gradients, and the outputs were computed from them
+    n : number of the real samples, and of the fake ones
     """
-    (gradient,) = torch.autograd.grad(outputs.sum(), real, create_graph=True)
-    return gradient.square().sum() / (2 * len(real))
+    (gradient,) = torch.autograd.grad(outputs.sum(), samples, create_graph=True)
+    return gradient.square().sum() / (2 * n)
 
 
+CHANCE = {"bce": 2 * math.log(2), "relativistic": math.log(2)}  # the loss of a discriminator that knows nothing
 OBJECTIVES = {
     "bce": Objective(discriminator_loss, generator_loss, torch.sigmoid),
     "wasserstein": Objective(critic_loss, critic_generator_loss, torch.Tensor.clone),
+    "relativistic": Objective(relativistic_loss, None, torch.Tensor.clone),
 }

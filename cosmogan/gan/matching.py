@@ -17,6 +17,7 @@ from torch import Tensor
 from cosmogan.gan import latent, scaling
 from cosmogan.gan.learner import Learner
 from cosmogan.gan.released import Released
+from cosmogan.gan.spectra import SMOOTH, band_power
 from hpc import mpi
 
 BATCH = 128  # samples a step
@@ -26,7 +27,7 @@ WIDTHS = (1, 2, 4)  # sides of the cubes whose densities are ranked, in cells
 # Fractions of the cubes, densest first, between which mean densities are taken.
 RANKS = (0, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97, 1)
 CONES = (0.8, 0.95)  # cosines of the angle to the nearest axis that part the bins of P(k)
-EMPTY, SMOOTH = 1e-3, 1e-6  # added to densities and to powers before a logarithm is taken
+EMPTY = 1e-3  # added to densities before a logarithm is taken
 # Of the statistics. Where a cell lies must make no difference at all, which the few samples of a step hardly show.
 WEIGHTS = (1, 1, 1, 1, 1, 1, 10)
 RECIPE = (BATCH, RATE, BETAS, SEED, WIDTHS, RANKS, CONES, EMPTY, SMOOTH, WEIGHTS)
@@ -43,35 +44,9 @@ def statistics(density: Tensor) -> list[Tensor]:
     ----------
     density : (n, m, m, m) in units of the mean
     """
-    power = band_power(density)
+    power = band_power(density, CONES)
     counts = [_ranked(F.avg_pool3d(density[:, None], width)).add(EMPTY).log() for width in WIDTHS]
-    return [power, power.log(), band_power(scaling.scale(density, 1.0)).log(), *counts, _places(density)]
-
-
-def band_power(field: Tensor) -> Tensor:
-    """Return the mean |delta_k|² over modes, (n, bins), of (n, m, m, m) cells.
-
-    Bins are one fundamental wide, |q| rounded down, and each is parted by how near to an axis its modes lie.
-    """
-    delta_k = torch.fft.rfftn(field - field.mean(dim=(1, 2, 3), keepdim=True), dim=(1, 2, 3))
-    squared = (delta_k.real.square() + delta_k.imag.square()).flatten(1)
-    index, weight, n_bins = _bins(field.shape[1], str(field.device))
-    sums = squared.new_zeros(len(squared), n_bins).index_add(1, index, squared * weight.to(squared.dtype))
-    return sums[:, 1:] + SMOOTH
-
-
-@lru_cache(maxsize=4)
-def _bins(m: int, device: str) -> tuple[Tensor, Tensor, int]:
-    """Return each stored mode's bin, its weight in the bin's mean, and the number of bins."""
-    axis, last = np.fft.fftfreq(m, 1 / m), np.arange(m // 2 + 1)
-    q = np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + last**2)
-    weight = np.broadcast_to(np.where((last == 0) | (2 * last == m), 1.0, 2.0), q.shape).ravel()  # with conjugates
-    along = np.maximum(np.maximum(abs(axis)[:, None, None], abs(axis)[:, None]), last) / np.maximum(q, 1)
-    cone = np.digitize(along, CONES).ravel()
-    _, index = np.unique(cone + (1 + len(CONES)) * np.floor(q).astype(np.int64).ravel(), return_inverse=True)
-    index = index.ravel()
-    mean = weight / np.bincount(index, weight)[index]
-    return torch.from_numpy(index).to(device), torch.from_numpy(mean).to(device), int(index.max()) + 1
+    return [power, power.log(), band_power(scaling.scale(density, 1.0), CONES).log(), *counts, _places(density)]
 
 
 def _ranked(density: Tensor) -> Tensor:

@@ -8,7 +8,16 @@ from torch import nn
 
 from cosmogan.config import Model
 from cosmogan.gan.batch_norm import GroupedBatchNorm
-from cosmogan.gan.layers import ConditionedConv, DensityConv, DensityDeconv, LatentDeconv, LogitConv, Views
+from cosmogan.gan.layers import (
+    ConditionedConv,
+    DensityConv,
+    DensityDeconv,
+    LatentDeconv,
+    LogitConv,
+    ResizeDeconv,
+    Views,
+)
+from cosmogan.gan.spectra import Spectra
 
 LATENT_SIDE = 4  # cells a side of the generator's first layer
 SLOPE = 0.2  # of the discriminator's activations below 0
@@ -47,7 +56,9 @@ def generator(model: Model, subvolume: int, group: int) -> nn.Sequential:
         layers += _activated(inner, group, 0.0)
         layers += [nn.ConvTranspose3d(inner, outer, 4, 2, 1, bias=False)]
     layers += _activated(widths[-1], group, 0.0)
-    layers += [DensityDeconv(widths[-1], 1, 4, 2, 1, bias=model.density_bias), nn.Tanh()]
+    bias = model.density_bias
+    last = ResizeDeconv(widths[-1], bias) if model.resize else DensityDeconv(widths[-1], 1, 4, 2, 1, bias=bias)
+    layers += [last, nn.Tanh()]
     return nn.Sequential(*layers).to(memory_format=torch.channels_last_3d)
 
 
@@ -58,29 +69,34 @@ def discriminator(model: Model, subvolume: int, group: int) -> nn.Sequential:
     """
     widths = channels(model.width, subvolume)
     layers = _views(model)
-    layers += [DensityConv(1 + len(model.discriminator_kappa), widths[0], 4, 2, 1, bias=model.density_bias)]
+    layers += [DensityConv(_channels_seen(model), widths[0], 4, 2, 1, bias=model.density_bias)]
     layers += [nn.LeakyReLU(SLOPE, inplace=True)]
     for outer, inner in itertools.pairwise(widths):
         layers += [nn.Conv3d(outer, inner, 4, 2, 1, bias=False)]
         layers += _activated(inner, group, SLOPE)
     layers += [LogitConv(widths[-1], 1, LATENT_SIDE, 1, 0, bias=False)]
-    return _told(layers, len(model.condition)).to(memory_format=torch.channels_last_3d)
+    return _whole(layers, model, subvolume, group)
 
 
-def critic(model: Model, subvolume: int) -> nn.Sequential:
+def critic(model: Model, subvolume: int, group: int = 1) -> nn.Sequential:
     """Make a Wasserstein GAN's critic, (n, 1, m, m, m) → (n, 1, 1, 1, 1): biases in place of BatchNorm.
 
     The gradient penalty is on each sample's own gradient, and BatchNorm would make a sample's output depend on the
     others beside it (Gulrajani et al. 2017, section 4). Without it the layers need biases, or the output would merely
-    scale with the input.
+    scale with the input. A relativistic GAN's discriminator is the same; it may see the spectra of a whole group.
     """
     widths = channels(model.width, subvolume)
     layers = _views(model)
-    layers += [DensityConv(1 + len(model.discriminator_kappa), widths[0], 4, 2, 1), nn.LeakyReLU(SLOPE)]
+    layers += [DensityConv(_channels_seen(model), widths[0], 4, 2, 1), nn.LeakyReLU(SLOPE)]
     for outer, inner in itertools.pairwise(widths):
         layers += [nn.Conv3d(outer, inner, 4, 2, 1), nn.LeakyReLU(SLOPE)]
     layers += [LogitConv(widths[-1], 1, LATENT_SIDE, 1, 0)]
-    return _told(layers, len(model.condition)).to(memory_format=torch.channels_last_3d)
+    return _whole(layers, model, subvolume, group)
+
+
+def _channels_seen(model: Model) -> int:
+    """Return in how many channels a discriminator or critic sees the density."""
+    return 1 + len(model.discriminator_kappa) + (model.discriminator_log is not None)
 
 
 def _activated(channels: int, group: int, slope: float) -> list[nn.Module]:
@@ -91,7 +107,31 @@ def _activated(channels: int, group: int, slope: float) -> list[nn.Module]:
 def _views(model: Model) -> list[nn.Module]:
     """Return what comes before the first convolution of a discriminator or critic."""
     ratios = [kappa / model.kappa for kappa in model.discriminator_kappa]
-    return [Views(ratios)] if ratios else []
+    floor = None if model.discriminator_log is None else model.discriminator_log / model.kappa
+    return [Views(ratios, floor)] if _channels_seen(model) > 1 else []
+
+
+def _whole(layers: list[nn.Module], model: Model, subvolume: int, group: int) -> nn.Sequential:
+    """Return the discriminator, or critic, of some layers, of the condition and of the spectra that it sees."""
+    network = _told(layers, len(model.condition))
+    if model.discriminator_power:
+        network = Sum(network, Spectra(model.discriminator_power, model.kappa, subvolume, group))
+    return network.to(memory_format=torch.channels_last_3d)
+
+
+class Sum(nn.Sequential):
+    """Two networks whose logits are added, of which only the first is told the condition."""
+
+    def forward(self, x: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
+        """Return the logits (n, 1, 1, 1, 1) of (n, 1, m, m, m), told (n, numbers) or nothing."""
+        return self[0](x, *told) + self[1](x)
+
+
+def follow(network: nn.Module, real: torch.Tensor) -> None:
+    """Show real samples, (n, 1, m, m, m) scaled, to what takes its units from them, in place."""
+    for layer in network.modules():
+        if isinstance(layer, Spectra):
+            layer.follow(real)
 
 
 class Conditioned(nn.Sequential):
@@ -123,6 +163,8 @@ def mean_output(kappa: float) -> float:
 def initialise(network: nn.Sequential, seed: int, output: float) -> None:
     """Draw initial weights in place: convolutions N(0, 0.02), BatchNorm weights N(1, 0.02), its biases 0.
 
+    Those of linear layers are N(0, 1/sqrt(inputs)).
+
     Parameters
     ----------
     network : generator or discriminator
@@ -130,11 +172,14 @@ def initialise(network: nn.Sequential, seed: int, output: float) -> None:
     output : what a convolution's bias is set to (only the layer next to the density may have one)
     """
     random = torch.Generator().manual_seed(seed)
-    for layer in network:
+    for layer in network.modules():
         if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
             nn.init.normal_(layer.weight, 0.0, 0.02, generator=random)
             if layer.bias is not None:
                 nn.init.constant_(layer.bias, output)
+        elif isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, 0.0, layer.in_features**-0.5, generator=random)
+            nn.init.zeros_(layer.bias)
         elif isinstance(layer, GroupedBatchNorm):
             nn.init.normal_(layer.weight, 1.0, 0.02, generator=random)
             nn.init.zeros_(layer.bias)

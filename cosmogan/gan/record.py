@@ -98,6 +98,7 @@ class Record:
         means = {name: s / n if n else None for name, s, n in zip(NAMES, sums, counts, strict=True)}
         weights = {f"weights_{name}": getattr(trainer, name).norm().item() for name in ("discriminator", "generator")}
         elapsed = now - self._began
+        weights["pace"] = trainer.pace.discriminator
         machine = {
             "samples_per_second": (trainer.step - self._from) * trainer.train.batch_size / elapsed,
             "data_wait": self._waited / elapsed,  # share of the time

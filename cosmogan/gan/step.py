@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from cosmogan.config import Train
-from cosmogan.gan import losses
+from cosmogan.gan import losses, networks
 from cosmogan.gan.learner import Learner
 
 R1_INTERVAL = 16  # steps between those with the R1 penalty, which counts as often then (Karras et al. 2020, 3.1)
@@ -31,7 +31,7 @@ class Step:
 
         Parameters
         ----------
-        penalised : whether with the R1 penalty
+        penalised : whether with the R1 penalty, and R2 where the loss is relativistic
         inputs : real samples (n, 1, m, m, m), scaled; latents (n, numbers, 1, 1, 1); places of the gradient penalty
             (n,); votes (2,); for conditional networks the conditions of real and fake samples (2n, numbers)
 
@@ -43,8 +43,10 @@ class Step:
         objective = losses.OBJECTIVES[self.train.loss]
         with torch.no_grad():
             fake = self.generator(latents)
-        real = real.detach().requires_grad_(penalised)
-        of_real, of_fake = self.discriminator(torch.cat((real, fake)), *told).chunk(2)
+        networks.follow(self.discriminator.network, real)
+        samples = torch.cat((real, fake)).requires_grad_(penalised)
+        outputs = self.discriminator(samples, *told)
+        of_real, of_fake = outputs.chunk(2)
         loss = objective.discriminator(of_real, of_fake)
         if self.train.loss == "wasserstein":
             between = [torch.lerp(*both.chunk(2)[::-1], mix[:, None]) for both in told]
@@ -53,7 +55,9 @@ class Step:
         seen = (loss, *(objective.score(outputs).mean() for outputs in (of_real, of_fake)))
         yield torch.cat((torch.stack(seen).detach(), votes))
         if penalised:
-            loss = loss + R1_INTERVAL * self.train.r1 * losses.r1_penalty(of_real, real)
+            of_penalised = outputs if self.train.loss == "relativistic" else of_real
+            penalty = losses.zero_centred_penalty(of_penalised, samples, len(real))
+            loss = loss + R1_INTERVAL * self.train.r1 * penalty
         self.discriminator.differentiate(loss)
         yield None
         yield self.discriminator.descend()
@@ -63,15 +67,23 @@ class Step:
 
         Parameters
         ----------
-        inputs : latents (n, numbers, 1, 1, 1); for conditional networks the conditions (n, numbers)
+        inputs : latents (n, numbers, 1, 1, 1); for a relativistic loss real samples (n, 1, m, m, m), scaled; for
+            conditional networks the conditions of the latter, if any, and of the fake samples (n, numbers) each
 
         Yields
         ------
         None; what `Learner.descend` gives
         """
-        latents, *told = inputs
-        outputs = self.discriminator(self.generator(latents), *told)
-        self.generator.differentiate(losses.OBJECTIVES[self.train.loss].generator(outputs))
+        latents, *others = inputs
+        objective = losses.OBJECTIVES[self.train.loss]
+        if objective.generator is None:
+            real, *told = others
+            with torch.no_grad():
+                of_real = self.discriminator(real, *told[:1])
+            loss = objective.discriminator(self.discriminator(self.generator(latents), *told[1:]), of_real)
+        else:
+            loss = objective.generator(self.discriminator(self.generator(latents), *others))
+        self.generator.differentiate(loss)
         yield None
         descended = self.generator.descend()
         self._follow()

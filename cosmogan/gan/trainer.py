@@ -12,7 +12,7 @@ from cosmogan.config import Model, Train
 from cosmogan.gan import batch_norm, graphs, latent, networks, scaling
 from cosmogan.gan.conditions import Told
 from cosmogan.gan.dataset import Batch, Part
-from cosmogan.gan.learner import Learner, precision, rate_factor
+from cosmogan.gan.learner import Learner, Pace, precision, rate_factor
 from cosmogan.gan.step import R1_INTERVAL, Step
 from hpc.distributed import Processes
 
@@ -71,12 +71,13 @@ class Trainer:
     def begin(self, restarts: int) -> None:
         """Go to the first step, with the weights and the seed of the given restart."""
         model, train = self.model, self.train
-        self.restarts, self.step = restarts, 0
+        self.restarts, self.step, self.pace = restarts, 0, Pace(train.discriminator_loss)
         generator = networks.generator(model, self._subvolume, train.batch_norm_group)
-        if train.loss == "wasserstein":
-            discriminator = networks.critic(model, self._subvolume)
-        else:
+        if train.loss == "bce":
             discriminator = networks.discriminator(model, self._subvolume, train.batch_norm_group)
+        else:
+            group = 1 if train.loss == "wasserstein" else train.batch_norm_group
+            discriminator = networks.critic(model, self._subvolume, group)
         networks.initialise(generator, 2 * self.seed, output=networks.mean_output(model.kappa))
         networks.initialise(discriminator, 2 * self.seed + 1, output=0.0)
         for network in (generator, discriminator):
@@ -136,8 +137,8 @@ class Trainer:
         """
         settings, norms = self.train, {}
         factor = rate_factor(settings, self.step / self.steps, self.step // settings.n_critic)
-        for learner in (self.generator, self.discriminator):
-            learner.set_rate(factor)
+        self.generator.set_rate(factor * self.pace.generator)
+        self.discriminator.set_rate(factor * self.pace.discriminator)
         of_discriminator, of_generator = self._inputs(batch, votes)
         penalised = settings.r1 > 0 and self.step % R1_INTERVAL == 0
         name, train = f"discriminator, {penalised=}", functools.partial(self._work.train_discriminator, penalised)
@@ -145,6 +146,7 @@ class Trainer:
         seen = self.processes.mean(next(work)).tolist()
         if not math.isfinite(seen[0]):
             raise Collapse(f"the loss is {seen[0]}; lower {self.rates()}")
+        self.pace.add(seen[0])
         gate = settings.gate == 0 or seen[2] > settings.gate
         if gate:
             _, norms["gradient_discriminator"] = self._descend(self.discriminator, work)
@@ -159,14 +161,17 @@ class Trainer:
     def _inputs(self, batch: Batch, votes: tuple[bool, bool]) -> tuple[tuple[torch.Tensor, ...], ...]:
         """Return what the discriminator's work takes, and the generator's."""
         first, n = self.n_seen + self.part.offset, self.part.size
-        kappa, both, fake = self.model.kappa, (), ()
+        kappa, of_real, fake = self.model.kappa, (), ()
         if batch.told is not None:
             told = Told(*map(self._here, batch.told))
-            kappa, both, fake = told.kappa, (torch.cat((told.real, told.fake)),), (told.fake,)
+            kappa, of_real, fake = told.kappa, (told.real,), (told.fake,)
         real = scaling.scale(self._here(batch.density), kappa)
         latents = [self._latents(stream, first, n, *fake) for stream in (latent.DISCRIMINATOR, latent.GENERATOR)]
         mix = torch.from_numpy(latent.uniform(self.seed, latent.MIX, first, (n, 1))[:, 0])
-        return (real, latents[0], self._here(mix), self._here(torch.tensor(votes)), *both), (latents[1], *fake)
+        both = tuple(torch.cat(pair) for pair in zip(of_real, fake, strict=True))
+        compared = (real, *of_real) if self.train.loss == "relativistic" else ()
+        of_discriminator = (real, latents[0], self._here(mix), self._here(torch.tensor(votes)), *both)
+        return of_discriminator, (latents[1], *compared, *fake)
 
     def _descend(self, learner: Learner, work: Iterator[Any]) -> tuple[torch.Tensor, torch.Tensor]:
         """Let a network take its step, the rest of its work; return what `Learner.descend` gives."""
@@ -225,6 +230,7 @@ class Trainer:
         return {
             "step": self.step,
             "restarts": self.restarts,
+            "pace": self.pace.log,
             "generator": self.generator.state(),
             "discriminator": self.discriminator.state(),
             "average": {} if self.average is None else self.average.state_dict(),
@@ -233,6 +239,7 @@ class Trainer:
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what ``state`` returned."""
         self.step, self.restarts = state["step"], state["restarts"]
+        self.pace.log = state.get("pace", 0.0)
         self.generator.restore(state["generator"])
         self.discriminator.restore(state["discriminator"])
         if self.average is not None:

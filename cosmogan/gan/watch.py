@@ -4,10 +4,13 @@ import math
 
 import torch
 
+from cosmogan.gan import losses
 from cosmogan.gan.trainer import Collapse, Outcome, Trainer
+from hpc.log import say
 
 WINDOW = 200  # an epoch of fewer steps is judged together with those after it
 ZERO_LOSS = 1e-3  # the discriminator's mean cross-entropy below which it has nothing left to learn
+NOTHING, ALL = 0.95, 0.05  # losses, in units of that at chance, from which a discriminator is warned of
 SPREAD = 1e-3  # rms difference of scaled density from sample to sample, below which samples are all the same
 N_LOOK = 8  # samples that are compared
 
@@ -38,8 +41,27 @@ class Watch:
         """
         if complaint := self._complaint(trainer):
             raise Collapse(complaint)
+        if warning := self._warning(trainer):
+            say(f"train: warning: epoch {trainer.epoch}: {warning}", trainer.processes.rank)
         if self.sums[2] >= WINDOW:
             self.sums = [0.0, 0.0, 0.0]
+
+    def _warning(self, trainer: Trainer) -> str:
+        settings, chance = trainer.train, losses.CHANCE.get(trainer.train.loss)
+        loss, _, n = self.sums
+        if n < WINDOW or chance is None or NOTHING * chance > loss / n > ALL * chance:
+            return ""
+        if loss / n < ALL * chance:
+            return (
+                f"the discriminator wins (mean loss {loss / n:.3f}): what it tells the generator is of little use; "
+                f"lower train.discriminator_rate ({settings.discriminator_rate:g}), or set train.r1 ({settings.r1:g})"
+            )
+        return (
+            f"the discriminator is at chance (mean loss {loss / n:.3f}; {chance:.3f} is knowing nothing): nor does the "
+            f"generator learn anything; raise train.discriminator_rate ({settings.discriminator_rate:g}), or set "
+            f"train.discriminator_loss to {0.7 * chance:.1f} ({settings.discriminator_loss}), or train.gate to 0 "
+            f"({settings.gate:g})"
+        )
 
     def _complaint(self, trainer: Trainer) -> str:
         settings = trainer.train

@@ -1,6 +1,7 @@
 """Recorded steps are the eager ones bit for bit: on a CPU with a tape of operations and their memory as the graph."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,9 +65,13 @@ CASES = {
     "penalised": {"r1": 3.0},
     "wasserstein": {"loss": "wasserstein", "betas": (0.0, 0.9), "n_critic": 2},
     "falling": {"rate_end": 0.1},
+    "paced": {"discriminator_loss": 0.7},
     "halved": {"rate_decay": 0.5, "decay_every": 3},
     "told": {"model": TOLD},
     "told, wasserstein": {"model": TOLD, "loss": "wasserstein"},
+    "spectra": {"model": replace(PLAIN, discriminator_log=0.01, discriminator_power=(1.0, 3000.0)), "r1": 3.0},
+    "relativistic": {"loss": "relativistic", "r1": 3.0},
+    "told, relativistic": {"model": TOLD, "loss": "relativistic"},
     "float64": {"precision": "float64", "r1": 3.0, "ema": 40},
     "bf16": {"precision": "bf16"},
 }
@@ -86,7 +91,7 @@ def test_recorded_steps_are_the_same_bit_for_bit(tapes, monkeypatch, settings):
 
 @pytest.mark.parametrize("stop", [2, 12])
 def test_resumed_it_is_the_uninterrupted_one_bit_for_bit(tapes, stop):
-    settings = {"ema": 40, "r1": 3.0, "rate_end": 0.1}
+    settings = {"ema": 40, "r1": 3.0, "rate_end": 0.1, "discriminator_loss": 0.7}
     eager, first, second = make(**settings), make(**settings, cuda_graphs=True), make(**settings, cuda_graphs=True)
     expected = go(eager, 24)
     assert go(first, stop) == expected[:stop]

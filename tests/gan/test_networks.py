@@ -1,9 +1,11 @@
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from cosmogan.config import Model
-from cosmogan.gan import networks, scaling
+from cosmogan.gan import layers, networks, scaling
 from cosmogan.gan.learner import Learner
 
 
@@ -19,9 +21,9 @@ def test_the_papers_networks_have_the_papers_parameters():
 
 def test_the_layers_are_the_papers():
     def convolutions(network, kind):
-        layers = [layer for layer in network if isinstance(layer, kind)]
-        assert all(layer.kernel_size == (4, 4, 4) and layer.bias is None for layer in layers)
-        return [(layer.in_channels, layer.out_channels, layer.stride[0], layer.padding[0]) for layer in layers]
+        made = [layer for layer in network if isinstance(layer, kind)]
+        assert all(layer.kernel_size == (4, 4, 4) and layer.bias is None for layer in made)
+        return [(layer.in_channels, layer.out_channels, layer.stride[0], layer.padding[0]) for layer in made]
 
     generator, discriminator = networks.generator(Model(), 64, 4), networks.discriminator(Model(), 64, 4)
     assert convolutions(generator, nn.ConvTranspose3d) == [
@@ -112,11 +114,42 @@ def test_the_layers_next_to_the_density_are_those_of_torch_and_so_are_their_grad
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("bias", [False, True])
+def test_doubled_cells_are_convolved(bias):
+    layer = layers.ResizeDeconv(3, bias).double()
+    x = torch.randn(2, 3, 4, 4, 4, dtype=torch.float64, requires_grad=True)
+    weight = layer.weight.detach().transpose(0, 1).requires_grad_()
+    doubled = x.repeat_interleave(2, 2).repeat_interleave(2, 3).repeat_interleave(2, 4)
+    expected = nn.functional.conv3d(doubled, weight, layer.bias, padding=1)
+    torch.testing.assert_close(layer(x), expected)
+    slopes = torch.randn_like(expected)
+    ours, theirs = (torch.autograd.grad(y, (x, w), slopes) for y, w in ((layer(x), layer.weight), (expected, weight)))
+    torch.testing.assert_close(ours[0], theirs[0])
+    torch.testing.assert_close(ours[1], theirs[1].transpose(0, 1))
+    made = networks.generator(Model(width=4, resize=True), 16, 2)
+    networks.initialise(made, 1, output=0.0)
+    assert made(torch.randn(2, 100, 1, 1, 1)).shape == (2, 1, 16, 16, 16)
+
+
 def test_views_are_the_density_scaled_with_each_kappa():
     density = torch.tensor([0.0, 1e-3, 0.5, 4.0, 300.0], dtype=torch.float64).view(1, 1, 1, 1, 5)
     views = networks.Views([0.5 / 4, 30 / 4])(scaling.scale(density, 4.0))
     expected = torch.cat([scaling.scale(density, kappa) for kappa in (4.0, 0.5, 30.0)], 1)
     torch.testing.assert_close(views, expected)
+
+
+def test_the_logarithm_of_the_density_is_told_to_all_densities_with_finite_slopes():
+    kappa, floor = 45.0, 0.01
+    density = torch.logspace(-5, 5, 200).view(-1, 1, 1, 1, 1)
+    scaled = scaling.scale(density, kappa)
+    seen = networks.Views([], floor / kappa)(scaled)[:, 1:]
+    exact = ((density.double() + floor) / kappa).log() / -math.log(floor / kappa)
+    torch.testing.assert_close(seen.double(), exact, rtol=0, atol=2e-4)
+    before = torch.tensor([-20.0, -9.0, 0.0, 4.0, 9.0, 20.0], requires_grad=True)  # the tanh: -1 and 1 at the ends
+    values = networks.Views([], floor / kappa)(before.tanh().view(-1, 1, 1, 1, 1))[:, 1].flatten()
+    assert (values.diff() >= 0).all() and values[0].item() == pytest.approx(-1, abs=1e-6)
+    (slope,) = torch.autograd.grad(values.sum(), before)
+    assert slope.isfinite().all() and (slope >= 0).all() and slope.max() < 1 and slope[2:4].min() > 0.1
 
 
 def test_with_a_small_kappa_the_discriminator_tells_empty_cells_apart_in_bfloat16():
@@ -134,7 +167,7 @@ def test_with_a_small_kappa_the_discriminator_tells_empty_cells_apart_in_bfloat1
 
 
 def test_a_critic_has_views_too():
-    critic = networks.critic(Model(width=4, discriminator_kappa=(0.5, 300.0)), 16)
+    critic = networks.critic(Model(width=4, discriminator_kappa=(0.5, 300.0), discriminator_log=0.01), 16)
     assert critic(torch.zeros(2, 1, 16, 16, 16)).shape == (2, 1, 1, 1, 1)
 
 

@@ -27,6 +27,7 @@ def make(model=PLAIN, **train):
     with torch.no_grad():
         for parameter in made.discriminator.parameters:
             parameter *= 4
+    made.restore(made.state())  # for copies of lower precision
     return made
 
 
@@ -85,6 +86,22 @@ def test_the_gradient_is_the_textbooks_and_that_of_finite_differences(model):
         values.append(loss(moved, False).item())
     slope = sum((g * direction).sum() for g, direction in zip(found, along, strict=True)).item()
     assert (values[0] - values[1]) / (2 * step) == pytest.approx(slope, rel=1e-5)
+
+
+def test_a_relativistic_loss_is_penalised_at_fakes_too():
+    made, taken = make(r1=R1, loss="relativistic"), batch()
+    network = copy.deepcopy(made.discriminator.network)
+    z = latent.draw(made.model, 1, latent.DISCRIMINATOR, 0, 8).double()[:, :, None, None, None]
+    fakes = copy.deepcopy(made.generator.network)(z).detach()
+    found = gradients(made, taken)
+    total, outs = 0.0, []
+    for x in (scaling.scale(taken.density, 4.0), fakes):
+        x.requires_grad_()
+        outs.append([network(one[None]).squeeze() for one in x])
+        slopes = torch.autograd.grad(sum(outs[-1]), x, create_graph=True)[0]
+        total = total + R1_INTERVAL * R1 / 2 * sum(one.norm() ** 2 for one in slopes) / 8
+    total = total + sum(softplus(fake - real) for real, fake in zip(*outs, strict=True)) / 8
+    torch.testing.assert_close(found, list(torch.autograd.grad(total, list(network.parameters()))))
 
 
 def test_it_counts_in_every_16th_step_alone_and_not_in_what_is_recorded():

@@ -104,6 +104,24 @@ def test_rates_are_held_and_then_fall():
     assert made.generator.optimizer.param_groups[0]["lr"] == pytest.approx(0.75e-3)
 
 
+def test_a_discriminator_that_lags_behind_gets_a_higher_rate_and_one_that_leads_a_lower_one():
+    pace = learner.Pace(1.0)
+    for _ in range(250):
+        pace.add(1.386)
+    assert pace.log == pytest.approx(250 * 0.01 * 0.386) and pace.discriminator == pytest.approx(math.exp(pace.log / 2))
+    for _ in range(5000):
+        pace.add(math.log(4))
+    assert (pace.discriminator, pace.generator) == pytest.approx((8, 1 / 8))
+    for _ in range(5000):
+        pace.add(0.1)
+    assert (pace.discriminator, pace.generator) == pytest.approx((1 / 8, 1))  # one that leads is slowed down
+    made = make(discriminator_loss=1.0, generator_rate=1e-3, discriminator_rate=1e-4)
+    made.pace.log = 2 * math.log(4)
+    made.update(densities(), NO_VOTES)
+    rates = [float(one.optimizer.param_groups[0]["lr"]) for one in (made.generator, made.discriminator)]
+    assert rates == pytest.approx([1e-3 / 4, 4e-4])
+
+
 def test_rates_decay_with_the_generators_steps():
     halved = Train(rate_decay=0.5)
     assert [learner.rate_factor(halved, 0.9, n) for n in (0, 999, 1000, 2500)] == [1, 1, 0.5, 0.25]
@@ -138,6 +156,23 @@ def test_a_wasserstein_step_is_the_textbooks():
     assert (weights(ours.discriminator.network) - weights(critic)).abs().quantile(0.99) < 1e-6
     outcome = ours.update(densities(), NO_VOTES)  # the generator's turn, after two of the critic
     assert outcome.loss_generator is not None and not torch.equal(weights(ours.generator.network), before)
+
+
+def test_a_relativistic_step_is_the_textbooks():
+    """The generator's fakes are to look more real than the real samples, to the discriminator that took its step."""
+    ours = make(loss="relativistic", gate=0.0)
+    generator, discriminator = copy.deepcopy(ours.generator.network), copy.deepcopy(ours.discriminator.network)
+    outcome = ours.update(densities(), NO_VOTES)
+    real = scaling.scale(densities().density, 4.0)
+    z = [
+        latent.draw(MODEL, 1, stream, 0, 8)[:, :, None, None, None]
+        for stream in (latent.DISCRIMINATOR, latent.GENERATOR)
+    ]
+    margin = discriminator(real) - discriminator(generator(z[0]))
+    assert outcome.loss_discriminator == pytest.approx((1 + (-margin).exp()).log().mean().item(), rel=1e-5)
+    ahead = ours.discriminator.network(generator(z[1])) - ours.discriminator.network(real)
+    loss = (1 + (-ahead).exp()).log().mean()
+    assert float(outcome.loss_generator) == pytest.approx(loss.item(), rel=1e-5)
 
 
 def test_the_critic_takes_each_sample_by_itself():

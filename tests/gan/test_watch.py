@@ -47,6 +47,24 @@ def test_what_the_losses_and_the_gate_tell(found, message):
         found.judge(make())
 
 
+@pytest.mark.parametrize(
+    ("loss", "settings", "line"),
+    [
+        (1.38, {}, "at chance (mean loss 1.380; 1.386 is knowing nothing)"),
+        (0.69, {"loss": "relativistic", "gate": 0.0}, "at chance (mean loss 0.690; 0.693 is knowing nothing)"),
+        (0.05, {}, "the discriminator wins (mean loss 0.050)"),
+        (0.7, {}, ""),
+        (0.0, {"loss": "wasserstein", "gate": 0.0}, ""),
+    ],
+)
+def test_a_discriminator_at_chance_or_that_wins_is_warned_of(capsys, loss, settings, line):
+    watched(200, loss=loss).judge(make(**settings))
+    said = capsys.readouterr().out
+    assert (line in said and "train.discriminator_rate (5e-05)" in said) if line else not said
+    watched(150, loss=loss).judge(make(**settings))
+    assert not capsys.readouterr().out  # too few steps to tell
+
+
 def test_a_critics_loss_may_be_at_zero():
     assert watched(200, loss=0.0).judge(make(loss="wasserstein", gate=0.0)) is None  # and raises nothing
 
