@@ -12,7 +12,7 @@ from cosmogan import conditions, config, shards
 from cosmogan.array_file import UNITS, ArrayFile
 from cosmogan.comparison import Comparison, Source, Volumes, check_same_geometry, independent
 from cosmogan.config import Experiment
-from hpc import settings
+from hpc import paths, settings
 from hpc.settings import SettingsError
 
 N_LOOKED_AT = 32  # volumes of each set, to tell their unit
@@ -25,15 +25,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "anyone's samples, with no CONFIG; a FILE is .npy, .h5 or .h5:dataset, (n, m, m, m)"
     )
-    group.add_argument("--samples", metavar="FILE", help="generated volumes, or a folder of shards")
+    group.add_argument(
+        "--samples", type=paths.argument, metavar="FILE", help="generated volumes, or a folder of shards"
+    )
     what = "real volumes, a folder of shards, or the folder of a run: the simulations that it holds out"
-    group.add_argument("--reference", metavar="FILE", help=what)
-    group.add_argument("--training", metavar="FILE", help="what the generator has seen, to look for copies of it")
+    group.add_argument("--reference", type=paths.argument, metavar="FILE", help=what)
+    group.add_argument(
+        "--training", type=paths.argument, metavar="FILE", help="what the generator has seen, to look for copies"
+    )
     group.add_argument("--box-size", type=float, metavar="L", help="side of a volume in a FILE [Mpc/h]")
     what = "of the numbers in a FILE: ρ/ρ̄, ρ/ρ̄ - 1, log10 ρ/ρ̄, or the mass of a cell [1e10 Msun/h]; default density"
     group.add_argument("--units", choices=list(UNITS), default="density", help=what)
     group.add_argument(
-        "--output", metavar="DIR", help="folder of the report; default: validation/<name of the samples>"
+        "--output",
+        type=paths.argument,
+        metavar="DIR",
+        help="folder of the report; default: validation/<name of the samples>",
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hpc import settings
+from hpc.paths import expanded
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ def load_cluster(name: str | Path) -> Cluster:
     SettingsError
         when there is no such machine, or its file is wrong.
     """
-    path = Path(name) if Path(name).suffix in (".yaml", ".yml") else clusters_folder() / f"{name}.yaml"
+    own = Path(name).suffix in (".yaml", ".yml")
+    path = Path(expanded(str(name))) if own else clusters_folder() / f"{name}.yaml"
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in clusters_folder().glob("*.yaml") if p.stem != "chain"))
         raise settings.SettingsError(

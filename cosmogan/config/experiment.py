@@ -12,6 +12,7 @@ from cosmogan.config.networks import Model, Train
 from cosmogan.config.products import Sample, Select, Validate
 from cosmogan.config.simulations import Cosmology, Preprocess, Simulate
 from hpc import settings
+from hpc.paths import FilePath
 from hpc.rundir import whole_file
 
 PACKAGE = Path(__file__).parent.parent
@@ -37,8 +38,8 @@ class Experiment:
     """One experiment, from simulations to a report, in one folder."""
 
     name: str
-    output: str  # the run's folder
-    data: str | None = None  # run folder with the simulations and shards; null: this one's own
+    output: FilePath  # the run's folder
+    data: FilePath | None = None  # run folder with the simulations and shards; null: this one's own
     held_out: tuple[int, ...] = ()  # numbers of the simulations that only validation sees
     n_training: int | None = None  # simulations to train on, the first of those not held out; null: all of these
     redshift: float | None = None  # of the shards to learn from and to validate against; null: the only one there is
