@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from cosmogan import shards
+from hpc import hdf5
 
 FORMAT = "cosmogan-statistics/2"
 N_SPLITS = 100  # ways to halve the held-out volumes, at most
@@ -59,7 +60,8 @@ def read(path: Path) -> Tree:
         with h5py.File(path, "r") as file:
             tree = _taken(file)
     except OSError as error:
-        raise ValueError(f"{path}: damaged ({error}); delete it and run `python -m cosmogan.validate` again") from None
+        cure = hdf5.advice(error, damaged="it is damaged: delete it and run `python -m cosmogan.validate` again")
+        raise ValueError(f"{path}: cannot be read ({hdf5.reason(error)}); {cure}") from None
     if tree.get("format") != FORMAT:
         raise ValueError(f"{path}: expected a file of format {FORMAT}, found {tree.get('format', 'another one')!r}")
     return tree
