@@ -17,7 +17,12 @@ from hpc.settings import SettingsError
 
 N_LOOKED_AT = 32  # volumes of each set, to tell their unit
 UNIT_FACTOR = 3.0  # between the two sets' mean densities; beyond it they are of different units
-HINT = "; if that is what they are, say --units delta or --units log10"
+WINDOW = (
+    "; a mesh whose mass-assignment window was divided out falls below 0: give it with its window, and say "
+    "validate.window=cic, or what it is, which divides it out of the spectra"
+)
+# What may be wrong with densities below 0, by the unit that they were said to be in.
+HINTS = {"density": "; if that is what they are, say --units delta or --units log10" + WINDOW, "delta": WINDOW}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -88,10 +93,10 @@ def compare(arguments: argparse.Namespace, experiment: Experiment) -> Comparison
         when one cannot be read, or they are of different shape, cell size or unit: names both.
     """
     reference, training = _reference(arguments)
-    mass = reference.source.geometry.mean_cell_mass
-    generated = independent(_open(arguments.samples, arguments, mass), HINT)
+    mass, hint = reference.source.geometry.mean_cell_mass, HINTS.get(arguments.units, "")
+    generated = independent(_open(arguments.samples, arguments, mass), hint)
     if arguments.training is not None:
-        training = independent(_open(arguments.training, arguments, mass), HINT)
+        training = independent(_open(arguments.training, arguments, mass), hint)
     looked_at = _looked_at(reference)
     if looked_at.min() == looked_at.max():
         raise ValueError(f"{reference.source.path}: all cells have the density {looked_at.max():g}: nothing to compare")
@@ -108,7 +113,7 @@ def _reference(arguments: argparse.Namespace) -> tuple[Volumes, Volumes | None]:
     """Open the reference; where it is a run, its held-out simulations and those that it trained on."""
     if not _is_run(arguments.reference):
         source = _open(arguments.reference, arguments, math.nan)
-        volumes = independent(source, HINT)
+        volumes = independent(source, HINTS.get(arguments.units, ""))
         boxes = (
             source.simulations if isinstance(source, shards.Folder) and source.kind == "simulated" else volumes.boxes
         )

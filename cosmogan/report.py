@@ -1,5 +1,6 @@
 """Write the paper's figures and one page that says what was reached; or one page for several runs."""
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -101,7 +102,9 @@ def main() -> None:
         if arguments.output and not arguments.compare:
             raise ValueError("--output: expected together with --compare; a run's own page is in its folder, report/")
         if not arguments.compare:
-            report(command.read_experiment(arguments, comm.rank), comm)
+            experiment = command.read_experiment(arguments, comm.rank)
+            with contextlib.nullcontext() if done(experiment) else command.at_work(experiment, "report", comm.rank):
+                report(experiment, comm)
         elif comm.rank == 0:
             compare(list(map(Path, arguments.compare)), Path(arguments.output or "comparison"))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from hpc import settings
+from hpc import lock, settings
 from hpc.paths import expanded
 
 
@@ -42,6 +42,11 @@ class Stage:
     def done(self, experiment: Any) -> bool:
         """Say whether nothing is left to do: the command's module knows, by its ``done(experiment)``."""
         return bool(importlib.import_module(self.module).done(experiment))
+
+    def at_work(self, name: str, experiment: Any) -> dict[str, str] | None:
+        """Return who does the stage's work now, as `hpc.lock.holder`, in the module's ``workplace(experiment)``."""
+        place = getattr(importlib.import_module(self.module), "workplace", None)
+        return lock.holder(Path(experiment.folder if place is None else place(experiment)), name)
 
     def parts(self, experiment: Any) -> int:
         """Return among how many jobs the work can be dealt out, by the module's ``parts(experiment)``; 1 without."""

@@ -133,7 +133,14 @@ def test_a_reference_that_was_trained_on_is_called_out(folder, tmp_path, capsys)
         ({"name": "words.npy"}, r"words.npy: expected real volumes"),
         ({"name": "text.npy"}, r"text.npy: not a readable .npy file of numbers"),
         ({"name": "nan.npy"}, r"nan.npy: volume 40: found a density of nan \(1 of 4096 cells\), expected ρ/ρ̄ ≥ 0"),
-        ({"name": "negative.npy"}, r"negative.npy: volume 40: found a density of -0.5 .*--units delta"),
+        (
+            {"name": "negative.npy"},
+            r"negative.npy: volume 40: found a density of -0.5 .*--units delta.*validate.window",
+        ),
+        (
+            {"name": "negative.npy", "units": "delta", "reference": "ringing.npy"},
+            r"≥ 0; a mesh whose .*validate.window",
+        ),
         ({"name": "several.h5:mass"}, r"several.h5: found a mean density of .*these are of different units"),
         ({"name": "several.h5"}, r"several.h5: expected one dataset of volumes .*found a/delta, log, mass"),
         ({"name": "several.h5:b"}, r"several.h5: expected the dataset b, found a/delta"),

@@ -1,5 +1,6 @@
 """An experiment: all sections, and where its files lie."""
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -187,8 +188,14 @@ class Experiment:
         return free[:wanted]
 
     def freeze(self) -> Path:
-        """Write the experiment, every setting in it, to ``config.yaml`` in the run's folder; return its path."""
+        """Write the experiment, every setting in it, to ``config.yaml`` in the run's folder; return its path.
+
+        A file there that says the same is left as it is.
+        """
         path = self.folder / "config.yaml"
+        with contextlib.suppress(settings.SettingsError):
+            if path.exists() and settings.load(Experiment, path) == self:
+                return path
         with whole_file(path) as temporary:
             temporary.write_text(yaml.safe_dump(settings.to_tree(self), sort_keys=False, allow_unicode=True))
         return path
