@@ -67,10 +67,10 @@ def work(experiment: config.Experiment, processes: Any) -> None:
     from hpc import distributed
 
     distributed.join(experiment.train.device)
-    with contextlib.ExitStack() as held, staged(experiment, processes) as copies:
-        first = processes.rank == 0
-        processes.each(first, lambda: held.enter_context(command.at_work(experiment, "train", processes.rank)))
-        _train(experiment, processes, copies)
+    with contextlib.ExitStack() as held:
+        mine = processes.rank == 0
+        processes.each(mine, lambda: held.enter_context(command.at_work(experiment, "train", processes.rank)))
+        _train(experiment, processes, held.enter_context(staged(experiment, processes)))
 
 
 def _train(experiment: config.Experiment, processes: Any, copies: Mapping[Path, Path]) -> None:

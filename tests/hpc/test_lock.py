@@ -38,7 +38,7 @@ def at_work(tmp_path):
     yield start
     for process in started:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def test_a_second_start_says_who_is_at_work_until_that_one_is_killed(tmp_path, at_work):
@@ -107,7 +107,7 @@ def test_a_worker_ends_with_a_launcher_that_was_killed():
     worker = int(launcher.stdout.readline())
     assert launcher.stdout.readline() == "begun\n"
     launcher.kill()
-    launcher.wait()
+    launcher.communicate()
     until(lambda: _is_over(worker), "the worker's end")
 
 
