@@ -76,7 +76,7 @@ def read(path: Path, generator: str, dimension: int) -> Latents:
     except FileNotFoundError:
         raise ValueError(f"{path}: not found; expected what `sample --latents` writes") from None
     except (OSError, KeyError) as error:
-        raise ValueError(f"{path}: not a readable archive of latents: {error}") from None
+        raise _unreadable(path, error) from None
     shape = latents.latent.shape
     if latents.latent.ndim != 2 or shape[1] != dimension:
         raise ValueError(f"{path}: expected latents of {dimension} numbers, found an array of shape {shape}")
@@ -88,6 +88,11 @@ def read(path: Path, generator: str, dimension: int) -> Latents:
     if not len(latents.index) == len(latents.seed) == len(latents.latent) or not np.isfinite(latents.latent).all():
         raise ValueError(f"{path}: damaged: expected seed, index and finite numbers for each of {shape[0]} samples")
     return latents
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    cure = hdf5.advice(error, damaged="delete it and run `sample --latents` again")
+    return ValueError(f"{path}: not a readable archive of latents: {hdf5.reason(error)}; {cure}")
 
 
 def length(path: Path) -> int:
@@ -102,7 +107,7 @@ def length(path: Path) -> int:
         with h5py.File(path, "r") as file:
             return len(hdf5.dataset(file, "index"))
     except (OSError, KeyError) as error:
-        raise ValueError(f"{path}: not a readable archive of latents: {error}") from None
+        raise _unreadable(path, error) from None
 
 
 def write_judged(path: Path, **columns: np.ndarray) -> None:

@@ -77,7 +77,8 @@ class ArrayFile:
             order = np.argsort(rows)
             values = np.asarray(self._array[rows[order]], np.float32)  # HDF5 reads in rising order only
         except OSError as error:
-            raise ValueError(f"{self.path}: damaged: {error}") from None
+            told = f"{hdf5.reason(error)}; {hdf5.advice(error, damaged='it is damaged: copy it again')}"
+            raise ValueError(f"{self.path}: cannot be read: {told}") from None
         m = self.geometry.subvolume
         found = np.empty((len(rows), m, m, m), np.float32)
         with np.errstate(over="ignore"):  # `log10` of what is none; the caller looks for infinities
@@ -100,7 +101,8 @@ def _hdf5(path: Path, dataset: str) -> Any:
     except FileNotFoundError:
         raise ValueError(f"{path}: not found") from None
     except OSError as error:
-        raise ValueError(f"{path}: expected .npy, HDF5 or a folder of shards; not readable as HDF5: {error}") from None
+        told = f"{hdf5.reason(error)}; {hdf5.advice(error, damaged='copy it again, if it is one')}"
+        raise ValueError(f"{path}: expected .npy, HDF5 or a folder of shards; not readable as HDF5: {told}") from None
     found: dict[str, h5py.Dataset] = {}
     file.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
     volumes = [name for name, item in found.items() if item.ndim in (4, 5)]

@@ -13,6 +13,8 @@ from cosmogan.config import Experiment, Validate
 from cosmogan.nbody.decompose import morton
 from hpc.rundir import read_json
 
+ROUNDING = 1e-5  # ρ/ρ̄ this little below 0 is 0
+
 
 class Source(Protocol):
     """Volumes that can be read by their rows: a folder of shards, or a file of someone else's."""
@@ -61,6 +63,7 @@ class Volumes:
         """
         rows = self.rows[which]
         density = self.source.read(rows)
+        density[(density < 0) & (density > -ROUNDING)] = 0  # an empty cell, of which someone kept δ in float32
         if not (density.min() >= 0 and density.max() < np.inf):  # false for NaN too
             bad = ~((density >= 0) & (density < np.inf))
             first = np.argmax(bad.reshape(len(bad), -1).any(axis=1))

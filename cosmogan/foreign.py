@@ -12,12 +12,17 @@ from cosmogan import conditions, config, shards
 from cosmogan.array_file import UNITS, ArrayFile
 from cosmogan.comparison import Comparison, Source, Volumes, check_same_geometry, independent
 from cosmogan.config import Experiment
-from hpc import settings
+from hpc import paths, settings
 from hpc.settings import SettingsError
 
 N_LOOKED_AT = 32  # volumes of each set, to tell their unit
 UNIT_FACTOR = 3.0  # between the two sets' mean densities; beyond it they are of different units
-HINT = "; if that is what they are, say --units delta or --units log10"
+WINDOW = (
+    "; a mesh whose mass-assignment window was divided out falls below 0: give it with its window, and say "
+    "validate.window=cic, or what it is, which divides it out of the spectra"
+)
+# What may be wrong with densities below 0, by the unit that they were said to be in.
+HINTS = {"density": "; if that is what they are, say --units delta or --units log10" + WINDOW, "delta": WINDOW}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -25,15 +30,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "anyone's samples, with no CONFIG; a FILE is .npy, .h5 or .h5:dataset, (n, m, m, m)"
     )
-    group.add_argument("--samples", metavar="FILE", help="generated volumes, or a folder of shards")
+    group.add_argument(
+        "--samples", type=paths.argument, metavar="FILE", help="generated volumes, or a folder of shards"
+    )
     what = "real volumes, a folder of shards, or the folder of a run: the simulations that it holds out"
-    group.add_argument("--reference", metavar="FILE", help=what)
-    group.add_argument("--training", metavar="FILE", help="what the generator has seen, to look for copies of it")
+    group.add_argument("--reference", type=paths.argument, metavar="FILE", help=what)
+    group.add_argument(
+        "--training", type=paths.argument, metavar="FILE", help="what the generator has seen, to look for copies"
+    )
     group.add_argument("--box-size", type=float, metavar="L", help="side of a volume in a FILE [Mpc/h]")
     what = "of the numbers in a FILE: ρ/ρ̄, ρ/ρ̄ - 1, log10 ρ/ρ̄, or the mass of a cell [1e10 Msun/h]; default density"
     group.add_argument("--units", choices=list(UNITS), default="density", help=what)
     group.add_argument(
-        "--output", metavar="DIR", help="folder of the report; default: validation/<name of the samples>"
+        "--output",
+        type=paths.argument,
+        metavar="DIR",
+        help="folder of the report; default: validation/<name of the samples>",
     )
 
 
@@ -81,10 +93,10 @@ def compare(arguments: argparse.Namespace, experiment: Experiment) -> Comparison
         when one cannot be read, or they are of different shape, cell size or unit: names both.
     """
     reference, training = _reference(arguments)
-    mass = reference.source.geometry.mean_cell_mass
-    generated = independent(_open(arguments.samples, arguments, mass), HINT)
+    mass, hint = reference.source.geometry.mean_cell_mass, HINTS.get(arguments.units, "")
+    generated = independent(_open(arguments.samples, arguments, mass), hint)
     if arguments.training is not None:
-        training = independent(_open(arguments.training, arguments, mass), HINT)
+        training = independent(_open(arguments.training, arguments, mass), hint)
     looked_at = _looked_at(reference)
     if looked_at.min() == looked_at.max():
         raise ValueError(f"{reference.source.path}: all cells have the density {looked_at.max():g}: nothing to compare")
@@ -101,7 +113,7 @@ def _reference(arguments: argparse.Namespace) -> tuple[Volumes, Volumes | None]:
     """Open the reference; where it is a run, its held-out simulations and those that it trained on."""
     if not _is_run(arguments.reference):
         source = _open(arguments.reference, arguments, math.nan)
-        volumes = independent(source, HINT)
+        volumes = independent(source, HINTS.get(arguments.units, ""))
         boxes = (
             source.simulations if isinstance(source, shards.Folder) and source.kind == "simulated" else volumes.boxes
         )

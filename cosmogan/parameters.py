@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from cosmogan.config import Cosmology, Experiment
 from cosmogan.snapshots import Source
+from hpc import yaml_text
 
 _HYPERCUBE = 48611  # names the sequence of random numbers under simulate.seed
 _SAME = 1e-3  # relative, between a parameter and the snapshot's header
@@ -72,8 +72,8 @@ def _read(path: str | None) -> dict[Any, Any]:
     if path is None:
         return {}
     try:
-        listed = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        listed = yaml_text.load(Path(path).read_text())
+    except (OSError, ValueError) as error:
         raise ValueError(f"preprocess.parameters: {path}: cannot be read: {error}") from None
     if not isinstance(listed, dict):
         raise ValueError(f"preprocess.parameters: {path}: expected lines such as 0: {{sigma_8: 0.8}}")

@@ -4,6 +4,7 @@ import argparse
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from cosmogan import command, grid, outputs, shards, simulate, snapshots
@@ -46,6 +47,20 @@ def preprocess(experiment: Experiment, comm: mpi.Comm, part: Part | None = None)
         if mpi.on_root(comm, lambda: receipt.done() and shards.is_complete(folder)):
             say(f"preprocess: done: {folder}", comm.rank)
             return
+    with command.at_work(experiment, "preprocess", comm.rank, folder, part):
+        _write(experiment, comm, part, sources, receipt, stages)
+
+
+def workplace(experiment: Experiment) -> Path:
+    """Return the folder of what comes out."""
+    return experiment.shards_folder
+
+
+def _write(
+    experiment: Experiment, comm: mpi.Comm, part: Part | None, sources: Any, receipt: Receipt, stages: Stages
+) -> None:
+    """Write the shards that are missing, and the manifest."""
+    with stages("headers"):
         plan = grid.plan(experiment, tuple(share_of(sources, part)), receipt.recipe["shards"])
         mpi.on_root(comm, lambda: grid.prepare(plan, receipt, comm.size, part))
     doing = title("preprocess", part)
@@ -65,7 +80,7 @@ def preprocess(experiment: Experiment, comm: mpi.Comm, part: Part | None = None)
         if part is None:
             _finish(plan, receipt, found, summary)
         else:
-            say(f"{doing}: its {len(found)} shards are there: {folder}")
+            say(f"{doing}: its {len(found)} shards are there: {experiment.shards_folder}")
         if experiment.preprocess.profile:
             print(table(summary), flush=True)
     comm.barrier()

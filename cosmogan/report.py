@@ -1,5 +1,6 @@
 """Write the paper's figures and one page that says what was reached; or one page for several runs."""
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from cosmogan.config import Experiment
 from cosmogan.reporting import conditions, document, facts, page, runs, verdict
 from hpc import mpi, settings
 from hpc.log import say
+from hpc.paths import argument
 from hpc.rundir import Receipt, checksum, whole_file
 
 TEXT = """\
@@ -90,17 +92,21 @@ def _receipt(experiment: Experiment) -> Receipt:
 def main() -> None:
     """Write the report that the command line asks for."""
     parser = command.parser("cosmogan.report", TEXT, EXAMPLE)
-    parser.add_argument("--compare", nargs="+", type=Path, metavar="RUN", help="folders of runs, for one page of all")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="of that page (default: comparison)")
+    parser.add_argument(
+        "--compare", nargs="+", type=argument, metavar="RUN", help="folders of runs, for one page of all"
+    )
+    parser.add_argument("--output", type=argument, metavar="FOLDER", help="of that page (default: comparison)")
     arguments = parser.parse_intermixed_args()
     comm = mpi.world()
     with mpi.abort_on_error(comm):
         if arguments.output and not arguments.compare:
             raise ValueError("--output: expected together with --compare; a run's own page is in its folder, report/")
         if not arguments.compare:
-            report(command.read_experiment(arguments, comm.rank), comm)
+            experiment = command.read_experiment(arguments, comm.rank)
+            with contextlib.nullcontext() if done(experiment) else command.at_work(experiment, "report", comm.rank):
+                report(experiment, comm)
         elif comm.rank == 0:
-            compare(arguments.compare, arguments.output or Path("comparison"))
+            compare(list(map(Path, arguments.compare)), Path(arguments.output or "comparison"))
 
 
 if __name__ == "__main__":

@@ -61,7 +61,8 @@ def read(path: Path) -> Tree:
             hdf5.check_all(file)
             tree = _taken(file)
     except OSError as error:
-        raise ValueError(f"{path}: damaged ({error}); delete it and run `python -m cosmogan.validate` again") from None
+        cure = hdf5.advice(error, damaged="it is damaged: delete it and run `python -m cosmogan.validate` again")
+        raise ValueError(f"{path}: cannot be read ({hdf5.reason(error)}); {cure}") from None
     if tree.get("format") != FORMAT:
         raise ValueError(f"{path}: expected a file of format {FORMAT}, found {tree.get('format', 'another one')!r}")
     return tree

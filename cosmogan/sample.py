@@ -66,7 +66,8 @@ def sample(experiment: Experiment, comm: mpi.Comm, part: Part | None = None) -> 
     if comm.bcast(done(experiment) if comm.rank == 0 else None):
         say(f"sample: done: {target}", comm.rank)
     else:
-        _draw(experiment, target, comm, part)
+        with command.at_work(experiment, "sample", comm.rank, part=part):
+            _draw(experiment, target, comm, part)
     if settings.figure is not None and part is None and comm.rank == 0:
         show(target, Path(settings.figure))
 

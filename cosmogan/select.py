@@ -48,6 +48,11 @@ def select(experiment: Experiment, comm: mpi.Comm, part: Part | None = None) -> 
             f"{experiment.train_folder}: training is not finished (with these settings); "
             "run train to its end, or set train.epochs to the epochs that it has reached and run it"
         )
+    with command.at_work(experiment, "select", comm.rank, part=part):
+        _select(experiment, comm, part)
+
+
+def _select(experiment: Experiment, comm: mpi.Comm, part: Part | None) -> None:
     candidates = share_of(_candidates(experiment), part)
     receipt = _receipt(experiment)
     if comm.rank == 0 and part is None:

@@ -117,12 +117,17 @@ def parts(experiment: config.Experiment) -> int:
 
 def simulate(experiment: config.Experiment, part: Part | None = None) -> None:
     """Run the boxes that are not there, or those among them that are a part's."""
-    settings = experiment.simulate
     if done(experiment):
         say(f"simulate: nothing to do: {_why_done(experiment)}")
         return
+    with command.at_work(experiment, "simulate", 0, workplace(experiment), part):
+        _simulate(experiment, part)
+
+
+def _simulate(experiment: config.Experiment, part: Part | None) -> None:
     from hpc.distributed import Processes
 
+    settings = experiment.simulate
     device = Processes().device(settings.device)
     for number in range(settings.n_simulations):
         parameters.box_cosmology(experiment, number)  # one that cannot be is found before any box is run
@@ -140,10 +145,10 @@ def _why_done(experiment: config.Experiment) -> str:
         return "preprocess.snapshots is set"
     if experiment.simulate.gadget2:
         return f"the input of GADGET-2 for all boxes is in {experiment.simulations_folder}"
-    return f"all boxes are in {_where(experiment)}"
+    return f"all boxes are in {workplace(experiment)}"
 
 
-def _where(experiment: config.Experiment) -> Path:
+def workplace(experiment: config.Experiment) -> Path:
     """Return the folder of what comes out of the embedded simulator."""
     return experiment.shards_folder if experiment.simulate.write == "shards" else experiment.simulations_folder
 
@@ -200,7 +205,7 @@ def _run_boxes(experiment: config.Experiment, device: Any, part: Part | None) ->
         made.finish(boxes=settings.n_simulations, seconds=round(seconds, 1), mesh_factor=mesh_factor)
     say(
         f"{doing}: wrote {len(to_run)} boxes of {settings.n_particles}³ particles, {settings.box_size:g} Mpc/h, "
-        f"{len(settings.redshifts)} redshift(s) in {clock(seconds)} on {device}: {_where(experiment)}"
+        f"{len(settings.redshifts)} redshift(s) in {clock(seconds)} on {device}: {workplace(experiment)}"
     )
 
 

@@ -9,6 +9,7 @@ from cosmogan import command, conditions, config
 from cosmogan.shards.schema import in_bytes
 from hpc import memory, rundir, staging
 from hpc.log import say
+from hpc.watch import end_with_launcher
 
 TEXT = """\
 Train the generator and the discriminator on the subvolumes of all simulations that are not held out. The network that
@@ -66,8 +67,10 @@ def work(experiment: config.Experiment, processes: Any) -> None:
     from hpc import distributed
 
     distributed.join(experiment.train.device)
-    with staged(experiment, processes) as copies:
-        _train(experiment, processes, copies)
+    with contextlib.ExitStack() as held:
+        mine = processes.rank == 0
+        processes.each(mine, lambda: held.enter_context(command.at_work(experiment, "train", processes.rank)))
+        _train(experiment, processes, held.enter_context(staged(experiment, processes)))
 
 
 def _train(experiment: config.Experiment, processes: Any, copies: Mapping[Path, Path]) -> None:
@@ -245,4 +248,5 @@ def _world() -> Any:
 
 
 if __name__ == "__main__":
+    end_with_launcher()
     command.main("cosmogan.train", TEXT, EXAMPLE, work, world=_world)

@@ -1,6 +1,7 @@
 """Measure generated subvolumes against held-out ones, and held-out ones against themselves."""
 
 import argparse
+import contextlib
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from cosmogan import command, comparison, conditions, foreign, report, results, shards
 from cosmogan.comparison import Comparison
 from cosmogan.config import Experiment
-from hpc import mpi
+from hpc import lock, mpi
 from hpc.log import say
 from hpc.rundir import Receipt
 
@@ -41,7 +42,9 @@ def validate(experiment: Experiment, comm: mpi.Comm) -> None:
     if comm.bcast(done(experiment) if comm.rank == 0 else None):
         say(f"validate: done: {experiment.statistics_path}", comm.rank)
         return
-    measured(experiment, comparison.of_experiment(experiment), comm)
+    compared = comparison.of_experiment(experiment)
+    with command.at_work(experiment, "validate", comm.rank):
+        measured(experiment, compared, comm)
 
 
 def measured(experiment: Experiment, compared: Comparison, comm: mpi.Comm) -> None:
@@ -112,7 +115,8 @@ def judge(arguments: argparse.Namespace, comm: mpi.Comm) -> None:
     compared = foreign.compare(arguments, experiment)
     complete = experiment.statistics_path.exists() and _receipt(experiment, compared).done()
     if not comm.bcast(complete if comm.rank == 0 else None):
-        measured(experiment, compared, comm)
+        with lock.alone(experiment.folder, "validate") if comm.rank == 0 else contextlib.nullcontext():
+            measured(experiment, compared, comm)
     report.report(experiment, comm)
 
 

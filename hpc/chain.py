@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from hpc import settings
+from hpc import lock, settings
+from hpc.paths import expanded
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class Stage:
     def done(self, experiment: Any) -> bool:
         """Say whether nothing is left to do: the command's module knows, by its ``done(experiment)``."""
         return bool(importlib.import_module(self.module).done(experiment))
+
+    def at_work(self, name: str, experiment: Any) -> dict[str, str] | None:
+        """Return who does the stage's work now, as `hpc.lock.holder`, in the module's ``workplace(experiment)``."""
+        place = getattr(importlib.import_module(self.module), "workplace", None)
+        return lock.holder(Path(experiment.folder if place is None else place(experiment)), name)
 
     def parts(self, experiment: Any) -> int:
         """Return among how many jobs the work can be dealt out, by the module's ``parts(experiment)``; 1 without."""
@@ -93,7 +99,8 @@ def load_cluster(name: str | Path) -> Cluster:
     SettingsError
         when there is no such machine, or its file is wrong.
     """
-    path = Path(name) if Path(name).suffix in (".yaml", ".yml") else clusters_folder() / f"{name}.yaml"
+    own = Path(name).suffix in (".yaml", ".yml")
+    path = Path(expanded(str(name))) if own else clusters_folder() / f"{name}.yaml"
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in clusters_folder().glob("*.yaml") if p.stem != "chain"))
         raise settings.SettingsError(

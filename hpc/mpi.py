@@ -10,12 +10,15 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from hpc import launcher
 from hpc.watch import become_watched
+
+OURS = ("hpc", "cosmogan")  # packages whose errors are written for users
 
 
 class MPIError(RuntimeError):
@@ -247,11 +250,22 @@ def _say(error: BaseException, expected: tuple[type[BaseException], ...], comm: 
 
 
 def _is_told(error: BaseException) -> bool:
-    """Say whether an error tells the user something: a ``raise`` made it, or it names a file; any other is a bug."""
+    """Say whether an error tells the user something: a ``raise`` of ours made it, or it names a file.
+
+    Any other is a bug, that of a library included, whose words are about our call and not about what the user gave.
+    """
     if isinstance(error, OSError) and error.filename:
         return True
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and (frames[-1].line or "").startswith("raise ")
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    lines = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and _is_ours(frames[-1]) and (lines[-1].line or "").startswith("raise ")
+
+
+def _is_ours(frame: FrameType) -> bool:
+    """Say whether a frame runs code of this project, or of a script, and not of a library or of Python itself."""
+    package = (frame.f_globals.get("__package__") or "").partition(".")[0]
+    script = not package and frame.f_globals.get("__name__") not in sys.stdlib_module_names
+    return script or package in OURS
 
 
 def describe(error: BaseException) -> str:

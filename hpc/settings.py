@@ -1,14 +1,19 @@
-"""YAML files and ``section.key=value`` overrides, checked into frozen dataclasses."""
+"""YAML files and ``section.key=value`` overrides, checked into frozen dataclasses.
+
+Settings of type `hpc.paths.FilePath` are expanded here, once: no other code knows ``~`` or ``$VARIABLES``.
+"""
 
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-import yaml
+from hpc import yaml_text
+from hpc.paths import FilePath, expanded
 
 T = TypeVar("T")
 BRIEF = 80  # characters of a value in a message
@@ -56,19 +61,18 @@ def read_tree(path: Path, shipped: Path | None = None, chain: tuple[Path, ...] =
         theirs = f"; those that come with the package are in {shipped}" if lacking else ""
         raise SettingsError(f"{named}{path}: cannot be read: {reason}{theirs}") from None
     try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise SettingsError(f"{path}: not valid YAML{where}: {getattr(error, 'problem', error)}") from None
+        tree = yaml_text.load(text)
+    except ValueError as error:
+        raise SettingsError(f"{path}: {error}") from None
     tree = {} if tree is None else tree
     if not isinstance(tree, dict):
         raise SettingsError(f"{path}: expected `section: settings` pairs, found a {type(tree).__name__}")
     base = tree.pop("defaults", None)
     if base is None:
         return tree
-    beside = path.parent / str(base)
-    found = shipped / str(base) if shipped and not beside.exists() and (shipped / str(base)).exists() else beside
+    name = _convert(FilePath, base, str(path), "defaults")
+    beside = path.parent / name
+    found = shipped / name if shipped and not beside.exists() and (shipped / name).exists() else beside
     return _merge(read_tree(found, shipped, (*chain, path.resolve())), tree)
 
 
@@ -91,14 +95,14 @@ def apply(tree: dict[str, Any], override: str) -> None:
             tree[section] = {}
         tree = tree[section]
     try:
-        tree[key] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise SettingsError(f"{override!r}: the value is not valid YAML") from None
+        tree[key] = yaml_text.load(text)
+    except ValueError as error:
+        raise SettingsError(f"{override!r}: the value is {error}") from None
 
 
 def build(schema: type[T], tree: dict[str, Any], source: str, prefix: str = "") -> T:
     """Make ``schema`` from a nested dict; ``source`` and ``prefix`` say where in error messages."""
-    hints = typing.get_type_hints(schema)
+    hints = typing.get_type_hints(schema, include_extras=True)
     fields = {field.name: field for field in dataclasses.fields(schema)}  # type: ignore[arg-type]
     for key in tree:
         if key not in fields:
@@ -129,7 +133,15 @@ def _convert(hint: Any, value: Any, source: str, name: str) -> Any:
     elif origin in (types.UnionType, typing.Union):
         if value is None and type(None) in arguments:
             return None
+        if type(value) in arguments:
+            return value
         return _convert(next(a for a in arguments if a is not type(None)), value, source, name)
+    elif origin is Annotated:  # a path
+        text = _convert(arguments[0], value, source, name)
+        try:
+            return expanded(text)
+        except ValueError as error:
+            raise SettingsError(f"{source}: {name}: {error}") from None
     elif origin is typing.Literal:
         if value in arguments:
             return value
@@ -146,7 +158,16 @@ def _convert(hint: Any, value: Any, source: str, name: str) -> Any:
             pass
     elif (isinstance(value, bool) and hint is bool) or (isinstance(value, hint) and not isinstance(value, bool)):
         return value
-    raise SettingsError(f"{source}: {name}: expected {_describe(hint)}, found {value!r}")
+    raise SettingsError(f"{source}: {name}: expected {_describe(hint)}, found {value!r}{_advice(value)}")
+
+
+def _advice(value: Any) -> str:
+    """Return what to write for a number that YAML reads in another base; empty for all else."""
+    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(:\d+)+(\.\d*)?", value):
+        return "; write one number in the setting's own unit, as 720 for 12 hours where that is minutes"
+    if isinstance(value, str) and re.fullmatch(r"[-+]?0[\d_]+", value):
+        return "; write it without the leading 0"
+    return ""
 
 
 def _describe(hint: Any) -> str:

@@ -20,6 +20,7 @@ _COMPLAINTS = (
     ("partition", ("partition",)),
     ("qos", ("extra",)),
     ("feature", ("extra",)),
+    ("wckey", ("extra",)),
     ("time limit", ("minutes",)),
     ("memory", ("memory_gb",)),
     ("configuration", ("gpus_per_node", "tasks_per_node", "cpus_per_task", "nodes", "memory_gb")),
@@ -92,7 +93,8 @@ class Scripts:
             "use_srun": False,
             "additional_parameters": extra,
         }
-        executor.update_parameters(**{name: value for name, value in parameters.items() if value is not None})
+        given = {name: value for name, value in parameters.items() if value is not None}
+        executor.update_parameters(wckey=None, **given)  # sites that check wckeys know no `submitit`, its default
         return executor
 
 

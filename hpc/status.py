@@ -72,12 +72,20 @@ def lines(machine: Cluster, experiment: Any) -> list[Line]:
         own = [_job(job, states.get(job["job"]), records) for job in jobs[name]]
         if stage.done(experiment):
             found.append(own[-1]._replace(stage=name, state="done", what="") if own else Line(name, "", "done", "", ""))
+        elif not any(states[line.job].alive for line in own if line.job in states) and (
+            who := stage.at_work(name, experiment)
+        ):
+            found.append(Line(name, who.get("process", ""), "running", "", _who(who)))
         elif own:
             stale = own[-1]._replace(state="not done", what=_STALE)
             found += _together([line for line in own if line.state != "done"] or [stale])
         else:
             found.append(Line(name, "", "not submitted", "", ""))
     return found
+
+
+def _who(told: dict[str, str]) -> str:
+    return f"on {told['host']}, since {told['since']}" if told else ""
 
 
 def _latest(name: str, records: Records) -> list[dict[str, str]]:

@@ -11,6 +11,7 @@ import resource
 import signal
 import socket
 import sys
+import threading
 import time
 from typing import NoReturn
 
@@ -38,6 +39,28 @@ def become_watched(rank: int, size: int, memory: str | None) -> None:
     if os.getppid() != launched:
         os._exit(1)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_with_launcher() -> None:
+    """Let this process be killed when torchrun, or submitit's local launcher, that started it ends, by SIGKILL too.
+
+    To be called as early as possible. A process that none of these started is left alone: its shell may end first.
+    """
+    if not any(name in os.environ for name in ("TORCHELASTIC_RUN_ID", "SUBMITIT_LOCAL_GLOBALID")):
+        return
+    launcher = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != launcher:
+            os._exit(1)
+    else:
+        threading.Thread(target=_watch_parent, args=(launcher,), daemon=True).start()
+
+
+def _watch_parent(launcher: int) -> None:
+    while os.getppid() == launcher:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _reason(memory: str | None) -> str:

@@ -2,15 +2,18 @@
 
 import shutil
 import signal
+import subprocess
 import sys
 
 import pytest
 import torch
-from conftest import run
+from conftest import run, until
 from small_experiment import load, write
 from trained import assert_close, assert_same, finish, generators, metrics, start, state
 
-from cosmogan import train
+from cosmogan import config, train
+from hpc import lock
+from hpc.chain import Stage
 from hpc.distributed import Processes
 
 LAUNCHED = {"epochs": 2, "epoch_repeats": 3, "batch_size": 16, "gate": 0.51, "rate_end": 0.5}
@@ -139,3 +142,22 @@ def test_a_full_disk_ends_all_processes_with_one_line(tmp_path):
     assert done.returncode != 0
     assert len(lines) == 1 and "File too large while writing it" in lines[0], done.stderr
     assert not list((tmp_path / "run/train/checkpoints").iterdir())
+
+
+def test_a_second_start_is_refused_and_workers_end_with_a_torchrun_that_was_killed(tmp_path):
+    path = write(tmp_path, **LAUNCHED | {"epochs": 500})
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += ["-m", "cosmogan.train", str(path)]
+    launcher = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: list(tmp_path.glob("run/train/generators/epoch-*")), "an epoch")
+        experiment = load(tmp_path, **LAUNCHED | {"epochs": 500})
+        first = lock.holder(experiment.folder, "train")
+        with pytest.raises(ValueError, match=rf"train is at work here already: process {first['process']} on "):
+            train.work(experiment, Processes())
+        assert Stage("cosmogan.train").at_work("train", experiment) == first
+    finally:
+        launcher.kill()
+        launcher.wait()
+    until(lambda: lock.holder(experiment.folder, "train") is None, "the workers' end")
+    assert config.load(experiment.folder / "config.yaml") == experiment

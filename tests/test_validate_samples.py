@@ -133,7 +133,10 @@ def test_a_reference_that_was_trained_on_is_called_out(folder, tmp_path, capsys)
         ({"name": "words.npy"}, r"words.npy: expected real volumes"),
         ({"name": "text.npy"}, r"text.npy: not a readable .npy file of numbers"),
         ({"name": "nan.npy"}, r"nan.npy: volume 40: found a density of nan \(1 of 4096 cells\), expected ρ/ρ̄ ≥ 0"),
-        ({"name": "negative.npy"}, r"negative.npy: volume 40: found a density of -0.5 .*--units delta"),
+        (
+            {"name": "negative.npy"},
+            r"negative.npy: volume 40: found a density of -0.5 .*--units delta.*validate.window",
+        ),
         ({"name": "several.h5:mass"}, r"several.h5: found a mean density of .*these are of different units"),
         ({"name": "several.h5"}, r"several.h5: expected one dataset of volumes .*found a/delta, log, mass"),
         ({"name": "several.h5:b"}, r"several.h5: expected the dataset b, found a/delta"),
@@ -148,6 +151,20 @@ def test_a_reference_that_was_trained_on_is_called_out(folder, tmp_path, capsys)
 def test_what_cannot_be_compared_is_one_line(folder, tmp_path, words, message):
     with pytest.raises(ValueError, match=message):
         judge(folder, *options(folder, **words, output=tmp_path))
+
+
+def test_rounding_below_zero_is_zero_and_a_window_divided_out_gets_advice_of_its_own(folder, tmp_path):
+    density = np.load(folder / "density.npy")
+    density[:, 0, 0] = 0
+    delta = np.nextafter(density - 1, np.float32(-9))  # empty cells are at -1.0000001
+    np.save(tmp_path / "delta.npy", delta)
+    read = foreign.ArrayFile(str(tmp_path / "delta.npy"), SIDE, "delta")
+    found = foreign.independent(read).read(np.arange(3))
+    assert found.min() == 0 and (found[:, 0, 0] == 0).all()
+    np.save(tmp_path / "delta.npy", delta - 0.2)
+    words = options(tmp_path, "delta.npy", reference=tmp_path / "delta.npy", units="delta", output=tmp_path)
+    with pytest.raises(ValueError, match=r"expected ρ/ρ̄ ≥ 0; a mesh whose .* was divided out .*validate\.window=cic"):
+        judge(folder, *words)
 
 
 def test_a_file_read_in_another_way_is_measured_again(folder, tmp_path):

@@ -1,5 +1,6 @@
 """An experiment: all sections, and where its files lie."""
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from cosmogan.config.networks import Model, Train
 from cosmogan.config.products import Sample, Select, Validate
 from cosmogan.config.simulations import Cosmology, Preprocess, Simulate
 from hpc import settings
+from hpc.paths import FilePath
 from hpc.rundir import whole_file
 
 PACKAGE = Path(__file__).parent.parent
@@ -41,8 +43,8 @@ class Experiment:
     """One experiment, from simulations to a report, in one folder."""
 
     name: str
-    output: str  # the run's folder
-    data: str | None = None  # run folder with the simulations and shards; null: this one's own
+    output: FilePath  # the run's folder
+    data: FilePath | None = None  # run folder with the simulations and shards; null: this one's own
     held_out: tuple[int, ...] = ()  # numbers of the simulations that only validation sees
     n_training: int | None = None  # simulations to train on, the first of those not held out; null: all of these
     redshift: float | None = None  # of the shards to learn from and to validate against; null: the only one there is
@@ -190,8 +192,14 @@ class Experiment:
         return free[:wanted]
 
     def freeze(self) -> Path:
-        """Write the experiment, every setting in it, to ``config.yaml`` in the run's folder; return its path."""
+        """Write the experiment, every setting in it, to ``config.yaml`` in the run's folder; return its path.
+
+        A file there that says the same is left as it is.
+        """
         path = self.folder / "config.yaml"
+        with contextlib.suppress(settings.SettingsError):
+            if path.exists() and settings.load(Experiment, path) == self:
+                return path
         with whole_file(path) as temporary:
             temporary.write_text(yaml.safe_dump(settings.to_tree(self), sort_keys=False, allow_unicode=True))
         return path

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cosmogan.config.check import check
+from hpc.paths import FilePath
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,12 @@ class Sample:
 
     n_samples: int = 2000
     seed: int = 1
-    generator: str | None = None  # drawn from: a released one's .safetensors, or `pretrained`; null: this run's own
-    figure: str | None = None  # slabs and the voxel PDF of what was drawn: a name that ends in .png or .pdf
+    generator: FilePath | None = None  # a released one's .safetensors, or `pretrained`; null: this run's own
+    figure: FilePath | None = None  # slabs and the voxel PDF of what was drawn: a name that ends in .png or .pdf
     batch_size: int = 64
     samples_per_shard: int = 500
     latents_only: bool = False  # write the latents and no volumes (--latents)
-    from_latents: str | None = None  # draw the volumes of such a file (--from-latents FILE)
+    from_latents: FilePath | None = None  # draw the volumes of such a file (--from-latents FILE)
     condition: dict[str, float] = field(default_factory=dict)  # what a conditional generator is told (--redshift Z);
     # empty: in turn all conditions of the held-out simulations, n_samples each
     rejection: bool = False  # keep what the discriminator does not reject (appendix A); docs/training.md

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import Literal
 
 from cosmogan.config.check import check
+from hpc.paths import FilePath
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,14 @@ class Simulate:
     n_steps: int = 20
     seed: int = 1
     # `eisenstein-hu`, `class` (by nbodykit), a file of k [h/Mpc] and T(k), or `auto`: class where nbodykit is installed
-    transfer: str = "auto"
+    transfer: FilePath = "auto"
     fixed_amplitudes: bool = False  # every mode of the initial conditions has its mean power: no cosmic variance in it
-    initial_conditions: str | None = None  # GADGET-2 file (format 1 or 2) that the one box starts from; null: made
+    initial_conditions: FilePath | None = None  # GADGET-2 file (format 1 or 2) that the one box starts from; null: made
     write: Literal["snapshots", "shards", "both"] = "snapshots"  # shards: straight to what `preprocess` would write
     paired: bool = False  # every second box is the one before it with all its overdensities turned round
     device: Literal["auto", "cpu", "cuda"] = "auto"
     # Folder in which a real GADGET-2 runs the boxes, from what `simulate` writes there (--gadget2); null: it runs them
-    gadget2: str | None = None
+    gadget2: FilePath | None = None
     gadget2_files: int = 1  # of its initial conditions, and of each snapshot; at most its processes
     # Numbers of `cosmology` that differ from box to box, each with its range: a latin hypercube of a point a box
     latin_hypercube: dict[str, tuple[float, ...]] = field(default_factory=dict)
@@ -97,7 +98,7 @@ class Preprocess:
 
     # Paths, stems of multi-file snapshots, folders or globs, a simulation each; or one pattern for simulations and
     # redshifts, as "sims/box-{simulation:03d}/snapshot_{snapshot:03d}"; empty: what `simulate` wrote.
-    snapshots: tuple[str, ...] = ()
+    snapshots: tuple[FilePath, ...] = ()
     length_unit: Literal["kpc/h", "Mpc/h"] = "Mpc/h"
     box_size: float | None = None  # of snapshots whose header has none, BoxSize 0 [Mpc/h]; null: the header's
     particle_type: Literal["all", 0, 1, 2, 3, 4, 5] = "all"
@@ -106,9 +107,9 @@ class Preprocess:
     window: Literal["ngp", "cic", "tsc", "pcs"] = "cic"  # mass assignment
     shards: int | None = None  # files a snapshot; null: one a rank
     memory_per_rank: float = 1500.0  # [MB] for a rank's own subvolumes and one round of reading and exchange
-    parameters: str | None = None  # YAML file of numbers for each simulation, as 0: {sigma_8: 0.8}; docs/conditions.md
+    parameters: FilePath | None = None  # YAML file of numbers a simulation, as 0: {sigma_8: 0.8}; docs/conditions.md
     profile: bool = False  # print what each stage took (--profile)
-    output: str | None = None  # folder; null: <data>/shards
+    output: FilePath | None = None  # folder; null: <data>/shards
 
     def __post_init__(self) -> None:
         check(self.n_mesh >= 1, f"n_mesh: expected a positive number of cells, found {self.n_mesh}")

@@ -35,13 +35,19 @@ class Hdf5File(ParticleFile):
 
     def _read_mass_rows(self, out: np.ndarray, kind: int, row: int) -> None:
         with _opened(self.path) as file:
-            _fill(out, file, f"PartType{kind}/Masses", row)
+            _fill(out, file, _masses(file, kind), row)
         if self.header.mass_unit != 1:
             out *= np.float32(self.header.mass_unit)
 
     def where(self, row: int, particle_type: int | str) -> str:
         kind, row, _ = next(self.pieces(particle_type, row, 1))
         return f"{self.path}: PartType{kind}, particle {row}"
+
+
+def _masses(file: h5py.File, kind: int) -> str:
+    """Return the name of a type's data set of masses; SWIFT's black holes have another, of what they attract with."""
+    names = [f"PartType{kind}/{name}" for name in ("Masses", "DynamicalMasses")]
+    return next((name for name in names if name in file), names[0])
 
 
 def _fill(out: np.ndarray, file: h5py.File, name: str, row: int) -> None:
@@ -63,11 +69,9 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except PermissionError:
-        raise
     except (OSError, RuntimeError, KeyError) as error:
-        reason = " ".join(str(error.args[-1] if error.args else error).split())
-        raise ValueError(f"{path}: cannot be read as HDF5: {reason}; copy it again") from None
+        told = f"{hdf5.reason(error)}; {hdf5.advice(error, damaged='copy it again')}"
+        raise ValueError(f"{path}: cannot be read as HDF5: {told}") from None
 
 
 def open_file(path: Path, particle_type: int | str = "all") -> Hdf5File:
@@ -89,7 +93,7 @@ def open_file(path: Path, particle_type: int | str = "all") -> Hdf5File:
         ]
         for kind in present:
             if header.mass_table[kind] == 0:
-                _check_dataset(file, path, f"PartType{kind}/Masses", (header.n_part[kind],))
+                _check_dataset(file, path, _masses(file, kind), (header.n_part[kind],))
     return Hdf5File(path, header, np.result_type(*dtypes) if dtypes else np.dtype("f4"))
 
 
@@ -107,8 +111,10 @@ def _check_dataset(file: h5py.File, path: Path, name: str, shape: tuple[int, ...
     try:
         dataset = hdf5.dataset(file, name)
     except KeyError:
+        masses = [other for other in file.get(name.partition("/")[0], ()) if "mass" in other.lower()]
+        other = f" it has {', '.join(masses)}; preprocess.particle_type can leave the type out" if masses else ""
         raise ValueError(
-            f"{path}: no {name}; the header says {shape[0]} particles of that type: is the file complete?"
+            f"{path}: no {name}; the header says {shape[0]} particles of that type: is the file complete?{other}"
         ) from None
     if dataset.shape != shape:
         raise ValueError(f"{path}: {name} has the shape {dataset.shape}; expected {shape} by the header's counts")

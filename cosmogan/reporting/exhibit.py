@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from matplotlib.figure import Figure
 
-from cosmogan.reporting.runs import Run
+from cosmogan.reporting.runs import Missing, Run
 from cosmogan.reporting.verdict import BELOW_NYQUIST
 from cosmogan.results import Tree
 
@@ -25,6 +25,14 @@ class Drawn:
     table: Table = field(default_factory=dict)  # its numbers, columns of one length; empty: they are volumes
     narrow: Figure | None = None  # the same for a phone; None: it is narrow
     moving: bytes = b""  # a GIF file to go with it
+
+
+def need_bins(run: Run, name: str, fraction: float = 1.0) -> Tree:
+    """Return a run's group of spectra, or raise Missing when no bin's k is within this fraction of Nyquist."""
+    group = run.need(name)
+    if not (group["k"] <= fraction * group["k_nyquist"]).any():
+        raise Missing(f"no bin of k lies below {fraction:g} Nyquist")
+    return group
 
 
 def mean_ratio(group: Tree) -> tuple[np.ndarray, np.ndarray]:

@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from cosmogan.reporting.exhibit import FLOOR, Drawn, Table, at, listed
+from cosmogan.reporting.exhibit import FLOOR, Drawn, Table, at, listed, need_bins
 from cosmogan.reporting.palette import BLACK, DARK_GREY
-from cosmogan.reporting.runs import Run
+from cosmogan.reporting.runs import Missing, Run
 from cosmogan.reporting.style import K_LABEL, NARROW, WIDE, k_axis, level_line, name_ends, new, noise_band, plain_log
 from cosmogan.reporting.verdict import BELOW_NYQUIST
 from cosmogan.results import Tree
@@ -21,7 +21,7 @@ Panel = tuple[str, str, np.ndarray, dict[str, Any]]  # title, unit, values (nk, 
 def covariance(runs: Sequence[Run]) -> Drawn:
     """Draw covariance and correlation matrices of P(k): N-body, generated, and how they differ."""
     for run in runs:
-        run.need("power")
+        need_bins(run, "power", BELOW_NYQUIST)
     n = runs[0].tree["n_held_out"]
     counted = ", ".join(f"{run.tree['n_generated']} of {run.name}" for run in runs)
     caption = (
@@ -44,6 +44,8 @@ def _panels(runs: Sequence[Run]) -> tuple[list[Panel], list[Panel]]:
     """Return the matrices to draw, those of covariances and those of correlations."""
     power, floor = runs[0].tree["power"], runs[0].need("noise_floor")
     size = np.diag(power["nbody"]["covariance"])
+    if not size.max() > 0:
+        raise Missing("the N-body volumes do not differ in power")
     log = {"cmap": "viridis", "norm": LogNorm(max(size.min(), 1e-8 * size.max()), size.max())}
     inside = np.ix_(*2 * (power["k"] <= power["k_nyquist"],))
     reach = max(0.25, *(np.nanmax(abs(_ratio(run, "covariance")[inside])) for run in runs))
@@ -127,7 +129,7 @@ def _columns(label: str, found: Tree) -> Table:
 
 def variance(runs: Sequence[Run]) -> Drawn:
     """Draw the variance of P(k) over N-body's, beside N-body against itself."""
-    spectrum = runs[0].need("power")
+    spectrum = need_bins(runs[0], "power", BELOW_NYQUIST)
     k, noise = spectrum["k"], runs[0].floor("power_variance")
     fig = new(NARROW, 3.6)
     ax = fig.subplots()
@@ -145,8 +147,8 @@ def variance(runs: Sequence[Run]) -> Drawn:
     k_axis(ax, spectrum["k_nyquist"])
     ax.set(yscale="log", xlabel=K_LABEL, ylabel="variance of P(k)\nover N-body's")
     inside = k <= spectrum["k_nyquist"]
-    high = max(np.nanmax((1 + value + error)[inside]) for value, error in found.values())
-    low = min(np.nanmin((1 + value)[inside]) for value, _ in found.values())
+    high = max(np.nanmax((1 + value + error)[inside], initial=1) for value, error in found.values())
+    low = min(np.nanmin((1 + value)[inside], initial=1) for value, _ in found.values())
     ax.set_ylim(min(0.5, 0.8 * low), max(2, 1.2 * high))
     plain_log(ax.yaxis)
     ends = [(run.name, run.color, 1 + found[run.name][0]) for run in runs]

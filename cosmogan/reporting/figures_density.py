@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from cosmogan.reporting.exhibit import FLOOR, Drawn, Table, listed, mean_ratio, ratios, sets
 from cosmogan.reporting.histograms import Shown, histograms, median_in_words
 from cosmogan.reporting.palette import BLACK, DARK_GREY, GREY, LABELS
-from cosmogan.reporting.runs import Run
+from cosmogan.reporting.runs import Missing, Run
 from cosmogan.reporting.style import NARROW, WIDE, name_ends, new
 from cosmogan.results import Tree
 
@@ -99,6 +99,8 @@ def _distributions(runs: Sequence[Run], names: Sequence[str], columns: int) -> F
         _densities(upper, runs, name, middle, width)
         _ratios(lower, runs, name, middle)
         filled = np.flatnonzero(np.sum([_mean(runs[0], name, "nbody"), *(_mean(r, name) for r in runs)], axis=0))
+        if len(filled) == 0:
+            raise Missing("no volume has any in the bins")
         lower.set_xlim(edges[filled[0]], edges[filled[-1] + 1])
         upper.set(title=TITLES.get(name, ""), ylabel="voxel PDF" if name in TITLES else "peaks of a subvolume")
         lower.set(xlabel=X_LABELS[name], ylabel="over N-body's")

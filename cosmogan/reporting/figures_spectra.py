@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cosmogan.reporting.exhibit import BAND, FLOOR, Drawn, Table, listed, mean_ratio, ratios, sets, worst
+from cosmogan.reporting.exhibit import BAND, FLOOR, Drawn, Table, listed, mean_ratio, need_bins, ratios, sets, worst
 from cosmogan.reporting.palette import BLACK, DARK_GREY, GREY, LABELS, RUNS
 from cosmogan.reporting.runs import Missing, Run
 from cosmogan.reporting.style import (
@@ -100,7 +100,7 @@ def _ratios(ax: Axes, runs: Sequence[Run], training: Tree | None) -> None:
 def cross_power(runs: Sequence[Run]) -> Drawn:
     """Draw the cross power of random pairs, over the geometric mean of the two sets' mean power."""
     for run in runs:
-        run.need("cross_power")
+        need_bins(run, "cross_power")
     caption = (
         "In the paper times k³, here over the power itself: what fraction of the power two samples share. Points are "
         "means with two errors, bands hold 16 to 84 % of the pairs. Independent samples give zero, and N-body pairs "

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from cosmogan import archive, results
 from cosmogan.reporting.palette import LABELS, RUNS
 from cosmogan.results import Tree
 from hpc.rundir import read_json
+from hpc.settings import read_tree
 
 
 class Missing(Exception):
@@ -105,7 +105,7 @@ def read_several(paths: Sequence[Path]) -> list[Run]:
     found = []
     for path, (color, dash, marker) in zip(paths, RUNS, strict=False):
         config = path / "config.yaml"
-        settings = yaml.safe_load(config.read_text()) if config.exists() else {}
+        settings = read_tree(config) if config.exists() else {}
         run = read(path, path / "statistics.h5", settings)
         found.append(replace(run, name=run.tree["name"], color=color, dash=dash, marker=marker))
         for key in ("cell_size", "subvolume", "redshift"):

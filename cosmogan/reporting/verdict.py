@@ -67,51 +67,61 @@ def count(found: list[Row], group: str) -> str:
 
 
 def _spectra(tree: Tree, again: Again) -> list[Row]:
-    power, cross = tree["power"], tree["cross_power"]
+    """Judge the power; what has no bin to be judged by, as in volumes of few cells, is left out."""
+    power = tree["power"]
     k = power["k"]
+    real, fake = _samples(power)
+    everywhere = Row(
+        "power_all",
+        PAPER,
+        f"mean P(k) within 10 % at all k, corners of Fourier space included (k ≤ {k[-1]:.2f} h/Mpc)",
+        "within 10 % for k ≤ 5 Mpc⁻¹ = 1.6 Nyquist",
+        criteria.judge(criteria.worst_mean, real, fake, again),
+        0.10,
+        "%",
+    )
     low = k <= BELOW_NYQUIST * power["k_nyquist"]
-    real, fake = power["nbody"]["samples"], power["generated"]["samples"]
-    inside = cross["k"] <= cross["k_nyquist"]
-    generated, nbody = (cross[name]["samples"][:, inside] for name in ("generated_generated", "nbody_nbody"))
-    shared = Finding(criteria.significance(generated), math.nan, criteria.significance(nbody))
+    if not low.any():
+        return [everywhere, *_cross(tree)]
     upto = f"up to {BELOW_NYQUIST:g} Nyquist (k ≤ {k[low][-1]:.2f} h/Mpc)"
+    mean = Row(
+        "power",
+        PAPER,
+        f"mean P(k) within 5 % {upto}",
+        "within 5 % for k ≤ 3 Mpc⁻¹ = 0.95 Nyquist",
+        criteria.judge(criteria.worst_mean, real[:, low], fake[:, low], again),
+        0.05,
+        "%",
+    )
+    variance = Row(
+        "variance",
+        PAPER,
+        f"variance of P(k) within 25 % {upto}",
+        "5 to 25 % for k ≤ 3 Mpc⁻¹",
+        criteria.judge(criteria.worst_variance, real[:, low], fake[:, low], again),
+        0.25,
+        "%",
+    )
+    return [mean, everywhere, variance, *_cross(tree)]
+
+
+def _cross(tree: Tree) -> list[Row]:
+    """Judge the cross power, where there are bins below Nyquist."""
+    cross = tree["cross_power"]
+    inside = cross["k"] <= cross["k_nyquist"]
+    if not inside.any():
+        return []
+    generated, nbody = (cross[name]["samples"][:, inside] for name in ("generated_generated", "nbody_nbody"))
     return [
-        Row(
-            "power",
-            PAPER,
-            f"mean P(k) within 5 % {upto}",
-            "within 5 % for k ≤ 3 Mpc⁻¹ = 0.95 Nyquist",
-            criteria.judge(criteria.worst_mean, real[:, low], fake[:, low], again),
-            0.05,
-            "%",
-        ),
-        Row(
-            "power_all",
-            PAPER,
-            f"mean P(k) within 10 % at all k, corners of Fourier space included (k ≤ {k[-1]:.2f} h/Mpc)",
-            "within 10 % for k ≤ 5 Mpc⁻¹ = 1.6 Nyquist",
-            criteria.judge(criteria.worst_mean, real, fake, again),
-            0.10,
-            "%",
-        ),
-        Row(
-            "variance",
-            PAPER,
-            f"variance of P(k) within 25 % {upto}",
-            "5 to 25 % for k ≤ 3 Mpc⁻¹",
-            criteria.judge(criteria.worst_variance, real[:, low], fake[:, low], again),
-            0.25,
-            "%",
-        ),
         Row(
             "cross_power",
             PAPER,
             "cross power of generated pairs like zero up to Nyquist: within 2 σ, rms over k",
             "not zero for k ≥ 0.5 Mpc⁻¹",
-            shared,
+            Finding(criteria.significance(generated), math.nan, criteria.significance(nbody)),
             2.0,
             "σ",
-        ),
+        )
     ]
 
 
@@ -141,22 +151,9 @@ def _densities(tree: Tree, again: Again) -> list[Row]:
 
 
 def _beyond(tree: Tree, again: Again) -> list[Row]:
-    pairs = sorted(name for name in tree if name.startswith("bispectrum_"))
-    totals = [
-        np.stack([tree[name][label]["samples"].sum(axis=1) for name in pairs], axis=1)
-        for label in ("nbody", "generated")
-    ]
     known = f"where N-body's mean is known to {100 * criteria.KNOWN:.0f} %"
     return [
-        Row(
-            "bispectrum",
-            BEYOND,
-            "mean B, summed over angles, within 20 % for every pair (k1, k2)",
-            "medians and bands alike by eye",
-            criteria.judge(criteria.worst_mean, *totals, again),
-            0.2,
-            "%",
-        ),
+        *_bispectra(tree, again),
         Row(
             "peaks",
             BEYOND,
@@ -166,6 +163,28 @@ def _beyond(tree: Tree, again: Again) -> list[Row]:
             0.2,
             "%",
         ),
+    ]
+
+
+def _bispectra(tree: Tree, again: Again) -> list[Row]:
+    """Judge the bispectra, where the volumes can show a triangle."""
+    pairs = sorted(name for name in tree if name.startswith("bispectrum_"))
+    if not pairs:
+        return []
+    totals = [
+        np.stack([tree[name][label]["samples"].sum(axis=1) for name in pairs], axis=1)
+        for label in ("nbody", "generated")
+    ]
+    return [
+        Row(
+            "bispectrum",
+            BEYOND,
+            "mean B, summed over angles, within 20 % for every pair (k1, k2)",
+            "medians and bands alike by eye",
+            criteria.judge(criteria.worst_mean, *totals, again),
+            0.2,
+            "%",
+        )
     ]
 
 
@@ -215,29 +234,22 @@ def _share(tree: Tree, kind: str) -> Finding:
 
 
 def _demo(tree: Tree, again: Again) -> list[Row]:
+    density = Row(
+        "demo_density",
+        DEMO,
+        "mean density within 5 %",
+        "—",
+        criteria.judge(criteria.worst_mean, *_samples(tree["mean_density"]), again),
+        0.05,
+        "%",
+    )
     power = tree["power"]
     inside = power["k"] <= power["k_nyquist"]
+    if not inside.any():
+        return [density]
     real, fake = (samples[:, inside] for samples in _samples(power))
-    return [
-        Row(
-            "demo_power",
-            DEMO,
-            "mean P(k) within a factor 1.3 up to Nyquist",
-            "—",
-            criteria.judge(criteria.worst_factor, real, fake, again),
-            1.3,
-            "×",
-        ),
-        Row(
-            "demo_density",
-            DEMO,
-            "mean density within 5 %",
-            "—",
-            criteria.judge(criteria.worst_mean, *_samples(tree["mean_density"]), again),
-            0.05,
-            "%",
-        ),
-    ]
+    judged = criteria.judge(criteria.worst_factor, real, fake, again)
+    return [Row("demo_power", DEMO, "mean P(k) within a factor 1.3 up to Nyquist", "—", judged, 1.3, "×"), density]
 
 
 def _samples(group: Tree) -> tuple:

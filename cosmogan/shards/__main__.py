@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from hpc import mpi
+from hpc import mpi, paths
 
 TEXT = "Look at folders of sharded subvolumes, simulated or generated; nothing in them is changed."
 VERIFY = """\
@@ -22,16 +22,20 @@ def parser() -> argparse.ArgumentParser:
     commands = made.add_subparsers(dest="command", required=True, metavar="verify|show")
     example = "example:\n  python -m cosmogan.shards verify runs/demo/shards runs/demo/samples"
     verify = commands.add_parser("verify", help="is it whole?", description=VERIFY, epilog=example, **plain)
-    verify.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of shards, with its manifest.json")
+    verify.add_argument("folders", nargs="+", type=_path, metavar="FOLDER", help="of shards, with its manifest.json")
     example = "example:\n  python -m cosmogan.shards show runs/demo/shards --figure shards.png"
     show = commands.add_parser("show", help="what is in it?", description=SHOW, epilog=example, **plain)
-    show.add_argument("folder", type=Path, metavar="FOLDER", help="of shards, with its manifest.json")
+    show.add_argument("folder", type=_path, metavar="FOLDER", help="of shards, with its manifest.json")
     show.add_argument("--figure", type=_figure, metavar="FILE", help="draw slabs and the voxel PDF: .png or .pdf")
     return made
 
 
+def _path(text: str) -> Path:
+    return Path(paths.argument(text))
+
+
 def _figure(text: str) -> Path:
-    path = Path(text)
+    path = _path(text)
     if path.suffix not in (".png", ".pdf"):
         raise argparse.ArgumentTypeError(f"expected a name that ends in .png or .pdf, found {text}")
     return path

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import h5py
 
+from hpc import hdf5
+
 FORMAT = "cosmogan-subvolumes/1"
 COLUMNS = {
     "simulated": {"corner": ("i4", (3,)), "simulation": ("i4", ())},
@@ -80,9 +82,8 @@ def open_file(path: Path) -> h5py.File:
             f"{path}: not found, though the manifest lists it; run the stage that writes it again"
         ) from None
     except OSError as error:
-        raise ValueError(
-            f"{path}: not a readable HDF5 file ({error}); delete it and run the stage that writes it again"
-        ) from None
+        cure = hdf5.advice(error, damaged="delete it and run the stage that writes it again")
+        raise ValueError(f"{path}: not a readable HDF5 file ({hdf5.reason(error)}); {cure}") from None
     if file.attrs.get("format") != FORMAT or "density" not in file:
         found = file.attrs.get("format", "another HDF5 file")
         file.close()

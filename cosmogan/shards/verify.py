@@ -118,8 +118,9 @@ def check_shard(shard: Shard, manifest: Manifest, sha256: str) -> None:
     except OSError as error:
         if isinstance(error, PermissionError):
             raise
-        size = shard.path.stat().st_size
-        raise Damaged(f"found {size:,} bytes that HDF5 cannot read ({error}), expected a shard") from None
+        size, advice = shard.path.stat().st_size, hdf5.advice(error, damaged="")
+        words = "; ".join(filter(None, (hdf5.reason(error), advice)))
+        raise Damaged(f"found {size:,} bytes that HDF5 cannot read ({words}), expected a shard") from None
     found = checksum(shard.path)
     if found != sha256:
         raise Damaged(f"found SHA-256 {_short(found)}, expected {_short(sha256)}: some bytes changed")

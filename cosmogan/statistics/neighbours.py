@@ -41,8 +41,13 @@ class Neighbours(Result):
         return ax
 
 
+NO_STRUCTURE = 1e-9  # length of a fingerprint before it is scaled; less is rounding
+
+
 def fingerprint(density: Density) -> np.ndarray:
-    """Return the fingerprints of volumes, (b, 512) float32 of unit length; of a uniform volume, zeros.
+    """Return the fingerprints of volumes, (b, 512) float32 of unit length.
+
+    Uniform volumes have no structure and one fingerprint, a constant, which no other volume resembles.
 
     Parameters
     ----------
@@ -53,7 +58,9 @@ def fingerprint(density: Density) -> np.ndarray:
     for part in pieces(batch(density)):
         coarse = functional.adaptive_avg_pool3d(part[:, None], side).reshape(len(part), -1).double()
         scaled = coarse / (coarse + 1)
-        parts.append(functional.normalize(scaled - scaled.mean(dim=1, keepdim=True), eps=1e-9).float())
+        structure = scaled - scaled.mean(dim=1, keepdim=True)
+        uniform = structure.norm(dim=1, keepdim=True) < NO_STRUCTURE
+        parts.append(functional.normalize(torch.where(uniform, 1.0, structure)).float())
     return torch.cat(parts).cpu().numpy()
 
 

@@ -1,11 +1,15 @@
+import shlex
+import statistics
 import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from conftest import run
 
+from cosmogan.config import Train
 from hpc import mpi
 
 EXCHANGE = """
@@ -85,6 +89,32 @@ def test_a_value_error_that_no_raise_made_is_a_bug_and_shows_its_traceback(capsy
     with pytest.raises(SystemExit), mpi.abort_on_error(mpi.SerialComm()):
         Path("none.txt").read_text()
     assert capsys.readouterr().err == "error: none.txt: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    "library",
+    [lambda: np.stack([]), lambda: statistics.NormalDist(0, -1), lambda: shlex.split("'"), lambda: h5py.File("x", "q")],
+)
+def test_a_value_error_that_a_library_raised_is_a_bug_and_shows_its_traceback(capsys, library):
+    with pytest.raises(SystemExit) as end, mpi.abort_on_error(mpi.SerialComm()):
+        library()
+    found = capsys.readouterr().err
+    assert end.value.code == 1 and "Traceback" in found and "library()" in found
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_a_librarys_error_on_any_rank_shows_its_traceback(script, rank):
+    text = FAIL.format(rank=rank, everyone=False).replace(
+        'raise ValueError("a.txt: found 1, expected 2")', "np.stack([])"
+    )
+    done = script(3, "import numpy as np" + text)
+    assert done.returncode != 0 and "Traceback" in done.stderr and "need at least one array to stack" in done.stderr
+
+
+def test_an_error_of_a_commands_own_code_is_told_wherever_it_was_started(capsys):
+    with pytest.raises(SystemExit), mpi.abort_on_error(mpi.SerialComm()):
+        Train(epochs=0)
+    assert capsys.readouterr().err == "error: epochs: expected at least 1, found 0\n"
 
 
 def test_a_signal_in_the_middle_of_an_import_comes_wrapped_and_is_one_all_the_same(capsys):

@@ -2,8 +2,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import pytest
+import yaml
 
-from hpc import settings
+from hpc import settings, yaml_text
+from hpc.paths import FilePath
 
 
 @dataclass(frozen=True)
@@ -113,3 +115,96 @@ def test_differences_of_long_values_stay_readable():
     assert list(settings.differences({"files": files}, {"files": files[:20]})) == ["files: 30 of them -> 20 of them"]
     other = [*files[:7], "elsewhere", *files[8:]]
     assert list(settings.differences({"files": files}, {"files": other})) == [f"files.7: {files[7]} -> elsewhere"]
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "message"),
+    [
+        ("name: x\ninner: {rate: 0.1}\nname: y", [], r"line 3: `name` stands there already, in line 1"),
+        ("name: x\ninner:\n  steps: 2\n  'steps': 3", [], r"line 4: `steps` stands there already, in line 3"),
+        ("name: x\ninner: {1: 2, 1.0: 3}", [], r"`1\.0` stands there already"),
+        ("name: x\ninner:\n- {a: [{b: 1, b: 2}]}", [], r"`b` stands there already"),
+        ("name: x", ["inner={steps: 2, steps: 3}"], r"inner=.*: the value is not valid YAML.*`steps` stands there"),
+        ("name: x", ["name=a: &n b\nc: *m"], r"the value is not valid YAML"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_at_any_depth(tmp_path, text, overrides, message):
+    with pytest.raises(settings.SettingsError, match=message) as caught:
+        load(tmp_path, text, *overrides)
+    assert len(str(caught.value).splitlines()) <= 2  # an override may have two
+
+
+def test_a_merged_mapping_may_have_keys_of_its_own(tmp_path):
+    text = "inner: &a {<<: {steps: 4, rate: 0.25}, steps: 5}\nname: x"
+    assert load(tmp_path, text).inner == Inner(rate=0.25, steps=5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("inner: {steps: 12:00:00}", r"inner\.steps: expected a whole number, found '12:00:00'; write one number"),
+        ("inner: {rate: 1:30}", r"inner\.rate: expected a number, found '1:30'; write one number"),
+        ("inner: {rate: 1:30.5}", r"inner\.rate: expected a number, found '1:30\.5'; write one number"),
+        ("inner: {rate: -1:30}", r"inner\.rate: expected a number, found '-1:30'; write one number"),
+        ("inner: {sizes: [4, 1:30]}", r"inner\.sizes\[1\]: expected a whole number, found '1:30'; write one number"),
+        ("inner: {steps: 010}", r"inner\.steps: expected a whole number, found '010'; write it without the leading 0"),
+        ("inner: {steps: !!int x}", r"not valid YAML: invalid literal"),
+    ],
+)
+def test_a_number_of_another_base_is_refused(tmp_path, text, message):
+    with pytest.raises(settings.SettingsError, match=message):
+        load(tmp_path, f"name: x\n{text}")
+
+
+def test_what_looks_like_a_time_or_a_date_is_text_where_text_is_wanted(tmp_path):
+    for text in ("12:00:00", "2026-11-28", "2026-13-45", "010"):
+        assert load(tmp_path, f"name: {text}").name == text
+    tree = yaml.safe_load(yaml.safe_dump({"name": "12:00:00", "n": 8, "x": 1.5e-7, "big": 1e30}))
+    assert yaml_text.load(yaml.safe_dump(tree)) == tree
+
+
+@dataclass(frozen=True)
+class Files:
+    folder: FilePath = "runs"
+    files: tuple[FilePath, ...] = ()
+    other: FilePath | None = None
+    text: str = ""
+    options: dict[str, str | int] = field(default_factory=dict)
+
+
+def files(tmp_path, text, *overrides):
+    path = tmp_path / "files.yaml"
+    path.write_text(text)
+    return settings.load(Files, path, overrides)
+
+
+def test_paths_are_expanded_where_settings_are_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("SCRATCH", "/scratch")
+    made = files(tmp_path, "files: [~/a, '$SCRATCH/b-{n:03d}', './~/c']\ntext: ~/$SCRATCH", "folder=${SCRATCH}/x-$HOME")
+    assert made.files == ("/home/me/a", "/scratch/b-{n:03d}", "./~/c")
+    assert (made.folder, made.other, made.text) == ("/scratch/x-/home/me", None, "~/$SCRATCH")
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "b.yaml").write_text("folder: $SCRATCH")
+    monkeypatch.setenv("BASE", str(tmp_path / "base"))
+    assert files(tmp_path, "defaults: $BASE/b.yaml\nother: ~").folder == "/scratch"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("$NOWHERE/a", r"folder: \$NOWHERE/a: the environment variable NOWHERE is not set here"),
+        ("${NOWHERE}", r"the environment variable NOWHERE is not set"),
+        ("$EMPTY/a", r"the environment variable EMPTY is empty here"),
+        ("~nobody-of-this-name/a", r"no user nobody-of-this-name here"),
+    ],
+)
+def test_a_path_that_cannot_be_expanded_is_refused(tmp_path, monkeypatch, value, message):
+    monkeypatch.delenv("NOWHERE", raising=False)
+    monkeypatch.setenv("EMPTY", "")
+    with pytest.raises(settings.SettingsError, match=message):
+        files(tmp_path, "", f"folder={value}")
+
+
+def test_a_setting_may_be_of_two_types(tmp_path):
+    assert files(tmp_path, "options: {nice: 10, time: 12:00:00}").options == {"nice": 10, "time": "12:00:00"}

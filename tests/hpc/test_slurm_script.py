@@ -31,6 +31,7 @@ def test_the_scripts_of_the_papers_recipe(tmp_path):
         ("sbatch: error: Requested node configuration is not available", "gpus_per_node: 4"),
         ("sbatch: error: Requested time limit is invalid (missing or exceeds some limit)", "minutes: 720"),
         ("sbatch: error: QOSMaxSubmitJobPerUserLimit", "extra: {}"),
+        ("sbatch: error: Batch job submission failed: Invalid wckey specification", "extra: {}"),
     ],
 )
 def test_what_sbatch_complains_of_is_named(words, said):
@@ -47,3 +48,11 @@ def test_batch_scripts_are_short_and_have_their_resources_at_the_top(path):
     assert lines[0] == "#!/bin/bash" and lines[1].startswith(("# sbatch slurm/", "# sbatch --array"))
     assert len(lines) <= 25 and options == list(range(options[0], options[-1] + 1))
     assert any(re.fullmatch(r"#SBATCH --time=\d\d:00:00", line) for line in lines)
+
+
+@pytest.mark.parametrize("extra", [{}, {"wckey": "theirs"}])
+def test_a_wckey_is_in_a_script_only_when_the_cluster_sets_one(tmp_path, extra):
+    machine = load_cluster("slurm")
+    machine = type(machine)(**{**vars(machine), "extra": extra})
+    text = slurm_script.Scripts(machine, tmp_path).text("train", machine.stages["train"], 1, None)
+    assert re.findall("wckey=(.*)", text) == list(extra.values())

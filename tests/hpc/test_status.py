@@ -8,7 +8,7 @@ import pytest
 from hpc import slurm, status
 from hpc.records import Record, Records
 
-STAGE = SimpleNamespace(done=lambda experiment: False)
+STAGE = SimpleNamespace(done=lambda experiment: False, at_work=lambda name, experiment: None)
 
 
 @pytest.fixture
@@ -41,6 +41,16 @@ def test_a_batch_script_that_was_submitted_after_the_launch_is_the_one_that_coun
         ("second", "8", "cancelled", "", "cancelled; log: 8.log"),
     ]
     assert status.living(run.folder) == ["9"]  # no launch beside it
+
+
+def test_a_stage_that_runs_without_a_scheduler_is_running(run):
+    run.launched(("first", "first", "7"))
+    told = {"host": "here", "process": "41", "since": "2026-11-28 07:00:00"}
+    stage = SimpleNamespace(done=STAGE.done, at_work=lambda name, experiment: told)
+    run.machine.stages = {"first": stage, "second": stage}
+    line = ("41", "running", "", "on here, since 2026-11-28 07:00:00")
+    assert run.ask(_7=("FAILED",)) == [("first", *line), ("second", *line)]
+    assert run.ask(_7=("PENDING", "None", "0:01"))[0] == ("first", "7", "pending", "0:01", "")
 
 
 def test_the_parts_of_an_array_that_say_the_same_are_one_line(run):

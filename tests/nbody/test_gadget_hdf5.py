@@ -269,3 +269,22 @@ def test_positions_that_are_in_no_file_are_missed(tmp_path):
     gadget_hdf5._check_once.cache_clear()  # as on another rank, on another machine
     with pytest.raises(ValueError, match=r"its source part1.hdf5 was not found"):
         read(opened)
+
+
+def test_the_masses_of_swifts_black_holes_have_another_name(tmp_path):
+    path = tmp_path / "s.hdf5"
+    with h5py.File(path, "w") as file:
+        counts = {"NumPart_ThisFile": [0, 0, 0, 0, 0, 3], "NumPart_Total": [0, 0, 0, 0, 0, 3]}
+        file.create_group("Header").attrs.update({**counts, "BoxSize": 8.0, "Redshift": 0.0, "MassTable": [0.0] * 6})
+        file["PartType5/Coordinates"] = np.ones((3, 3), "f4")
+        file["PartType5/DynamicalMasses"] = np.array([1, 2, 4], "f4")
+        file["PartType5/SubgridMasses"] = np.array([9, 9, 9], "f4")
+    masses = np.empty(3, "f4")
+    gadget_hdf5.open_file(path).read_masses(masses, "all", 0)
+    assert masses.tolist() == [1, 2, 4]
+    with h5py.File(path, "r+") as file:
+        del file["PartType5/DynamicalMasses"]
+    with pytest.raises(
+        ValueError, match=r"no PartType5/Masses; .* it has SubgridMasses; preprocess\.particle_type can"
+    ):
+        gadget_hdf5.open_file(path)

@@ -66,9 +66,11 @@ def test_diversity_counts_different_volumes():
     assert neighbours.diversity(np.tile(prints[:1], (50, 1))) == pytest.approx(1)
 
 
-def test_a_uniform_volume_has_no_fingerprint():
-    uniform = fingerprint(np.full((1, 16, 16, 16), 2.0))
-    assert abs(uniform).max() < 1e-5
+def test_uniform_volumes_are_copies_of_one_another_and_of_no_other(volumes):
+    uniform = fingerprint(np.concatenate([np.full((1, 16, 16, 16), value) for value in (0.0, 0.1, 2.0)]))
+    np.testing.assert_allclose(nearest(uniform, uniform, np.arange(3)).similarity, 1, atol=1e-6)
+    assert abs(nearest(uniform, fingerprint(volumes)).similarity).max() < 1e-6
+    assert neighbours.diversity(uniform) == pytest.approx(1)
 
 
 def test_fingerprints_of_other_sizes_are_refused(volumes):

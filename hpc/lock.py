@@ -1,0 +1,101 @@
+"""Who is at work in a folder: a lock that the kernel holds for one process, and lets go of when that ends anyhow."""
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from hpc.log import say
+from hpc.rundir import HOST
+
+TRIES, PAUSE = 10, 0.1  # whoever looks whether a lock is held holds it for a moment
+
+
+@contextlib.contextmanager
+def alone(folder: Path, stage: str, part: int | None = None) -> Iterator[None]:
+    """Be the only process that does a stage's work, or a part of it, in a folder; parts may work side by side.
+
+    Where the file system has no locks a warning is said, and the work goes on.
+
+    Raises
+    ------
+    ValueError
+        when another process is at it: names its host, its number, and since when it is.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as held:
+        if part is not None:
+            held.enter_context(_locked(folder, stage, fcntl.LOCK_SH))
+            stage = f"{stage}-part-{part}"
+        held.enter_context(_locked(folder, stage, fcntl.LOCK_EX))
+        yield
+
+
+def holder(folder: Path, stage: str) -> dict[str, str] | None:
+    """Return ``host``, ``process`` and ``since`` of who is at work; None when nobody is, or nobody can know."""
+    try:
+        with open(_path(folder, stage)) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return _told(file)
+            found = _told(file)
+        return found if any(holder(folder, path.name[1:-5]) for path in folder.glob(f".{stage}-part-*.lock")) else None
+    except OSError:
+        return None
+
+
+def _path(folder: Path, stage: str) -> Path:
+    return folder / f".{stage}.lock"
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, stage: str, kind: int) -> Iterator[None]:
+    file = _taken(folder, stage, kind)
+    if file is None:
+        yield
+        return
+    with file:
+        file.truncate(0)
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        json.dump({"host": HOST, "process": str(os.getpid()), "since": since}, file)
+        file.flush()
+        try:
+            yield
+        finally:
+            if kind == fcntl.LOCK_EX:  # whoever has opened it meanwhile sees that it is gone
+                _path(folder, stage).unlink(missing_ok=True)
+
+
+def _taken(folder: Path, stage: str, kind: int) -> IO[str] | None:
+    """Return the locked file; None where there are no locks."""
+    path, told = _path(folder, stage), {}
+    for _ in range(TRIES):
+        file = open(path, "a+")  # noqa: SIM115 - it is kept open
+        try:
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except BlockingIOError:
+            told = _told(file)
+        except OSError as error:
+            file.close()
+            path.unlink(missing_ok=True)
+            why = f"this file system has no locks ({error.strerror}), so nothing keeps two {stage}s apart"
+            say(f"WARNING: {folder}: {why}: do not start it twice")
+            return None
+        file.close()
+        time.sleep(PAUSE)
+    who = "process {process} on {host}, since {since}".format(**told) if told else "another process"
+    raise ValueError(f"{folder}: {stage} is at work here already: {who}; wait for it, or end it")
+
+
+def _told(file: IO[str]) -> dict[str, str]:
+    file.seek(0)
+    with contextlib.suppress(ValueError):
+        return json.loads(file.read())
+    return {}

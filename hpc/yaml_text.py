@@ -1,0 +1,60 @@
+"""YAML as settings want it: no key twice, and no number in base 60 or 8 that the writer did not mean as one."""
+
+import re
+from typing import Any
+
+import yaml
+
+_INT, _FLOAT, _TIME, _MERGE = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp", "merge"))
+_WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F]+|0b[01]+)$")
+_REAL = re.compile(r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+][0-9]+)?$|[-+]?\.(?:inf|Inf|INF)$|\.nan$")
+_KEPT = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_INT, _FLOAT, _TIME)]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's, but ``12:00:00``, ``010`` and ``2026-01-01`` are text, and a key that stands twice is an error."""
+
+    yaml_implicit_resolvers = _KEPT
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Return a mapping as it is written, before its merge keys are resolved, which may repeat keys."""
+        node = super().compose_mapping_node(anchor)
+        first: dict[Any, yaml.Node] = {}
+        for key, _ in node.value:
+            names = self._names(key)
+            for earlier in filter(None, map(first.get, names)):
+                text = f"`{key.value}` stands there already, in line {earlier.start_mark.line + 1}: keep one of them"
+                raise yaml.MarkedYAMLError(problem=text, problem_mark=key.start_mark)
+            first |= dict.fromkeys(names, key)
+        return node
+
+    def _names(self, key: yaml.Node) -> set[Any]:
+        """Return what a key is known by: 1, "1" and 1.0 are one key to whoever reads the mapping."""
+        if not isinstance(key, yaml.ScalarNode):
+            return set()  # PyYAML refuses it
+        value = key.value if key.tag == _MERGE else self.construct_object(key)
+        return {value, str(value)}
+
+
+_Loader.add_implicit_resolver(_INT, _WHOLE, list("-+0123456789"))
+_Loader.add_implicit_resolver(_FLOAT, _REAL, list("-+0123456789."))
+
+
+def load(text: str) -> Any:
+    """Return what YAML says.
+
+    Raises
+    ------
+    ValueError
+        when it is none: in one line, "not valid YAML in line 3: …".
+    """
+    try:
+        return yaml.load(text, _Loader)  # a safe one
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML's own conversions raise the others
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise ValueError(f"not valid YAML{where}: {' '.join(problem.split())}") from None
