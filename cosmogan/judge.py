@@ -152,7 +152,7 @@ class Judge:
         path = self.experiment.generator_path
         released.write(path, generator.network, settings, calibration=generator.calibration)
 
-    def released(self) -> dict[str, Any]:
+    def given(self) -> dict[str, Any]:
         """Return the generator that was released before, `select.generator`, as a candidate with its scores."""
         path = str(self.settings.generator)
         known = released.read_settings(path)

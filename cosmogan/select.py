@@ -66,7 +66,7 @@ def select(experiment: Experiment, comm: mpi.Comm, part: Part | None = None) -> 
         return
     if table:
         say(_ranking(table), comm.rank)
-    best = judge.released() if released_before else choose(table)
+    best = judge.given() if released_before else choose(table)
     finish = _calibrate if experiment.select.calibrate else _tune
     chosen, generator = finish(best, judge, notes)
     if comm.rank == 0:
