@@ -1,7 +1,7 @@
 """Fit the calibration of a generator (`cosmogan.gan.calibration`) to training volumes; all ranks work together.
 
-Histograms are whole numbers and spectra are summed in the order of the samples, so that the tables are the same, bit for
-bit, on any number of ranks.
+Histograms are whole numbers and spectra are summed in the order of the samples, so that the tables are the same, bit
+for bit, on any number of ranks.
 """
 
 from collections.abc import Iterable, Iterator
@@ -116,13 +116,14 @@ class Draws:
 def fit(draws: Draws, target: Target) -> Tables:
     """Return the tables that give samples the training set's mean P(k) and PDF, and the scatter of its mean density.
 
-    ln T(k) takes, `ROUNDS` times, `DAMPING` of half the logarithm by which P(k) still differs, and at k = 0 the variance of
-    the mean density; each step is smoothed in ln k.
+    ln T(k) rises, `ROUNDS` times, by `DAMPING` of half of ln(P(k) wanted / P(k)), at k = 0 with the variances of the
+    mean density in place of P(k); each step is smoothed in ln k.
     """
     ln_transfer = np.zeros(len(draws.wavenumbers))
     for _ in range(ROUNDS):
         spectrum, scatter = draws.measured(draws.mapping(ln_transfer, target))
-        ratio = np.append(target.scatter, target.power) / np.append(scatter, spectrum)
+        wanted, found = np.append(target.scatter, target.power), np.append(scatter, spectrum)
+        ratio = np.divide(wanted, found, out=np.ones_like(wanted), where=(wanted > 0) & (found > 0))
         step = smooth(DAMPING / 2 * np.log(ratio), draws.wavenumbers)
         ln_transfer = np.clip(ln_transfer + step.clip(-LARGEST_STEP, LARGEST_STEP), -LARGEST, LARGEST)
     return draws.mapping(ln_transfer, target)

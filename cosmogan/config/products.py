@@ -26,7 +26,7 @@ class Select:
         check(self.n_calibrate >= 1, f"n_calibrate: expected at least 1, found {self.n_calibrate}")
         check(
             self.generator is None or self.calibrate,
-            f"generator: expected null without select.calibrate, which is all that is done to it; found {self.generator}",
+            f"generator: expected null without calibrate, which is all that is done to it; found {self.generator}",
         )
 
 

@@ -1,9 +1,9 @@
 """Calibrate what a generator draws, by fixed layers: a filter of the Gaussianised field, then a one-point map.
 
 A density rho becomes u = Phi^-1(CDF(rho)), with the generator's own CDF: a field whose cells are Gaussian. An isotropic
-filter T(k) multiplies u's cosine transform (DCT-II, which mirrors the field at its faces, so that nothing wraps around).
-The map v -> rho' from the filtered field v = T u then gives each rank of cell the training set's density of that rank.
-All three are tables, fitted on training boxes (`cosmogan.calibrate`); here they are only applied.
+filter T(k) multiplies u's cosine transform, DCT-II, which mirrors the field at its faces: nothing wraps around. A map
+v -> rho' of the filtered field v = T u then gives each rank of cells the training set's density of that rank. All three
+are tables, fitted to training boxes (`cosmogan.fitting`); here they are only applied.
 """
 
 import itertools
@@ -113,7 +113,7 @@ def transfer(m: int, wavenumbers: Tensor, ln_transfer: Tensor) -> Tensor:
 
 
 def mapped(filtered: Tensor, tables: Tables) -> Tensor:
-    """Return the calibrated density of cells with these values, float64; beyond the last knot the training set's densest."""
+    """Return the calibrated density of cells with these values, float64; beyond the last knot the densest there is."""
     density = interpolated(filtered, tables.filtered, tables.calibrated).exp()
     return torch.where(filtered < tables.filtered[0], tables.lowest.clamp(min=0), density)
 
@@ -127,7 +127,7 @@ def interpolated(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
 
 
 def cosine(field: Tensor) -> Tensor:
-    """Return the orthonormal DCT-II of fields (n, m, m, m) along three axes, in float64, where no GPU rounds to TF32."""
+    """Return the orthonormal DCT-II of fields (n, m, m, m), in float64, which no GPU rounds to TF32."""
     return _along_axes(field.double(), _cosines(field.shape[1], str(field.device)).T)
 
 
