@@ -9,7 +9,7 @@ import small_experiment
 from safetensors.torch import load_file, save_file
 
 import cosmogan
-from cosmogan import calibrate, config, conditions, select, shards, train
+from cosmogan import calibrate, config, select, shards, train
 from cosmogan.gan import released
 from cosmogan.statistics import power
 from hpc import rundir

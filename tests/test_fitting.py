@@ -73,7 +73,7 @@ def test_a_perfect_generator_is_left_as_it_is():
 def test_a_wrong_generator_gets_the_spectrum_and_the_pdf_of_the_training_set():
     training = lognormal(1, empty=0.1)
     wrong, others = (lognormal(seed, tilt=0.5, width=1.6) for seed in (2, 3))
-    tables, calibrate = fit(training, wrong)
+    _, calibrate = fit(training, wrong)
     assert off(others, training) > 2 and off(calibrate(wrong), training) < 0.05
     found = calibrate(others)
     assert off(found, training) < 0.1  # of other samples than those that it was fitted to
