@@ -104,7 +104,7 @@ class Draws:
     def _filtered(self, ln_transfer: np.ndarray) -> Iterator[Tensor]:
         for modes in self._modes:
             factor = calibration.transfer(modes.shape[1], self._sent(self.wavenumbers), self._sent(ln_transfer))
-            yield calibration.inverse_cosine(modes.to(self._device).double() * factor)
+            yield calibration.inverse_cosine(modes.to(self._device) * factor.float()).double()
 
     def _summed(self, counts: Iterable[np.ndarray]) -> np.ndarray:
         return self._comm.allreduce(sum(counts, np.zeros(1, np.int64)))

@@ -132,8 +132,8 @@ def cosine(field: Tensor) -> Tensor:
 
 
 def inverse_cosine(modes: Tensor) -> Tensor:
-    """Return the fields of `cosine`'s modes."""
-    return _along_axes(modes, _cosines(modes.shape[1], str(modes.device)))
+    """Return the fields of `cosine`'s modes, in their precision."""
+    return _along_axes(modes, _cosines(modes.shape[1], str(modes.device)).to(modes.dtype))
 
 
 def _along_axes(field: Tensor, matrix: Tensor) -> Tensor:
