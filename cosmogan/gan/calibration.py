@@ -55,13 +55,11 @@ class Calibration(nn.Module):
         told : (names,) standardised; (0,) for an unconditional generator
         """
         stored = Tables(*(getattr(self, name) for name in Tables._fields))
-        n_terms = len(stored.ln_transfer)
-        if n_terms == 1:
-            return Tables(*(values[0] for values in stored))
-        terms = monomials(told.double(), order_of(n_terms, len(told))).to(stored.score.device)
+        terms = monomials(told.double(), order_of(len(stored.score), len(told))).to(stored.score.device)
         tables = Tables(*(terms @ values for values in stored))
-        held = {name: getattr(tables, name).cummax(0).values for name in RISING}
-        return tables._replace(**held)
+        if len(terms) == 1:
+            return tables
+        return tables._replace(**{name: getattr(tables, name).cummax(0).values for name in RISING})
 
     def forward(self, density: Tensor, told: Tensor) -> Tensor:
         """Return calibrated densities (n, m, m, m) of generated ones, all under one condition."""
@@ -120,7 +118,7 @@ def mapped(filtered: Tensor, tables: Tables) -> Tensor:
 
 def interpolated(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
     """Return the line through (knots, values) at x, constant beyond both ends; it can be differentiated."""
-    right = torch.searchsorted(knots, x.detach().contiguous()).clamp(1, len(knots) - 1)
+    right = torch.searchsorted(knots, x.contiguous()).clamp(1, len(knots) - 1)
     x0, x1 = knots[right - 1], knots[right]
     weight = ((x - x0) / (x1 - x0).clamp(min=NARROWEST)).clamp(0, 1)
     return torch.lerp(values[right - 1], values[right], weight)
