@@ -25,10 +25,10 @@ SCORES = np.linspace(-12, 12, 6001)
 N_KNOTS = 256
 FEWEST = 10  # cells beyond the last knot but one: fewer, and a knot is noise
 TAIL = 1e-3  # of the cells, the densest and the emptiest: what has to be known of both sets at the least
-ROUNDS, DAMPING = 8, 0.7  # of the fixed point for T(k)
+ROUNDS, STEP = 8, 0.5  # of the fixed point for T(k); P(k) goes at most as T², and far less in the corners
 LARGEST_STEP, LARGEST = 1.0, 6.0  # of ln T: in a round, in all
 SMOOTHING = 0.1  # in ln k
-RECIPE = (N_KNOTS, FEWEST, ROUNDS, DAMPING, LARGEST_STEP, LARGEST, SMOOTHING, len(DENSITIES), len(SCORES))
+RECIPE = (N_KNOTS, FEWEST, ROUNDS, STEP, LARGEST_STEP, LARGEST, SMOOTHING, len(DENSITIES), len(SCORES))
 
 
 class Target(NamedTuple):
@@ -116,15 +116,15 @@ class Draws:
 def fit(draws: Draws, target: Target) -> Tables:
     """Return the tables that give samples the training set's mean P(k) and PDF, and the scatter of its mean density.
 
-    ln T(k) rises, `ROUNDS` times, by `DAMPING` of half of ln(P(k) wanted / P(k)), at k = 0 with the variances of the
-    mean density in place of P(k); each step is smoothed in ln k.
+    ln T(k) rises, `ROUNDS` times, by `STEP` ln(P(k) wanted / P(k)), at k = 0 with the variances of the mean density in
+    place of P(k); each step is smoothed in ln k.
     """
     ln_transfer = np.zeros(len(draws.wavenumbers))
     for _ in range(ROUNDS):
         spectrum, scatter = draws.measured(draws.mapping(ln_transfer, target))
         wanted, found = np.append(target.scatter, target.power), np.append(scatter, spectrum)
         ratio = np.divide(wanted, found, out=np.ones_like(wanted), where=(wanted > 0) & (found > 0))
-        step = smooth(DAMPING / 2 * np.log(ratio), draws.wavenumbers)
+        step = smooth(STEP * np.log(ratio), draws.wavenumbers)
         ln_transfer = np.clip(ln_transfer + step.clip(-LARGEST_STEP, LARGEST_STEP), -LARGEST, LARGEST)
     return draws.mapping(ln_transfer, target)
 
