@@ -54,7 +54,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "κ = 8": ("model.kappa=8",),
     "Gaussian prior": ("model.prior=gaussian",),
     "R1, γ = 1": ("train.r1=1",),
-    "statistics matched": ("select.match_steps=1000",),
+    "not calibrated": ("select.calibrate=false",),
 }
 CRITERIA = {
     "power": "mean P(k)",

@@ -136,8 +136,10 @@ def _check_fits(experiment: Experiment, generator: dict[str, Any]) -> None:
             f"{path}: the generator is told {told[0] or 'nothing'}, CONFIG's model.condition is {told[1]}: "
             "another kind of generator"
         )
+    geometry = generator["geometry"]
+    drawn = {**geometry, "cell_size": geometry["box_size"] / geometry["n_mesh"]}
     for name, wanted in _wanted(experiment).items():
-        found = generator["geometry"][name]
+        found = drawn[name]
         if not np.isclose(found, wanted, rtol=1e-6, atol=1e-9):
             raise ValueError(f"{path}: the generator draws {name} {found:g}, CONFIG asks for {wanted:g}")
 
@@ -146,13 +148,15 @@ def _wanted(experiment: Experiment) -> dict[str, float]:
     """Return what the experiment says of the subvolumes: by its shards, or, where there are none, by its settings."""
     if (experiment.shards_folder / "manifest.json").exists():
         geometry = conditions.open_shards(experiment).geometry
-        names = ("subvolume", "box_size", "n_mesh", "redshift")
+        names = ("subvolume", "cell_size", "redshift")
         return {name: getattr(geometry, name) for name in names if name not in experiment.model.condition}
     settings = experiment.simulate
-    own = {} if experiment.preprocess.snapshots else {"redshift": settings.redshifts[-1], "box_size": settings.box_size}
+    n_mesh = experiment.preprocess.n_mesh
+    simulated = {"redshift": settings.redshifts[-1], "cell_size": settings.box_size / n_mesh}
+    own = {} if experiment.preprocess.snapshots else simulated
     if "redshift" in experiment.model.condition:
         own.pop("redshift", None)
-    return {"subvolume": experiment.preprocess.subvolume, "n_mesh": experiment.preprocess.n_mesh, **own}
+    return {"subvolume": experiment.preprocess.subvolume, **own}
 
 
 def _latents(experiment: Experiment, generator: Any, comm: mpi.Comm) -> archive.Latents:

@@ -1,6 +1,7 @@
-"""Choose which epoch's generator is released, tune its latent scale, and release it."""
+"""Choose which epoch's generator is released, calibrate it or tune its latent scale, and release it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,15 @@ from hpc import mpi
 from hpc.log import Progress, say
 from hpc.notes import Notes
 from hpc.part import Part, share_of, title
-from hpc.rundir import Receipt, whole_file, write_json
+from hpc.rundir import Receipt, checksum, whole_file, write_json
 
 TEXT = """\
 Score the generators of all epochs, and their moving averages, by mean, median and scatter of P(k), the voxel PDF
-and the mean density of what they draw, against the training set; tune the scale of the best one's latents until its
-mean power has the training set's amplitude; release it. Of equals within the error of the score a moving average is
+and the mean density of what they draw, against the training set; calibrate the best one's densities to the training
+set's (select.calibrate), or else tune the scale of its latents until its mean power has the training set's amplitude,
+if that is better on training boxes left out; release it. Of equals within the error of the score a moving average is
 taken. Stopped, the same command goes on from what is scored."""
+UNTUNED: dict[str, Any] = {"latent_scale": 1.0, "latent_scale_error": None, "trials": []}
 EXAMPLE = "mpirun -n 4 python -m cosmogan.select experiment.yaml select.first_epoch=50"
 
 
@@ -33,7 +36,7 @@ def parts(experiment: Experiment) -> int:
 
 
 def select(experiment: Experiment, comm: mpi.Comm, part: Part | None = None) -> None:
-    """Score, choose, tune and release; or only score a part's candidates.
+    """Score, choose, calibrate or tune, and release; or only score a part's candidates.
 
     Raises
     ------
@@ -43,7 +46,7 @@ def select(experiment: Experiment, comm: mpi.Comm, part: Part | None = None) -> 
     if comm.bcast(done(experiment) if comm.rank == 0 else None):
         say(f"select: done: {experiment.generator_path}", comm.rank)
         return
-    if not train.done(experiment):
+    if experiment.select.generator is None and not train.done(experiment):
         raise ValueError(
             f"{experiment.train_folder}: training is not finished (with these settings); "
             "run train to its end, or set train.epochs to the epochs that it has reached and run it"
@@ -53,12 +56,12 @@ def select(experiment: Experiment, comm: mpi.Comm, part: Part | None = None) -> 
 
 
 def _select(experiment: Experiment, comm: mpi.Comm, part: Part | None) -> None:
-    candidates = share_of(_candidates(experiment), part)
+    released_before = experiment.select.generator is not None
+    candidates = [] if released_before else share_of(_candidates(experiment), part)
     receipt = _receipt(experiment)
     if comm.rank == 0 and part is None:
         receipt.begin(keep=False)
     from cosmogan.judge import Judge  # imports torch
-    from cosmogan.match import matched
 
     judge = Judge(experiment, comm)
     notes = Notes(experiment.folder / "select", comm.rank, part)
@@ -66,24 +69,32 @@ def _select(experiment: Experiment, comm: mpi.Comm, part: Part | None) -> None:
     if part is not None:
         say(f"{title('select', part)}: its {len(table)} generators are scored", comm.rank)
         return
-    say(_ranking(table), comm.rank)
-    best = choose(table)
-    if judge.settings.match_steps:
-        best = matched(best, judge, notes, comm)
-    chosen = _tune(best, judge, notes, comm)
+    if table:
+        say(_ranking(table), comm.rank)
+    best = judge.given() if released_before else choose(table)
+    finish = _calibrate if experiment.select.calibrate else _tune
+    chosen, generator = finish(best, judge, notes)
     if comm.rank == 0:
-        _write(experiment, table, chosen, judge)
+        _write(experiment, table, chosen, judge, generator)
         kept = ("epoch", "ema", "latent_scale", "latent_scale_error", "score")
-        receipt.finish(**{name: chosen[name] for name in kept})
-        kind = "moving average" if chosen["ema"] else "generator"
-        say(f"select: released the {kind} of epoch {chosen['epoch']}: {experiment.generator_path}")
+        receipt.finish(**{name: chosen[name] for name in kept if name in chosen})
+        say(f"select: released {_name(chosen)}: {experiment.generator_path}")
     comm.barrier()
+
+
+def _name(chosen: dict[str, Any]) -> str:
+    """Return in words which generator was chosen."""
+    if "generator" in chosen:
+        return str(chosen["generator"])
+    return f"the {'moving average' if chosen['ema'] else 'generator'} of epoch {chosen['epoch']}"
 
 
 def _receipt(experiment: Experiment) -> Receipt:
     """Return the record of what the choice depends on: settings, and the training with its data."""
-    trained = train.receipt(experiment)
+    trained, path = train.receipt(experiment), experiment.select.generator
     recipe = {**experiment.section("select"), "train": trained.recipe, "epochs": experiment.train.epochs}
+    if path is not None:
+        recipe["generator"] = checksum(path) if Path(path).exists() else None
     return Receipt(experiment.folder, "select", recipe)
 
 
@@ -135,42 +146,91 @@ def choose(table: list[dict[str, Any]]) -> dict[str, Any]:
     return next((line for line in table if line["ema"] and line["score"] <= limit), table[0])
 
 
-def _tune(best: dict[str, Any], judge: Any, notes: Notes, comm: mpi.Comm) -> dict[str, Any]:
-    """Return the best candidate with its tuned latent scale, and the scores that it has with it."""
+def _calibrate(best: dict[str, Any], judge: Any, notes: Notes) -> tuple[dict[str, Any], Any]:
+    """Return the best candidate with the scores that it has once it is calibrated, and the generator."""
+    from cosmogan.calibrate import calibrated
+
+    candidate, rank = judge.candidate(best), judge.comm.rank
+    found = calibrated(candidate, judge, notes)
+    generator = judge.generator(candidate, 1.0, found.calibration)
+    scores = judge.scored(judge.drawn(generator, judge.settings.n_samples))
+    about = {"kept": found.calibration is not None, **found._asdict()}
+    del about["calibration"]
+    off = f"on boxes left out of the fit by turns, score {found.before:.4f} -> {found.after:.4f}"
+    kept = "calibrated to the training boxes" if about["kept"] else "not calibrated, as that is no better"
+    say(f"select: {kept}: {off}{_in_words(scores)}", rank)
+    return {**best, **scores, **UNTUNED, "calibration": about}, generator
+
+
+def _tune(best: dict[str, Any], judge: Any, notes: Notes) -> tuple[dict[str, Any], Any]:
+    """Return the best candidate with its tuned latent scale and the scores that it has with it, and the generator.
+
+    The scale stays 1 where one tuned on other training boxes is no better, by turns.
+    """
     from cosmogan.gan import tuning  # after the judge has imported torch
 
-    n = judge.settings.n_tune
+    candidate, n = judge.candidate(best), judge.settings.n_tune
     if n == 0:
-        return {**best, "latent_scale": 1.0, "latent_scale_error": None, "trials": []}
-    candidate = judge.candidate(best)
-    known = comm.bcast(notes.read() if comm.rank == 0 else None)
+        return {**best, **UNTUNED}, judge.generator(candidate, 1.0)
+    known = judge.comm.bcast(notes.read() if judge.comm.rank == 0 else None)
+    folds = [None, *range(judge.n_folds)]
+    found: dict[
+        float, list[tuple[float, float]]
+    ] = {}  # amplitudes by latent scale, against all boxes and without each fold
 
     def measure(scale: float) -> tuple[float, float]:
-        key = f"amplitude {judge.key(candidate, scale, n)}"  # not the score of as many samples
+        key = f"amplitudes {judge.key(candidate, scale, n)}"  # not the score of as many samples
         if key not in known:
-            known[key] = judge.amplitude(candidate, scale, n)
-            if comm.rank == 0:
+            drawn = judge.drawn(judge.generator(candidate, scale), n)
+            known[key] = [judge.amplitude(drawn, fold) for fold in folds]
+            if judge.comm.rank == 0:
                 notes.add(key, known[key])
-        return known[key]
+        found[scale] = known[key]
+        return found[scale][0]
 
     tuned = tuning.bisect(measure)
-    scores = judge.score_together(candidate, tuned.scale, n)
-    say(_in_words(tuned, scores, tuning.BOUNDS), comm.rank)
-    found = {"latent_scale": tuned.scale, "latent_scale_error": tuned.error, "trials": tuned.trials}
-    return {**best, **scores, **found}
+    tried = sorted(found)
+    roots = [tuning.root(tried, [found[scale][1 + fold][0] for scale in tried]) for fold in range(judge.n_folds)]
+    plain = judge.drawn(judge.generator(candidate, 1.0), n)
+    before = np.mean([judge.score_on(fold, plain) for fold in range(judge.n_folds)])
+    drawn = [judge.drawn(judge.generator(candidate, scale), n) for scale in roots]
+    after = np.mean([judge.score_on(fold, samples) for fold, samples in enumerate(drawn)])
+    return _tuned(best, judge, tuned, float(before), float(after))
 
 
-def _write(experiment: Experiment, table: list[dict[str, Any]], chosen: dict[str, Any], judge: Any) -> None:
+def _tuned(best: dict[str, Any], judge: Any, tuned: Any, before: float, after: float) -> tuple[dict[str, Any], Any]:
+    """Return what `_tune` does, of a scale that brings the score on boxes left out from ``before`` to ``after``."""
+    from cosmogan.gan import tuning
+
+    better = after < before
+    generator = judge.generator(judge.candidate(best), tuned.scale if better else 1.0)
+    scores = judge.scored(judge.drawn(generator, judge.settings.n_tune))
+    if tuned.error is None:
+        low, high = tuning.BOUNDS
+        what = f"no latent scale from {low:g} to {high:g} gives the training set's mean power; the nearer end is"
+    else:
+        what = f"the training set's mean power is that of latent scale {tuned.scale:.4f} ± {tuned.error:.4f}, which is"
+    kept = f"taken, {tuned.scale:g}" if better else "not taken, as it is no better than 1"
+    off = f"on boxes left out of the fit by turns, score {before:.4f} -> {after:.4f}"
+    say(f"select: {what} {kept}: {off}{_in_words(scores)}", judge.comm.rank)
+    chosen = {"latent_scale": generator.latent_scale, "latent_scale_error": tuned.error if better else None}
+    return {**best, **scores, **chosen, "trials": tuned.trials}, generator
+
+
+def _write(
+    experiment: Experiment, table: list[dict[str, Any]], chosen: dict[str, Any], judge: Any, generator: Any
+) -> None:
     """Write the scores as JSON and as a figure, and the released generator."""
     from cosmogan.reporting import figures_selection, style  # draw with matplotlib
 
     folder = experiment.folder / "select"
     write_json(folder / "scores.json", {"candidates": table, "chosen": chosen})
-    with whole_file(folder / "scores.png") as temporary:
-        temporary.write_bytes(style.png(figures_selection.selection(table, chosen)))
-    candidate, scale = judge.candidate(chosen), chosen["latent_scale"]
-    scores = {name: chosen[name] for name in table[0] if name not in candidate}
-    judge.release(candidate, scale, {"latent_scale_error": chosen["latent_scale_error"], "scores": scores})
+    if table:
+        with whole_file(folder / "scores.png") as temporary:
+            temporary.write_bytes(style.png(figures_selection.selection(table, chosen)))
+    about = {name: chosen[name] for name in ("latent_scale_error", "calibration") if name in chosen}
+    apart = (*judge.candidate(chosen), *UNTUNED, "calibration")
+    judge.release(generator, {**about, "scores": {name: chosen[name] for name in chosen if name not in apart}})
 
 
 def _ranking(table: list[dict[str, Any]]) -> str:
@@ -184,17 +244,12 @@ def _ranking(table: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _in_words(tuned: Any, scores: dict[str, float], bounds: tuple[float, float]) -> str:
-    """Return what tuning came to, and the typical factors by which the statistics are off then."""
+def _in_words(scores: dict[str, float]) -> str:
+    """Return the typical factors by which the statistics are off."""
     mean, median, density = (100 * np.expm1(np.sqrt(scores[name])) for name in ("mean", "median", "mean_density"))
-    off = f"mean and median P(k) are off by {mean:.1f} and {median:.1f} % (rms over k), mean density by {density:.1f} %"
-    if tuned.error is None:
-        low, high = bounds
-        return (
-            f"select: no latent scale from {low:g} to {high:g} gives the training set's mean power; "
-            f"the nearer end is taken, {tuned.scale:g}: {off}"
-        )
-    return f"select: latent scale {tuned.scale:.4f} ± {tuned.error:.4f}: {off}"
+    return (
+        f"; mean and median P(k) are off by {mean:.1f} and {median:.1f} % (rms over k), mean density by {density:.1f} %"
+    )
 
 
 if __name__ == "__main__":

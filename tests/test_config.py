@@ -44,7 +44,8 @@ def test_the_main_experiment_has_the_papers_numbers():
         ("n_training=0", r"n_training: expected at least 1 or null, found 0"),
         ("n_training=33", r"n_training: expected at most the 32 not held out, found 33"),
         ("sample={from_latents: a, rejection: true}", r"sample\.from_latents: a file of latents says what is drawn"),
-        ("select.match_steps=-1", r"select\.match_steps: expected no negative number, found -1"),
+        ("select.n_calibrate=0", r"select\.n_calibrate: expected at least 1, found 0"),
+        ("select.generator=a", r"select\.generator: expected null without calibrate"),
         ("held_out=[99]", r"held_out: expected simulations from 0 to 35, found 99"),
         ("run.ranks=2", r"run: unknown setting"),
     ],
@@ -52,12 +53,6 @@ def test_the_main_experiment_has_the_papers_numbers():
 def test_impossible_values_are_named(override, message):
     with pytest.raises(SettingsError, match=message):
         config.load(config.configs_folder() / "feder2020.yaml", [override])
-
-
-def test_a_conditional_generator_is_not_matched():
-    told = ["model.condition=[redshift]", "select.match_steps=1"]
-    with pytest.raises(SettingsError, match=r"select\.match_steps: expected 0 with model\.condition"):
-        config.load(config.configs_folder() / "feder2020.yaml", told)
 
 
 def test_a_config_in_a_folder_named_after_a_setting_is_no_override(tmp_path):

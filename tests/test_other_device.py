@@ -109,7 +109,13 @@ def test_a_step_is_the_hosts_and_waits_once(tmp_path, other, device, model, sett
 def made_by_the_chain(folder):
     """Train, select, sample and validate; return the generators, the samples and the statistics."""
     path = small_experiment.write(folder, epochs=1, cache="device", random_crops=True, precision="float64")
-    overrides = ["select.bispectrum=true", "select.match_steps=2", "sample.rejection=true", "sample.rejection_epochs=1"]
+    overrides = [
+        "select.bispectrum=true",
+        "select.calibrate=true",
+        "select.n_calibrate=32",
+        "sample.rejection=true",
+        "sample.rejection_epochs=1",
+    ]
     experiment = config.load(path, [*overrides, "sample.n_samples=24", "sample.rejection_bound=128"])
     train.work(experiment, Processes())
     for stage in (select.select, sample.sample, validate.validate):

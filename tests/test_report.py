@@ -13,7 +13,7 @@ import pytest
 import synthetic
 
 from cosmogan import archive, config, report, results
-from cosmogan.reporting import catalogue, document, facts, runs, verdict
+from cosmogan.reporting import catalogue, document, facts, runs
 from hpc import settings
 from hpc.mpi import SerialComm
 
@@ -95,18 +95,6 @@ def test_the_page_is_whole_and_needs_nothing_beside_it(measured, capsys, monkeyp
     assert report.done(measured)
     report.report(measured, SerialComm())
     assert "report: done" in capsys.readouterr().out
-
-
-def test_what_was_matched_is_said_beside_the_verdict(measured, monkeypatch):
-    monkeypatch.setattr(catalogue, "CATALOGUE", [])
-    run = runs.read(measured.folder, measured.statistics_path, {})
-
-    def said(generator):
-        made = dataclasses.replace(run, generator=generator)
-        return " ".join(document.one(made, verdict.rows(run.tree), measured.report_folder))
-
-    assert "After adversarial training 40 steps matched the generator" in said({"match_steps": 40})
-    assert "After adversarial training" not in said({})
 
 
 def test_ranks_that_validate_need_no_matplotlib():

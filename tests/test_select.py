@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,27 +9,12 @@ from small_experiment import load, write
 
 from cosmogan import config, judge, select, train
 from cosmogan.config import Select
-from cosmogan.gan import matching, released
+from cosmogan.gan import released
 from hpc import rundir
 from hpc.distributed import Processes
 from hpc.mpi import SerialComm
 from hpc.notes import Notes
 from hpc.settings import to_tree
-
-SLOW = """
-import sys, time
-from cosmogan import config, select
-from cosmogan.gan import matching, released
-from hpc import mpi
-matching.BATCH, write = 4, released.write_weights
-def slowly(path, *rest):
-    time.sleep(1)
-    write(path, *rest)
-released.write_weights = slowly
-comm = mpi.world()
-with mpi.abort_on_error(comm):
-    select.select(config.load(sys.argv[1], ["select.match_steps=2", "select.n_tune=0"]), comm)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -149,141 +135,48 @@ def test_the_bispectrum_counts_when_asked_for(trained):
     assert found["chosen"]["latent_scale"] == 1 and found["chosen"]["latent_scale_error"] is None
 
 
+class Judge:
+    """Judges a generator whose mean power goes with its latent scale, and whose score is given by it."""
+
+    n_folds, comm, settings = 2, SerialComm(), Select(n_samples=32, n_tune=32)
+
+    def __init__(self, score, best=1.0):
+        self._score, self._best = score, best
+
+    def candidate(self, line):
+        return {name: line[name] for name in ("epoch", "ema")}
+
+    def key(self, candidate, latent_scale, n):
+        return f"{candidate} {latent_scale} {n}"
+
+    def generator(self, candidate, latent_scale):
+        return SimpleNamespace(latent_scale=latent_scale)
+
+    def drawn(self, generator, n):
+        return generator.latent_scale
+
+    def amplitude(self, drawn, fold):
+        return np.log(drawn / self._best), 0.01
+
+    def score_on(self, fold, drawn):
+        return self._score(drawn)
+
+    def scored(self, drawn):
+        return {"score": self._score(drawn), "mean": 0.1, "median": 0.1, "mean_density": 0.1}
+
+
+BEST = {"epoch": 1, "ema": False}
+
+
 def test_an_amplitude_is_not_taken_for_a_score_of_as_many_samples(tmp_path):
     """With as many samples for both, scale 1 has both."""
-
-    class Judge:
-        settings = Select(n_samples=32, n_tune=32)
-
-        def candidate(self, line):
-            return line
-
-        def key(self, candidate, latent_scale, n):
-            return f"{candidate} {latent_scale} {n}"
-
-        def amplitude(self, candidate, latent_scale, n):
-            return np.log(latent_scale), 0.01
-
-        def score_together(self, candidate, latent_scale, n):
-            return {"score": 1.0, "mean": 0.1, "median": 0.1, "mean_density": 0.1}
-
-    judge, notes = Judge(), Notes(tmp_path, 0)
-    notes.add(judge.key({"epoch": 1, "ema": False}, 1.0, 32), {"score": 1.0})
-    tuned = select._tune({"epoch": 1, "ema": False}, judge, notes, SerialComm())
-    assert tuned["latent_scale"] == pytest.approx(1.0, abs=1e-3)
+    judge, notes = Judge(lambda scale: abs(scale - 1.1), best=1.1), Notes(tmp_path, 0)
+    notes.add(judge.key(BEST, 1.0, 32), {"score": 1.0})
+    tuned, generator = select._tune(BEST, judge, notes)
+    assert tuned["latent_scale"] == generator.latent_scale == pytest.approx(1.1, abs=1e-3)
 
 
-def same(one, other):
-    """Say whether two files hold the same weights and running statistics."""
-    ours, theirs = load_file(one), load_file(other)
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
-
-
-def select_matched(trained, steps=3):
-    """Select with so many steps of matching; return the experiment, what was chosen, and the released JSON."""
-    experiment = config.load(write(trained), [f"select.match_steps={steps}"])
-    select.select(experiment, SerialComm())
-    return experiment, scores(trained)["chosen"], json.loads(experiment.generator_path.with_suffix(".json").read_text())
-
-
-def forget(experiment):
-    """Let a selection be made again, from what was found."""
-    experiment.generator_path.unlink()
-    (experiment.folder / "receipts/select.json").unlink()
-
-
-@pytest.fixture
-def steps_taken(trained, monkeypatch):
-    """The steps of matching that are taken, of few samples each; there were none before."""
-    for name in ("select/matched.safetensors", "receipts/select.json"):
-        (trained / "run" / name).unlink(missing_ok=True)
-    taken = []
-    monkeypatch.setattr(matching, "BATCH", 8)
-    advance = matching.Matching.advance
-    monkeypatch.setattr(matching.Matching, "advance", lambda self: taken.append(self) or advance(self))
-    return taken
-
-
-def test_a_matched_generator_is_released(trained, steps_taken, capsys):
-    experiment, chosen, settings = select_matched(trained)
-    assert "3 steps matched it to the training set: energy distance" in capsys.readouterr().out
-    kind = "-ema" if chosen["ema"] else ""
-    epoch = trained / "run/train/generators" / f"epoch-{chosen['epoch']:04d}{kind}.safetensors"
-    path = trained / "run/select/matched.safetensors"
-    assert same(experiment.generator_path, path) and not same(path, epoch)
-    ours, theirs = load_file(path), load_file(epoch)
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours if "running" in name)
-    assert settings["match_steps"] == chosen["match_steps"] == 3 and "distances" not in settings["scores"]
-    assert settings["latent_scale"] == chosen["latent_scale"]
-    assert len(chosen["distances"]) == len(steps_taken) == 3
-    scored = next(line for line in scores(trained)["candidates"] if all(line[n] == chosen[n] for n in ("epoch", "ema")))
-    assert scored["score"] != chosen["score"]
-    assert released.load(experiment.generator_path).sample(3).shape == (3, 8, 8, 8)
-
-
-def test_a_matching_that_is_there_whole_is_not_made_again(trained, steps_taken):
-    experiment, chosen, settings = select_matched(trained)
-    forget(experiment)
-    assert select_matched(trained)[1:] == (chosen, settings) and len(steps_taken) == 3
-    path = trained / "run/select/matched.safetensors"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-4] + b"????")
-    forget(experiment)
-    assert select_matched(trained)[1:] == (chosen, settings) and len(steps_taken) == 6
-    assert path.read_bytes() == whole
-
-
-def test_a_matching_that_was_stopped_goes_on_bit_for_bit(trained, steps_taken, monkeypatch):
-    _, chosen, settings = select_matched(trained)
-    path = trained / "run/select/matched.safetensors"
-    whole = path.read_bytes()
-    (trained / "run/receipts/select.json").unlink()
-    path.unlink()
-    advance = matching.Matching.advance
-
-    def stopping(self):
-        if len(self.distances) == 2:
-            raise KeyboardInterrupt
-        advance(self)
-
-    soon = config.load(write(trained), ["select.match_steps=3", "train.checkpoint_minutes=1e-9"])
-    with monkeypatch.context() as patched:
-        patched.setattr(matching.Matching, "advance", stopping)
-        with pytest.raises(KeyboardInterrupt):
-            select.select(soon, SerialComm())
-    assert not path.exists()
-    steps_taken.clear()
-    assert select_matched(trained)[1:] == (chosen, settings)
-    assert len(steps_taken) == 1 and path.read_bytes() == whole
-    assert not path.with_suffix("").exists()
-
-
-def test_a_matching_of_as_many_steps_as_are_asked_for_is_released(trained, steps_taken):
-    experiment = select_matched(trained)[0]
-    assert select.done(experiment)
-    other = config.load(write(trained), ["select.match_steps=2"])
-    assert not select.done(other) and not select.done(load(trained))
-    _, chosen, settings = select_matched(trained, 2)
-    assert settings["match_steps"] == len(chosen["distances"]) == 2
-    experiment, chosen, settings = select_matched(trained, 0)
-    assert "match_steps" not in settings and "distances" not in chosen
-    kind = "-ema" if chosen["ema"] else ""
-    name = f"epoch-{chosen['epoch']:04d}{kind}.safetensors"
-    assert same(experiment.generator_path, trained / "run/train/generators" / name)
-    recipe = json.loads((trained / "run/receipts/select.json").read_text())["recipe"]
-    assert "match_steps" not in json.dumps(recipe)
-
-
-def test_without_tuning_a_matched_generator_has_latents_of_scale_1(trained, steps_taken):
-    experiment = config.load(write(trained), ["select.match_steps=2", "select.n_tune=0"])
-    select.select(experiment, SerialComm())
-    settings = json.loads(experiment.generator_path.with_suffix(".json").read_text())
-    assert settings["latent_scale"] == 1 and settings["match_steps"] == 2
-    assert same(experiment.generator_path, trained / "run/select/matched.safetensors")
-
-
-def test_no_rank_reads_matched_weights_before_they_are_written(trained, steps_taken, mpirun):
-    (trained / "slow.py").write_text(SLOW)
-    done = mpirun(2, "slow", write(trained), cwd=trained)
-    assert done.returncode == 0, done.stderr
-    assert same(trained / "run/generator/generator.safetensors", trained / "run/select/matched.safetensors")
+def test_a_latent_scale_that_is_no_better_on_boxes_left_out_is_not_taken(tmp_path, capsys):
+    tuned, generator = select._tune(BEST, Judge(lambda scale: abs(scale - 1), best=1.1), Notes(tmp_path, 0))
+    assert tuned["latent_scale"] == generator.latent_scale == 1 and tuned["latent_scale_error"] is None
+    assert len(tuned["trials"]) > 2 and "not taken, as it is no better than 1" in capsys.readouterr().out

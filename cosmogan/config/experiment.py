@@ -32,7 +32,9 @@ CONDITIONAL: tuple[tuple[str, str], ...] = (
     ("train", "r1"),
     ("train", "discriminator_loss"),
     ("select", "orient"),
-    ("select", "match_steps"),
+    ("select", "calibrate"),
+    ("select", "n_calibrate"),
+    ("select", "generator"),
 )
 CONDITIONAL += (("sample", "condition"), ("simulate", "latin_hypercube"), ("preprocess", "parameters"))
 CONDITIONAL += (("simulate", "gadget2"), ("simulate", "gadget2_files"))
@@ -72,10 +74,6 @@ class Experiment:
         check(
             not self.select.orient or n_latents >= 6,
             f"select.orient: expected a model.latent_dimension of 6 or more, found {n_latents}",
-        )
-        check(
-            not (self.select.match_steps and self.model.condition),
-            "select.match_steps: expected 0 with model.condition, as statistics differ by condition",
         )
         wrong = [name for name in self.sample.condition if name not in self.model.condition]
         check(not wrong, f"sample.condition: expected numbers of model.condition, found {', '.join(wrong)}")

@@ -14,16 +14,21 @@ class Select:
     n_samples: int = 256  # generated a candidate
     first_epoch: int = 1  # earlier ones are not scored
     bispectrum: bool = False  # two of the paper's pairs of sides count in the score, too
-    match_steps: int = 0  # in which its weights are matched to statistics of the training set; docs/training.md
     n_tune: int = 1024  # generated for each trial of the latent scale; 0 leaves it at 1
-    bound_density: bool = False  # the released generator makes no cell denser than the training set's densest
+    calibrate: bool = False  # what it draws is calibrated to the training set; docs/training.md
+    n_calibrate: int = 1024  # generated to fit the calibration
+    generator: str | None = None  # calibrate this released one's .safetensors; null: choose one of this run's training
     orient: bool = False  # the released generator turns its volumes into all 48 orientations of the cube alike
 
     def __post_init__(self) -> None:
         check(self.n_samples >= 16, f"n_samples: expected at least 16, found {self.n_samples}")
         check(self.first_epoch >= 1, f"first_epoch: expected at least 1, found {self.first_epoch}")
-        check(self.match_steps >= 0, f"match_steps: expected no negative number, found {self.match_steps}")
         check(self.n_tune == 0 or self.n_tune >= 16, f"n_tune: expected 0 or at least 16, found {self.n_tune}")
+        check(self.n_calibrate >= 1, f"n_calibrate: expected at least 1, found {self.n_calibrate}")
+        check(
+            self.generator is None or self.calibrate,
+            f"generator: expected null without calibrate, which is all that is done to it; found {self.generator}",
+        )
 
 
 @dataclass(frozen=True)

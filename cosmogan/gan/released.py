@@ -1,6 +1,7 @@
 """A generator to draw from: its weights as safetensors, its settings as JSON beside them."""
 
 import contextlib
+import copy
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,21 @@ from torch import nn
 
 from cosmogan.config import Model
 from cosmogan.gan import latent, networks, scaling
+from cosmogan.gan.calibration import PREFIX, Calibration, Tables
 from cosmogan.gan.conditions import Conditions
 from cosmogan.gan.symmetry import each_oriented
 from hpc import rundir
 from hpc.settings import SettingsError, build
 
-GENERATOR, DISCRIMINATOR = "cosmogan-generator/1", "cosmogan-discriminator/1"
+GENERATOR, DISCRIMINATOR = "cosmogan-generator/2", "cosmogan-discriminator/1"
+READABLE = {GENERATOR: (GENERATOR, "cosmogan-generator/1"), DISCRIMINATOR: (DISCRIMINATOR,)}  # 1: not calibrated
 # Settings that no weights could tell: a file without them would draw something else than it was trained to.
 NEEDED = ("kappa", "prior", "degrees_of_freedom", "latent_dimension", "subvolume")
 LARGEST_SCALE = 10.0  # latents that much wider than in training have nothing to do with it
 
 
 class Released:
-    """A generator in eval mode, its latent prior and the geometry of what it draws.
+    """A generator in eval mode, its latent prior, its calibration and the geometry of what it draws.
 
     Attributes
     ----------
@@ -34,12 +37,19 @@ class Released:
     model : scaling, networks and latent prior
     conditions : what a conditional generator was trained on; None for another
     latent_scale : multiplies the latents
-    max_density : cells are made no denser, in units of the mean; may be missing
+    calibration : the layers after the network; None: there are none
+    max_density : cells are made no denser, in units of the mean; only older files have it
     oriented : whether volumes are turned into all orientations of the cube alike, each as its latents say
     network, device : the generator itself, and where it is
     """
 
-    def __init__(self, settings: dict[str, Any], network: nn.Sequential, device: torch.device) -> None:
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        network: nn.Sequential,
+        device: torch.device,
+        calibration: Calibration | None = None,
+    ) -> None:
         self.settings, self.geometry = settings, settings["geometry"]
         self.latent_scale = float(settings["latent_scale"])
         self._densest = settings.get("max_density")  # None: unbounded
@@ -47,6 +57,13 @@ class Released:
         self.model = model_of(settings)
         self.conditions = Conditions.read(settings["conditions"]) if self.model.condition else None
         self.network, self.device = network.eval(), device
+        self.calibration = None if calibration is None else calibration.to(device)
+
+    def as_trained(self) -> "Released":
+        """Return this generator as it came from training: latent scale 1, not calibrated, densities not bounded."""
+        trained = copy.copy(self)
+        trained.latent_scale, trained.calibration, trained._densest = 1.0, None, None
+        return trained
 
     def latents(self, seed: int, index: np.ndarray, stream: int = latent.SAMPLE) -> torch.Tensor:
         """Return the latents of numbered samples as the network takes them, (n, latent_dimension) float32.
@@ -62,7 +79,12 @@ class Released:
         return self.latent_scale * torch.cat([torch.empty(0, self.model.latent_dimension), *drawn])
 
     def volumes(self, latents: torch.Tensor, values: np.ndarray | None = None) -> torch.Tensor:
-        """Return the subvolumes that latents make, (n, m, m, m) on the device.
+        """Return the subvolumes that latents make, (n, m, m, m) on the device, without gradients; see `density`."""
+        with torch.inference_mode():
+            return self.density(latents, values)
+
+    def density(self, latents: torch.Tensor, values: np.ndarray | None = None) -> torch.Tensor:
+        """Return the subvolumes that latents make, (n, m, m, m) on the device; gradients reach the latents.
 
         Parameters
         ----------
@@ -71,16 +93,18 @@ class Released:
         """
         inputs = latents
         kappa: float | torch.Tensor = self.model.kappa
+        told = torch.empty(1, 0)
         if self.conditions is not None and values is not None:
-            told = self.conditions.standardised(values).expand(len(latents), -1)
-            inputs = torch.cat((latents, told), dim=1)
+            told = self.conditions.standardised(values)
+            inputs = torch.cat((latents, told.expand(len(latents), -1)), dim=1)
             kappa = self.conditions.kappa(self.model, values)
             kappa = kappa.to(self.device)[:, 0] if isinstance(kappa, torch.Tensor) else kappa
-        with torch.inference_mode(), in_float32():
+        with in_float32():
             scaled = self.network(inputs.to(self.device)[:, :, None, None, None])
-            density = scaling.unscale(scaled[:, 0], kappa)
-            density = density if self._densest is None else density.clamp_(max=self._densest)
-            return each_oriented(density, latent.orientations(latents)) if self._oriented else density
+        density = scaling.unscale(scaled[:, 0], kappa)
+        density = density if self._densest is None else density.clamp(max=self._densest)
+        density = density if self.calibration is None else _calibrated(self.calibration, density, told)
+        return each_oriented(density, latent.orientations(latents)) if self._oriented else density
 
     def draw(self, seed: int, first: int, n: int, values: np.ndarray | None = None) -> torch.Tensor:
         """Return samples number ``first`` to ``first + n - 1`` of a seed, (n, m, m, m) on the device; see `volumes`."""
@@ -128,6 +152,13 @@ class Released:
         return out
 
 
+def _calibrated(calibration: Calibration, density: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+    """Return calibrated volumes, those under each of the conditions (n, names) or (1, names) together."""
+    if len(told) == 1:
+        return calibration(density, told[0])
+    return torch.cat([calibration(one[None], condition) for one, condition in zip(density, told, strict=True)])
+
+
 def in_float32() -> contextlib.AbstractContextManager[None]:
     """Let a GPU, too, convolve float32 numbers as such, and not as TF32, whatever this process did before."""
     return torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)
@@ -139,15 +170,26 @@ def model_of(settings: dict[str, Any]) -> Model:
     return build(Model, kept, source="settings", prefix="model.")
 
 
-def write_weights(path: Path, network: nn.Module, kind: str = GENERATOR) -> None:
-    """Write a network's weights and running statistics as safetensors, atomically."""
-    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+def write_weights(
+    path: Path, network: nn.Module, kind: str = GENERATOR, calibration: Calibration | None = None
+) -> None:
+    """Write a network's weights and running statistics, and its calibration's tables, as safetensors, atomically."""
+    tensors = dict(network.state_dict())
+    if calibration is not None:
+        tensors |= {PREFIX + name: values for name, values in calibration.state_dict().items()}
+    weights = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with rundir.whole_file(path) as temporary:
         # its own save_file lets nobody but the owner read
         temporary.write_bytes(safetensors.torch.save(weights, metadata={"format": kind}))
 
 
-def write(path: Path, network: nn.Module, settings: dict[str, Any], kind: str = GENERATOR) -> None:
+def write(
+    path: Path,
+    network: nn.Module,
+    settings: dict[str, Any],
+    kind: str = GENERATOR,
+    calibration: Calibration | None = None,
+) -> None:
     """Release a network: its weights at ``path``, ``settings`` and the weights' checksum beside it as ``.json``.
 
     Parameters
@@ -156,10 +198,11 @@ def write(path: Path, network: nn.Module, settings: dict[str, Any], kind: str = 
     network : the generator, or the discriminator of rejection sampling
     settings : ``model`` (with ``subvolume``), and for a generator ``geometry`` and ``latent_scale``
     kind : the format
+    calibration : of a generator that has one
     """
     settings_path = path.with_suffix(".json")
     settings_path.unlink(missing_ok=True)  # between the two writes there is no released network
-    write_weights(path, network, kind)
+    write_weights(path, network, kind, calibration)
     rundir.write_json(settings_path, {"format": kind, **settings, "sha256": rundir.checksum(path)})
 
 
@@ -178,7 +221,7 @@ def read_settings(path: Path | str, kind: str = GENERATOR) -> dict[str, Any]:
             raise ValueError(f"{wanted}: not found; run `select` to release a generator")
     settings = rundir.read_json(settings_path)
     found = settings.get("format") if isinstance(settings, dict) else settings
-    if found != kind:
+    if found not in READABLE[kind]:
         raise ValueError(f"{settings_path}: expected format {kind}, found {found!r}")
     if rundir.checksum(path) != settings.get("sha256"):
         raise ValueError(
@@ -210,12 +253,35 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> Released:
             f"{settings_path}: expected a latent_scale in (0, {LARGEST_SCALE:g}] and one size of subvolumes, "
             f"found {made.latent_scale:g}, and {sides[0]} and {sides[1]} cells a side"
         )
-    fill(network, path)
+    tensors = fill(network, path)
+    if tensors:
+        made.calibration = _read_calibration(tensors, made, path).to(device)
     return made
 
 
-def fill(network: nn.Module, path: Path | str) -> None:
-    """Read weights into a network, in place.
+def _read_calibration(tensors: dict[str, torch.Tensor], generator: Released, path: Path | str) -> Calibration:
+    """Return the calibration that stands beside a generator's weights.
+
+    Raises
+    ------
+    ValueError
+        when it is damaged: says what is wrong with it.
+    """
+    conditions = generator.conditions
+    told = torch.empty(1, 0) if conditions is None else conditions.standardised(np.array(conditions.known))
+    try:
+        tables = Tables(*(tensors[name] for name in Tables._fields))
+        calibration = Calibration(tensors["wavenumbers"], tables)
+        wrong = [line for one in told if (line := calibration.damage(one))]
+    except (KeyError, RuntimeError, ValueError) as error:
+        wrong = [" ".join(str(error).split())[:160]]
+    if wrong:
+        raise ValueError(f"{path}: its calibration is damaged: {wrong[0]}; run `select` again")
+    return calibration
+
+
+def fill(network: nn.Module, path: Path | str) -> dict[str, torch.Tensor]:
+    """Read weights into a network, in place; return the calibration's tensors beside them, by name.
 
     Raises
     ------
@@ -223,7 +289,9 @@ def fill(network: nn.Module, path: Path | str) -> None:
         when the file is missing, damaged, or of a network of another shape.
     """
     try:
-        network.load_state_dict(safetensors.torch.load_file(path))
+        tensors = safetensors.torch.load_file(path)
+        extra = {name.removeprefix(PREFIX): tensors.pop(name) for name in list(tensors) if name.startswith(PREFIX)}
+        network.load_state_dict(tensors)
     except FileNotFoundError:
         raise ValueError(f"{path}: not found; run `train` to its end") from None
     except SafetensorError as error:
@@ -231,3 +299,4 @@ def fill(network: nn.Module, path: Path | str) -> None:
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:160]
         raise ValueError(f"{path}: weights of a network of another shape: {reason}") from None
+    return extra

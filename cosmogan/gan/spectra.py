@@ -13,7 +13,7 @@ FOLLOWED = 64.0  # batches of real samples that the units are taken from
 NARROWEST = 1e-4  # variance of ln P(k), at the least: of the unit, and in a group
 
 
-def band_power(field: Tensor, cones: tuple[float, ...] = ()) -> Tensor:
+def band_power(field: Tensor) -> Tensor:
     """Return the mean |delta_k|² over modes, (n, bins), of (n, m, m, m) cells, to the corner of Fourier space.
 
     Bins are one fundamental wide, |q| rounded down.
@@ -21,25 +21,21 @@ def band_power(field: Tensor, cones: tuple[float, ...] = ()) -> Tensor:
     Parameters
     ----------
     field : (n, m, m, m)
-    cones : cosines of the angle to the nearest axis that part each bin
     """
     delta_k = torch.fft.rfftn(field - field.mean(dim=(1, 2, 3), keepdim=True), dim=(1, 2, 3))
     squared = (delta_k.real.square() + delta_k.imag.square()).flatten(1)
-    index, weight, n_bins = _bins(field.shape[1], str(field.device), cones)
+    index, weight, n_bins = _bins(field.shape[1], str(field.device))
     sums = squared.new_zeros(len(squared), n_bins).index_add(1, index, squared * weight.to(squared.dtype))
     return sums[:, 1:] + SMOOTH
 
 
 @lru_cache(maxsize=8)
-def _bins(m: int, device: str, cones: tuple[float, ...]) -> tuple[Tensor, Tensor, int]:
+def _bins(m: int, device: str) -> tuple[Tensor, Tensor, int]:
     """Return each stored mode's bin, its weight in the bin's mean, and the number of bins."""
     axis, last = np.fft.fftfreq(m, 1 / m), np.arange(m // 2 + 1)
     q = np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + last**2)
     weight = np.broadcast_to(np.where((last == 0) | (2 * last == m), 1.0, 2.0), q.shape).ravel()  # with conjugates
-    along = np.maximum(np.maximum(abs(axis)[:, None, None], abs(axis)[:, None]), last) / np.maximum(q, 1)
-    cone = np.digitize(along, cones).ravel()
-    _, index = np.unique(cone + (1 + len(cones)) * np.floor(q).astype(np.int64).ravel(), return_inverse=True)
-    index = index.ravel()
+    index = np.floor(q).astype(np.int64).ravel()
     mean = weight / np.bincount(index, weight)[index]
     return torch.from_numpy(index).to(device), torch.from_numpy(mean).to(device), int(index.max()) + 1
 
@@ -70,7 +66,7 @@ class Spectra(nn.Module):
     def __init__(self, kappas: Sequence[float], scaled_by: float, subvolume: int, group: int) -> None:
         super().__init__()
         self.kappas, self.scaled_by, self.group = kappas, scaled_by, group
-        n = len(kappas) * (_bins(subvolume, "cpu", ())[2] - 1)
+        n = len(kappas) * (_bins(subvolume, "cpu")[2] - 1)
         self.layers = nn.Sequential(nn.Linear(2 * n, HIDDEN), nn.LeakyReLU(0.2), nn.Linear(HIDDEN, 1))
         for when in ("", "next_"):
             self.register_buffer(f"{when}mean", torch.zeros(n))

@@ -1,6 +1,6 @@
 """The latent scale at which the mean power of samples has the right amplitude, by bisection."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +8,11 @@ import numpy as np
 BOUNDS = (0.8, 1.25)  # a generator is perturbed at the percent level (the paper, its Training Procedure)
 TOLERANCE = 2e-3  # of ln(scale), where the bisection ends; the root is interpolated within
 NEAR = 0.06  # of ln(scale): trials that near the root say how steep the amplitude is
+
+
+def root(scales: Sequence[float], amplitudes: Sequence[float]) -> float:
+    """Return the scale between those tried, rising, at which the amplitude is 0; the nearer end where there is none."""
+    return float(np.exp(np.interp(0.0, np.maximum.accumulate(amplitudes), np.log(scales))))
 
 
 class Trial(NamedTuple):

@@ -27,8 +27,7 @@ def one(run: Run, judged: list[Row], folder: Path) -> Iterator[str]:
     met = "; ".join(verdict.count(judged, group) for group in GROUPS)
     yield page.paragraph(f"{met[0].upper()}{met[1:]}.", "lead")
     yield page.paragraph(
-        f"{tree['n_generated']} generated subvolumes of {_size(run)} against {tree['n_held_out']} of N-body. {MEANING}"
-        f"{_matched(run)}",
+        f"{tree['n_generated']} generated subvolumes of {_size(run)} against {tree['n_held_out']} of N-body. {MEANING}",
         "faint",
     )
     names = ("criterion", "the paper", "this run", "noise floor", "verdict")
@@ -82,17 +81,6 @@ def _size(run: Run) -> str:
     redshift = run.tree["redshift"]
     known = f" at redshift {redshift:.3g}" if redshift == redshift else ""  # NaN is not itself
     return f"{run.tree['subvolume']}³ cells of {run.tree['cell_size']:.3g} Mpc/h{known}"
-
-
-def _matched(run: Run) -> str:
-    """Return what a reader has to know of a matched generator's criteria."""
-    steps = run.generator.get("match_steps", 0)
-    if not steps:
-        return ""
-    return (
-        f" After adversarial training {steps} steps matched the generator to the training boxes: P(k), counts in cells "
-        "and mean densities by place (so cross power). In bispectra, peaks, copies and diversity it was not matched."
-    )
 
 
 def _warnings(run: Run) -> list[str]:

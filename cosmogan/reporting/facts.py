@@ -42,7 +42,7 @@ DATA = {  # attributes of the file of statistics, in words
 }
 OF_SHARDS = ("box_size", "n_mesh", "window")  # that a file of volumes alone does not say
 LONGEST = 200  # letters of a value: the numbers of thousands of boxes say no more
-GENERATOR = ("epoch", "ema", "match_steps", "latent_scale", "latent_scale_error", "sha256", "data")
+GENERATOR = ("epoch", "ema", "latent_scale", "latent_scale_error", "sha256", "data")
 
 
 def data(runs: Sequence[Run]) -> str:

@@ -24,14 +24,15 @@ def released(runs: Sequence[Run]) -> Drawn:
     parts = "mean, median and scatter of P(k), voxel PDF, mean density"
     kind = "averaged weights" if chosen["ema"] else "the generator itself"
     error = chosen["latent_scale_error"]
-    steps = chosen.get("match_steps", 0)
-    matched = f" matched to the training boxes' statistics in {steps} steps," if steps else ""
-    tuned = "" if error is None else f" ± {error:.4f}, so that the mean power has the training boxes' amplitude"
+    if chosen.get("calibration", {}).get("kept"):
+        finished = "calibrated to the training boxes"
+    else:
+        tuned = "" if error is None else f" ± {error:.4f}, so that the mean power has the training boxes' amplitude"
+        finished = f"its latents scaled by {chosen['latent_scale']:.4f}{tuned}"
     caption = (
         f"Every epoch's generator, scored on {parts}{', bispectrum' if 'bispectrum' in chosen else ''} against the "
         "training boxes; bars are standard deviations when the samples are drawn again with replacement. "
-        f"Released: {kind} of epoch {chosen['epoch']},{matched} its latents scaled by "
-        f"{chosen['latent_scale']:.4f}{tuned}."
+        f"Released: {kind} of epoch {chosen['epoch']}, {finished}."
     )
     table: Table = {name: np.array([line[name] for line in candidates]) for name in ("epoch", "ema", "score", "error")}
     return Drawn(selection(candidates, chosen), caption, table)
@@ -39,19 +40,17 @@ def released(runs: Sequence[Run]) -> Drawn:
 
 @styled
 def selection(candidates: list[Tree], chosen: Tree) -> Figure:
-    """Draw every candidate's score against its epoch, and how the chosen one was matched and its latent scale tuned.
+    """Draw every candidate's score against its epoch, and how the chosen one's latent scale was tuned.
 
     Parameters
     ----------
     candidates : with ``epoch``, ``ema``, ``score`` and its ``error``
     chosen : the one that was released, with ``latent_scale``, its error, and ``trials``: latent scale, ln of the mean
-        power's amplitude, and the error of that; empty: it was not tuned. Of a matched one with ``distances``, of each
-        step's samples to the training set
+        power's amplitude, and the error of that; empty: it was not tuned
     """
-    trials, distances = chosen["trials"], chosen.get("distances", [])
-    more = [draw for draw, wanted in ((_matching, distances), (_tuning, trials)) if wanted]
-    fig = new(NARROW, 3.6 + 2.2 * len(more))
-    axes = np.atleast_1d(fig.subplots(1 + len(more), 1, height_ratios=(3, *(2 for _ in more))))
+    rows = 2 if chosen["trials"] else 1
+    fig = new(NARROW, 1.4 + 2.2 * rows)
+    axes = np.atleast_1d(fig.subplots(rows, 1, height_ratios=(3, 2)[:rows]))
     for average, label, color in ((False, "generator", GREY), (True, "averaged weights", BLUE)):
         picked = sorted((c for c in candidates if bool(c["ema"]) is average), key=lambda c: c["epoch"])
         if picked:
@@ -63,21 +62,9 @@ def selection(candidates: list[Tree], chosen: Tree) -> Figure:
     axes[0].set(yscale="log", xlabel="epoch", ylabel="score (lower is better)")
     plain_log(axes[0].yaxis)
     axes[0].legend()
-    for ax, draw in zip(axes[1:], more, strict=True):
-        draw(ax, chosen)
+    if chosen["trials"]:
+        _tuning(axes[1], chosen)
     return fig
-
-
-def _matching(ax: Axes, chosen: Tree) -> None:
-    """Draw the energy distance of each step's samples to the training set; what is below 0 is its noise."""
-    distances = np.array(chosen["distances"])
-    steps = np.arange(1, len(distances) + 1)
-    ax.plot(steps, distances, color=GREY, lw=0.6)
-    typical = [np.median(part) for part in np.array_split(distances, min(len(distances), 40))]
-    ax.plot([part.mean() for part in np.array_split(steps, len(typical))], typical, color=BLUE, lw=1.4)
-    ax.axhline(0, color=BLACK, lw=0.8)
-    ax.set(xlabel="step of matching", ylabel="energy distance")
-    ax.set_yscale("symlog", linthresh=0.1)
 
 
 def _tuning(ax: Axes, chosen: Tree) -> None:

@@ -114,7 +114,7 @@ def test_a_wrong_or_damaged_file_is_one_line(path):
         with pytest.raises(ValueError, match=r"generator\.json: expected a latent_scale in \(0, 10\]"):
             released.load(path)
     rewrite(path, format="something")
-    with pytest.raises(ValueError, match="expected format cosmogan-generator/1, found 'something'"):
+    with pytest.raises(ValueError, match="expected format cosmogan-generator/2, found 'something'"):
         released.load(path)
     path.with_suffix(".json").unlink()
     with pytest.raises(ValueError, match=r"generator\.json: not found; run `select`"):

@@ -122,10 +122,10 @@ def test_all_samples_stand_beside_the_accepted_ones(run):
     np.testing.assert_array_equal(drawn.table["accepted / N-body - 1"], run.tree["power"]["ratio"]["mean"])
 
 
-def test_the_selection_shows_how_the_released_generator_was_matched_and_tuned(run):
+def test_the_selection_shows_how_the_released_generator_was_calibrated_or_tuned(run):
     candidates = [{"epoch": 1, "ema": False, "score": 0.3, "error": 0.1}]
     tuned = {"latent_scale": 0.98, "latent_scale_error": 0.01, "trials": [[0.9, -0.2, 0.05], [1.1, 0.3, 0.05]]}
-    matched = {"match_steps": 3, "distances": [2.5, 0.4, -0.01]}
+    calibrated = {"latent_scale": 1.0, "latent_scale_error": None, "calibration": {"kept": True}}
 
     def drawn(**chosen):
         scores = {"candidates": candidates, "chosen": {**candidates[0], "trials": [], **chosen}}
@@ -135,10 +135,7 @@ def test_the_selection_shows_how_the_released_generator_was_matched_and_tuned(ru
         return [ax.get_xlabel() for ax in drawn.figure.axes]
 
     plain = drawn(latent_scale=1.0, latent_scale_error=None)
-    assert panels(plain) == ["epoch"] and "matched" not in plain.caption
-    assert panels(drawn(**tuned)) == ["epoch", "latent scale"]
-    both = drawn(**tuned, **matched)
-    assert panels(both) == ["epoch", "step of matching", "latent scale"]
-    assert "epoch 1, matched to the training boxes' statistics in 3 steps, its latents scaled by 0.9800" in both.caption
-    line = both.figure.axes[1].get_lines()[0]
-    np.testing.assert_array_equal(line.get_xydata(), [[1, 2.5], [2, 0.4], [3, -0.01]])
+    assert panels(plain) == ["epoch"] and "calibrated" not in plain.caption
+    scaled = drawn(**tuned)
+    assert panels(scaled) == ["epoch", "latent scale"] and "its latents scaled by 0.9800 ± 0.0100" in scaled.caption
+    assert "epoch 1, calibrated to the training boxes." in drawn(**calibrated).caption
