@@ -180,8 +180,8 @@ def diversity(prints: dict[str, np.ndarray], comparison: Comparison) -> Tree:
     for name, rows in prints.items():
         some = rows[np.sort(rng.permutation(len(rows))[:n])]
         pieces = regions.of_one_kind(n, N_DIVERSITY_GROUPS)
-        without = np.array([neighbours.diversity(some[pieces != piece]) for piece in np.unique(pieces)])
-        found |= {name: neighbours.diversity(some), f"{name}_error": float(ensemble.jackknife_error(without))}
+        value, without = neighbours.diversities(some, pieces)
+        found |= {name: value, f"{name}_error": float(ensemble.jackknife_error(without))}
     first = rng.permutation(len(prints["nbody"])) < len(prints["nbody"]) // 2
     halves = [neighbours.diversity(prints["nbody"][half]) for half in (first, ~first)]
     return found | {"floor": abs(halves[0] / halves[1] - 1)}

@@ -39,9 +39,9 @@ class Measurement:
         fields_ = self._sent(density)
         return {**self._cheap(fields_), **self.spectra(fields_, ())}
 
-    def cross(self, first: np.ndarray, second: np.ndarray) -> Values:
+    def cross(self, pairs: tuple[np.ndarray, np.ndarray]) -> Values:
         """Return the cross power of pairs, (b, nk)."""
-        return {"power": self.cross_power(self._sent(first), self._sent(second)).power}
+        return {"power": self.cross_power(*map(self._sent, pairs)).power}
 
     def spectra(self, density: torch.Tensor, triangles: tuple[Triangles, ...]) -> Values:
         """Return power and bispectra, (b, …) each; each field is transformed once."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from cosmogan.reporting import facts, page, verdict
 from cosmogan.reporting.runs import Run
 from cosmogan.reporting.verdict import GROUPS, PAPER, Row
-from hpc.rundir import whole_file
 
 KINDS = {"✓": "pass", "✗": "fail"}
 MEANING = (
@@ -129,25 +128,14 @@ def _together(first: Row, rows: Sequence[Row | None]) -> tuple[str, ...]:
 
 def _figures(runs: Sequence[Run], folder: Path) -> Iterator[str]:
     """Yield the figures in the paper's order, written as files too, and the reasons of those that are left out."""
-    from cosmogan.reporting import catalogue, style  # draw with matplotlib
+    from cosmogan.reporting import drawing  # draws with matplotlib
 
     yield page.heading("Figures, in the paper's order")
-    exhibits: list[page.Exhibit] = []
-    left_out: dict[str, list[str]] = {}  # reason → titles
-    for entry in catalogue.CATALOGUE:
-        drawn = catalogue.drawn(entry, runs) if len(runs) == 1 or entry.several else None
-        if isinstance(drawn, str):
-            left_out.setdefault(drawn, []).append(entry.title)
-        elif drawn is not None:
-            files = catalogue.files(drawn)
-            for suffix, content in files.items():
-                with whole_file(folder / f"{entry.name}{suffix}") as temporary:
-                    temporary.write_bytes(content)
-            narrow = [style.png(drawn.narrow)] if drawn.narrow else []
-            links = {suffix[1:].upper(): f"{folder.name}/{entry.name}{suffix}" for suffix in files}
-            title = catalogue.heading(entry, len(runs) > 1)
-            exhibits.append(page.Exhibit(title, drawn.caption, [files[".png"], *narrow], drawn.moving, links))
+    exhibits, left_out = drawing.exhibits(runs, folder)
     yield page.figures(exhibits)
-    if left_out:
-        reasons = "; ".join(f"{', '.join(titles)} ({reason})" for reason, titles in left_out.items())
+    titles: dict[str, list[str]] = {}  # by their reasons
+    for left in left_out:
+        titles.setdefault(left.reason, []).append(left.title)
+    if titles:
+        reasons = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in titles.items())
         yield page.paragraph(f"Left out: {reasons}.", "faint")

@@ -66,6 +66,16 @@ def test_diversity_counts_different_volumes():
     assert neighbours.diversity(np.tile(prints[:1], (50, 1))) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("n", [40, 600])
+def test_diversities_without_a_group_are_those_of_the_others(n):
+    prints = np.random.default_rng(0).standard_normal((n, 512)).astype(np.float32)
+    prints /= np.linalg.norm(prints, axis=1, keepdims=True)
+    groups = np.arange(n) % 3
+    whole, without = neighbours.diversities(prints, groups)
+    assert whole == pytest.approx(neighbours.diversity(prints))
+    assert without == pytest.approx([neighbours.diversity(prints[groups != group]) for group in range(3)])
+
+
 def test_a_uniform_volume_has_no_fingerprint():
     uniform = fingerprint(np.full((1, 16, 16, 16), 2.0))
     assert abs(uniform).max() < 1e-5
