@@ -40,10 +40,9 @@ def everything(comparison: Comparison, folder: Path, comm: mpi.Comm) -> results.
     for volumes in comparison.sets.values():
         _check_enough(volumes, len(measurement.k_edges) - 1)
     blocks = Blocks(folder, key(comparison), comparison.settings.batch_size, comm)
-    for label, volumes in comparison.sets.items():
-        blocks.measure(label, len(volumes), volumes.read, measurement.all)
-    if comparison.training is not None:
-        blocks.measure("training", len(comparison.training), comparison.training.read, measurement.cheap)
+    for label, volumes in comparison.measured.items():
+        measure = measurement.cheap if label == "training" else measurement.all
+        blocks.measure(label, len(volumes), volumes.read, measure)
     pairs = _cross_powers(comparison, measurement, blocks)
     peers = _neighbours(comparison, blocks, device, comm)
     if comm.rank > 0:
