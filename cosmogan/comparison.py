@@ -111,7 +111,9 @@ class Comparison:
     @property
     def recipe(self) -> dict[str, Any]:
         """All that the values of the samples depend on, as plain data."""
-        files = {name: _of(volumes) for name, volumes in {**self.sets, **self.beside, "originals": self.originals[1]}.items()}
+        files = {
+            name: _of(volumes) for name, volumes in {**self.sets, **self.beside, "originals": self.originals[1]}.items()
+        }
         return {"validate": dataclasses.asdict(self.settings), "kappa": self.kappa, "h": self.h, **files}
 
 
