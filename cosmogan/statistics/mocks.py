@@ -12,7 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-N_ROUNDS = 10
+N_ROUNDS = 8
+N_FIELDS = 3  # whose mean P(k) is made right
+WIDTH = 1.5  # of the smoothing of the spectrum's factor [shells]
+SMALLEST = 4  # [fundamentals]: of larger waves a box has too few to say how well they are met
 DAMPING = 0.7
 LEAST = 1e-3  # of the given P(k), before both are normalised
 FIT_CELLS = 128  # a side of the box in which the spectrum is solved for, at most
@@ -27,7 +30,7 @@ class Recipe:
     power: np.ndarray  # (nq,) of the Gaussian field, any amplitude
     quantiles: Tensor  # (n,) rising densities, equally probable
     clipped: float  # fraction of wavenumbers up to Nyquist at which the spectrum is clipped
-    off: float  # the largest |P/P_given - 1| up to Nyquist in the last round
+    off: float  # the largest |P/P_given - 1| up to Nyquist in the last round, of waves of which a box has many
 
 
 def shell_power(density: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -71,24 +74,37 @@ def solve(q: np.ndarray, power: np.ndarray, quantiles: Tensor, n: int, seed: int
     seed : of the field with which the spectrum is solved for
     """
     n = min(n, FIT_CELLS)
-    phases = _white(n, seed, 2**31, quantiles.device)
-    phases *= n**1.5 / phases.abs().clamp(min=1e-20)  # of one amplitude: P(k) of one field is that of all
     own, _ = shell_power(torch.zeros(n, n, n, device=quantiles.device))
     wanted = _interpolated(own, q, power)
     spectrum = wanted.copy()
+    phases = [_phases(n, seed, 2**31 + number, quantiles.device) for number in range(N_FIELDS)]
     for _ in range(N_ROUNDS):
         found = _shape(phases, own, spectrum, quantiles) * (wanted @ own**2)
-        spectrum = np.maximum(spectrum * (wanted / found) ** DAMPING, LEAST * wanted)
+        factor = _smooth(own, np.log(spectrum / wanted) + DAMPING * np.log(wanted / found))
+        spectrum = np.maximum(np.exp(factor - factor.max()), LEAST) * wanted
     found = _shape(phases, own, spectrum, quantiles) * (wanted @ own**2)
-    low = own <= 1
+    low = (own <= 1) & (own >= SMALLEST * own[0])
     clipped, off = np.mean((spectrum <= LEAST * wanted)[low]), np.max(abs(found / wanted - 1)[low])
     factor = np.exp(np.interp(np.log(q), np.log(own), np.log(spectrum / wanted)))
     return Recipe(q, power * factor, quantiles, float(clipped), float(off))
 
 
-def _shape(phases: Tensor, q: np.ndarray, spectrum: np.ndarray, quantiles: Tensor) -> np.ndarray:
-    """Return P(k) of a mapped field over its total: the variance of one box is not the mean one."""
-    power = shell_power(mapped(_field(phases, q, spectrum), quantiles))[1]
+def _phases(n: int, seed: int, number: int, device: torch.device) -> Tensor:
+    """Return white noise whose modes have random phases and one amplitude, so that one field tells P(k) of all."""
+    white = _white(n, seed, number, device)
+    return white * (n**1.5 / white.abs().clamp(min=1e-20))
+
+
+def _smooth(q: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return values smoothed over neighbouring shells, each with the weight of its modes: the first ones have few."""
+    apart = np.arange(len(q))[:, None] - np.arange(len(q))
+    weight = np.exp(-((apart / WIDTH) ** 2) / 2) * q**2
+    return weight @ values / weight.sum(axis=1)
+
+
+def _shape(phases: list[Tensor], q: np.ndarray, spectrum: np.ndarray, quantiles: Tensor) -> np.ndarray:
+    """Return P(k) of mapped fields over its total: the variance of one box is not the mean one."""
+    power = np.mean([shell_power(mapped(_field(one, q, spectrum), quantiles))[1] for one in phases], axis=0)
     return power / (power @ q**2)
 
 
