@@ -85,8 +85,8 @@ def _beside(tree: results.Tree) -> list[str]:
     if "mocks_off" not in tree:
         return ["no mapped Gaussian mocks: they take whole boxes of an unconditional training set"]
     return [
-        f"{tree['n_mocks']} mapped Gaussian mocks, P(k) within {100 * tree['mocks_off']:.1f} % of the training set's "
-        f"before subvolumes are cut; negative power clipped at {100 * tree['mocks_clipped']:.0f} % of wavenumbers"
+        f"{tree['n_mocks']} mapped Gaussian mocks, P(k) off the training set's by {100 * tree['mocks_off']:.1f} % rms "
+        f"over modes before subvolumes are cut; negative power clipped at {100 * tree['mocks_clipped']:.0f} % of k"
     ]
 
 

@@ -132,8 +132,8 @@ def _against_mocks(tree: Tree, judged: list[Row], mocks: list[Row]) -> str:
         f"The generator is nearer to N-body than mapped Gaussian mocks in {len(better)} of {len(both)} criteria "
         f"({won} of {len(free)} without †): {named}. These {tree['n_mocks']} mocks are Gaussian fields under a "
         "monotone map, with P(k) and voxel PDF of whole training boxes, in boxes of the same size, cut as N-body is. "
-        f"Their P(k) is within {100 * tree['mocks_off']:.2g} % of the training boxes' up to Nyquist where the "
-        f"spectrum was solved for; at {clipped:.0f} % of the wavenumbers negative power was clipped."
+        f"Where the spectrum was solved for, their P(k) is off the training boxes' by {100 * tree['mocks_off']:.2g} % "
+        f"rms over the modes up to Nyquist; at {clipped:.0f} % of the wavenumbers negative power was clipped."
     )
 
 

@@ -30,7 +30,7 @@ class Recipe:
     power: np.ndarray  # (nq,) of the Gaussian field, any amplitude
     quantiles: Tensor  # (n,) rising densities, equally probable
     clipped: float  # fraction of wavenumbers up to Nyquist at which the spectrum is clipped
-    off: float  # the largest |P/P_given - 1| up to Nyquist in the last round, of waves of which a box has many
+    off: float  # rms of P/P_given - 1 over the modes up to Nyquist in the last round
 
 
 def shell_power(density: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -84,7 +84,8 @@ def solve(q: np.ndarray, power: np.ndarray, quantiles: Tensor, n: int, seed: int
         spectrum = np.maximum(np.exp(factor - factor.max()), LEAST) * wanted
     found = _shape(phases, own, spectrum, quantiles) * (wanted @ own**2)
     low = (own <= 1) & (own >= SMALLEST * own[0])
-    clipped, off = np.mean((spectrum <= LEAST * wanted)[low]), np.max(abs(found / wanted - 1)[low])
+    clipped = np.mean((spectrum <= LEAST * wanted)[low])
+    off = np.sqrt(np.average((found / wanted - 1)[low] ** 2, weights=own[low] ** 2))
     factor = np.exp(np.interp(np.log(q), np.log(own), np.log(spectrum / wanted)))
     return Recipe(q, power * factor, quantiles, float(clipped), float(off))
 

@@ -28,7 +28,7 @@ def test_mocks_have_the_power_and_the_pdf_that_they_are_given(given):
     quantiles = given.flatten().sort().values
     q, power = mocks.shell_power(given)
     recipe = mocks.solve(q, power, quantiles, 48, seed=5)
-    assert recipe.off < 0.2 and recipe.clipped == 0
+    assert recipe.off < 0.1 and recipe.clipped == 0
     lognormal = recipe.power[1:24] * np.maximum(q[1:24] * 24, 1) ** 3  # the spectrum that the box was made with
     np.testing.assert_allclose(lognormal / lognormal[8], 1, atol=0.35)
     boxes = [mocks.draw(recipe, 48, 5, number) for number in range(8)]
@@ -43,7 +43,7 @@ def test_a_power_that_no_mapped_field_has_is_clipped_and_said(given):
     q, power = mocks.shell_power(given)
     steep = power * np.where(q > 0.5, 1e-6, 1)
     recipe = mocks.solve(q, steep, given.flatten().sort().values, 48, seed=5)
-    assert recipe.clipped > 0.3 and recipe.off > 1
+    assert recipe.clipped > 0.3 and recipe.off > 0.5
 
 
 def test_a_box_is_always_the_same_and_boxes_differ(given):
