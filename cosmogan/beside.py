@@ -64,9 +64,13 @@ class Mocks:
     @cached_property
     def whole_boxes(self) -> list[int]:
         """The first few training boxes of which no subvolume is missing."""
-        numbers, counts = np.unique(self._training.boxes, return_counts=True)
-        whole = self.geometry.n_mesh % self.geometry.subvolume == 0 and isinstance(self._training.source, shards.Folder)
-        return numbers[counts == self.per_box][:N_BOXES].tolist() if whole else []
+        source, geometry = self._training.source, self.geometry
+        if not isinstance(source, shards.Folder) or geometry.n_mesh % geometry.subvolume:
+            return []
+        corners = source.corners[self._training.rows]
+        numbers = np.unique(self._training.boxes)
+        counts = [len(np.unique(corners[self._training.boxes == number], axis=0)) for number in numbers]
+        return numbers[np.array(counts) == self.per_box][:N_BOXES].tolist()
 
     @cached_property
     def recipe(self) -> Any:
