@@ -78,7 +78,7 @@ def _matrices(runs: Sequence[Run], panels: Sequence[Panel], columns: int) -> Fig
         ax.set_title(title, fontsize=9)
         ax.set(xscale="log", yscale="log")
     for ax in axes.flat:
-        ax.minorticks_off()  # a quarter of the drawing's time
+        ax.minorticks_off()  # a panel is small, and each tick takes time
     for axis in (axes[0, 0].xaxis, axes[0, 0].yaxis):
         plain_log(axis)
     for ax in axes[-1]:
