@@ -10,7 +10,7 @@ from cosmogan.blocks import Blocks, Values
 from cosmogan.comparison import Comparison, Volumes
 from cosmogan.measurement import WINDOWS, Measurement, is_print
 from cosmogan.results import FORMAT, N_SPLITS, Tree
-from cosmogan.statistics import ensemble, fourier, neighbours, pdf, regions
+from cosmogan.statistics import ensemble, fourier, minkowski, neighbours, pdf, regions
 from hpc.rundir import provenance
 
 N_EXAMPLES = 4  # slabs of each set, to look at
@@ -35,9 +35,7 @@ def tree(
     peers : which of each set's volumes the others were compared with
     """
     found: Tree = attributes(comparison)
-    values = {label: blocks.read(label, lambda name: not is_print(name)) for label in comparison.sets}
-    if comparison.training is not None:
-        values["training"] = blocks.read("training", lambda name: not is_print(name))
+    values = {label: blocks.read(label, lambda name: not is_print(name)) for label in comparison.measured}
     labels = groups(comparison)
     found |= statistics(bins(comparison, measurement), values, labels)
     found["cross_power"] = {"unit": "(Mpc/h)^3", **wavenumbers(comparison, measurement)}
@@ -81,6 +79,7 @@ def attributes(comparison: Comparison) -> Tree:
         "n_generated": len(comparison.generated),
         "n_training": 0 if comparison.training is None else len(comparison.training),
         **training,
+        **{f"n_{name}": len(volumes) for name, volumes in comparison.beside.items()},
         "reference_source": str(comparison.nbody.source.path),
         "samples_source": str(comparison.generated.source.path),
         "shards_sha256": comparison.nbody.source.checksum,
@@ -94,10 +93,7 @@ def attributes(comparison: Comparison) -> Tree:
 
 def groups(comparison: Comparison) -> dict[str, np.ndarray]:
     """Return the jackknife's group of each sample of each set."""
-    found = {name: regions.groups(volumes.boxes, volumes.along) for name, volumes in comparison.sets.items()}
-    if comparison.training is not None:
-        found["training"] = regions.groups(comparison.training.boxes, comparison.training.along)
-    return found
+    return {name: regions.groups(volumes.boxes, volumes.along) for name, volumes in comparison.measured.items()}
 
 
 def wavenumbers(comparison: Comparison, measurement: Measurement) -> Tree:
@@ -117,6 +113,11 @@ def bins(comparison: Comparison, measurement: Measurement) -> dict[str, Tree]:
         "pdf_unscaled": {"unit": "fraction of voxels", "edges": pdf.unscaled_edges()},
         "mean_density": {"unit": "mean density of the universe"},
         "peaks": {"unit": "peaks a subvolume", "edges": pdf.peak_edges()},
+        "minkowski": {
+            "unit": "(h/Mpc)^order",
+            "order": np.repeat(minkowski.ORDERS, len(minkowski.NU)),
+            "nu": np.tile(minkowski.NU, len(minkowski.ORDERS)),
+        },
     }
     for i, sides in enumerate(measurement.triangles):
         shape = {"k1": sides.k1, "k2": sides.k2, "theta": sides.theta, "k3": sides.k3}
@@ -140,7 +141,9 @@ def statistics(found: dict[str, Tree], values: dict[str, Values], labels: dict[s
             if name in columns:
                 parts[label] = ensemble.moments_of(columns[name], labels[label])
                 group[label] = {"n": len(columns[name]), **ensemble.summary(columns[name], parts[label])}
-        group["ratio"] = ensemble.compared(parts["generated"], parts["nbody"])
+        for label in parts.keys() - {"nbody", "training"}:
+            ratio = "ratio" if label == "generated" else f"{label}_ratio"
+            group[ratio] = ensemble.compared(parts[label], parts["nbody"])
     return found
 
 
@@ -180,8 +183,8 @@ def diversity(prints: dict[str, np.ndarray], comparison: Comparison) -> Tree:
     for name, rows in prints.items():
         some = rows[np.sort(rng.permutation(len(rows))[:n])]
         pieces = regions.of_one_kind(n, N_DIVERSITY_GROUPS)
-        without = np.array([neighbours.diversity(some[pieces != piece]) for piece in np.unique(pieces)])
-        found |= {name: neighbours.diversity(some), f"{name}_error": float(ensemble.jackknife_error(without))}
+        value, without = neighbours.diversities(some, pieces)
+        found |= {name: value, f"{name}_error": float(ensemble.jackknife_error(without))}
     first = rng.permutation(len(prints["nbody"])) < len(prints["nbody"]) // 2
     halves = [neighbours.diversity(prints["nbody"][half]) for half in (first, ~first)]
     return found | {"floor": abs(halves[0] / halves[1] - 1)}

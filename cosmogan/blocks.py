@@ -1,8 +1,10 @@
 """Values of many samples, measured in blocks on all ranks: a block on disk is done, and is never measured again."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -32,14 +34,17 @@ class Blocks:
         self._folder, self._key, self._size, self._comm = folder, key, size, comm
         self._samples: dict[str, int] = {}
 
-    def measure(self, label: str, n: int, work: Callable[[slice], Values]) -> None:
+    def measure(self, label: str, n: int, fetch: Callable[[slice], Any], work: Callable[[Any], Values]) -> None:
         """Measure the blocks of n samples that are missing; all ranks work, and return when all blocks are there.
+
+        The next block is read, and the one before is written, while a block is measured.
 
         Parameters
         ----------
         label : names what is measured, in files and on the screen
         n : samples
-        work : returns the values of some samples, an array (samples, …) each
+        fetch : returns what is measured of some samples, in a thread of its own
+        work : returns the values of what was fetched, an array (samples, …) each
         """
         self._samples[label] = n
         missing = (
@@ -47,13 +52,20 @@ class Blocks:
         )
         missing = self._comm.bcast(missing)
         own = mpi.share(len(missing), self._comm)
-        with Progress(f"validate: {label}", len(own), "blocks", self._comm.rank) as progress:
-            for place in own:
-                number = missing[place]
-                values = work(slice(number * self._size, min((number + 1) * self._size, n)))
-                with whole_file(self._path(label, number)) as temporary, open(temporary, "wb") as file:
-                    np.savez(file, key=np.array(self._key), **values)
+        numbers = [missing[place] for place in own]
+        parts = [slice(number * self._size, min((number + 1) * self._size, n)) for number in numbers]
+        with (
+            Progress(f"validate: {label}", len(own), "blocks", self._comm.rank) as progress,
+            ThreadPoolExecutor(1) as reader,
+            ThreadPoolExecutor(1) as writer,
+        ):
+            written: Future[None] = writer.submit(lambda: None)
+            for number, fetched in zip(numbers, _ahead(reader, fetch, parts), strict=True):
+                values = work(fetched)
+                written.result()
+                written = writer.submit(self._write, self._path(label, number), values)
                 progress.advance()
+            written.result()
         self._comm.barrier()
 
     def read(
@@ -82,6 +94,10 @@ class Blocks:
         with np.load(self._path(label, number)) as file:
             return {name: file[name] for name in file if name != "key" and wanted(name)}
 
+    def _write(self, path: Path, values: Values) -> None:
+        with whole_file(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, key=np.array(self._key), **values)
+
     def _path(self, label: str, number: int) -> Path:
         return self._folder / f"{label.replace(' ', '-')}-{number:06d}.npz"
 
@@ -90,3 +106,14 @@ class Blocks:
         with contextlib.suppress(OSError, ValueError, KeyError, EOFError, BadZipFile), np.load(path) as file:
             return file["key"].item() == self._key
         return False
+
+
+def _ahead(reader: ThreadPoolExecutor, fetch: Callable[[slice], Any], parts: list[slice]) -> Iterator[Any]:
+    """Yield what is fetched of each part, the next one being fetched meanwhile."""
+    coming = reader.submit(fetch, parts[0]) if parts else None
+    for following in [*parts[1:], None]:
+        if coming is None:
+            return
+        fetched = coming.result()
+        coming = None if following is None else reader.submit(fetch, following)
+        yield fetched

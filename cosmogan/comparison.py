@@ -88,6 +88,13 @@ class Comparison:
     kappa: float
     h: float
     warnings: tuple[str, ...] = ()
+    beside: dict[str, Volumes] = dataclasses.field(default_factory=dict)  # more generated sets: name → volumes
+
+    @property
+    def measured(self) -> dict[str, Volumes]:
+        """All sets whose statistics are kept, by their names in the file of statistics."""
+        training = {} if self.training is None else {"training": self.training}
+        return {**self.sets, **self.beside, **training}
 
     @property
     def sets(self) -> dict[str, Volumes]:
@@ -107,7 +114,9 @@ class Comparison:
     @property
     def recipe(self) -> dict[str, Any]:
         """All that the values of the samples depend on, as plain data."""
-        files = {name: _of(volumes) for name, volumes in {**self.sets, "originals": self.originals[1]}.items()}
+        files = {
+            name: _of(volumes) for name, volumes in {**self.sets, **self.beside, "originals": self.originals[1]}.items()
+        }
         return {"validate": dataclasses.asdict(self.settings), "kappa": self.kappa, "h": self.h, **files}
 
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -41,10 +40,9 @@ def everything(comparison: Comparison, folder: Path, comm: mpi.Comm) -> results.
     for volumes in comparison.sets.values():
         _check_enough(volumes, len(measurement.k_edges) - 1)
     blocks = Blocks(folder, key(comparison), comparison.settings.batch_size, comm)
-    for label, volumes in comparison.sets.items():
-        blocks.measure(label, len(volumes), partial(_each, measurement.all, volumes))
-    if comparison.training is not None:
-        blocks.measure("training", len(comparison.training), partial(_each, measurement.cheap, comparison.training))
+    for label, volumes in comparison.measured.items():
+        measure = measurement.cheap if label == "training" else measurement.all
+        blocks.measure(label, len(volumes), volumes.read, measure)
     pairs = _cross_powers(comparison, measurement, blocks)
     peers = _neighbours(comparison, blocks, device, comm)
     if comm.rank > 0:
@@ -90,10 +88,6 @@ def uniform(power: results.Tree) -> list[str]:
     return [f"{n} of the {len(samples)} samples are uniform: no reduced bispectrum is defined, of them or on average"]
 
 
-def _each(measure: Callable[[np.ndarray], Values], volumes: Volumes, part: slice) -> Values:
-    return measure(volumes.read(part))
-
-
 def key(comparison: Comparison) -> str:
     """Return what stands for all that the values of the samples depend on."""
     return hashlib.sha256(json.dumps(comparison.recipe, sort_keys=True).encode()).hexdigest()
@@ -118,14 +112,14 @@ def _cross_powers(comparison: Comparison, measurement: Measurement, blocks: Bloc
             second = np.roll(first, 1)  # a sample's partner is its neighbour in a random order, never itself
         n = min(len(first), len(second), MAX_PAIRS)
         picked = (ones.picked(first[:n]), others.picked(second[:n]))
-        blocks.measure(" × ".join(names), n, partial(_cross, measurement, picked))
+        blocks.measure(" × ".join(names), n, partial(_pairs, picked), measurement.cross)
         pairs["_".join(names)] = np.stack([volumes.rows for volumes in picked], axis=1)
     return pairs
 
 
-def _cross(measurement: Measurement, pairs: tuple[Volumes, Volumes], part: slice) -> Values:
+def _pairs(pairs: tuple[Volumes, Volumes], part: slice) -> tuple[np.ndarray, np.ndarray]:
     first, second = pairs
-    return measurement.cross(first.read(part), second.read(part))
+    return first.read(part), second.read(part)
 
 
 def _neighbours(comparison: Comparison, blocks: Blocks, device: torch.device, comm: mpi.Comm) -> dict[str, np.ndarray]:
@@ -140,7 +134,7 @@ def _neighbours(comparison: Comparison, blocks: Blocks, device: torch.device, co
         if label != known:
             searched.append(_Searched("training", prints, originals.rows, np.empty(0, int)))
         own = partial(_own_prints, blocks, label, comparison.settings.batch_size)
-        blocks.measure(f"neighbours of {label}", len(volumes), partial(_nearest, searched, own, device))
+        blocks.measure(f"neighbours of {label}", len(volumes), own, partial(_nearest, searched, device))
     return chosen
 
 
@@ -153,20 +147,18 @@ class _Searched(NamedTuple):
     numbers: np.ndarray  # (m,) rising, in the set that is measured; empty when they are of another one
 
 
-def _nearest(
-    searched: list[_Searched], prints: Callable[[slice], np.ndarray], device: torch.device, part: slice
-) -> Values:
-    """Return the nearest of each of some volumes, itself passed over."""
-    own, values = np.arange(part.start, part.stop), {}
+def _nearest(searched: list[_Searched], device: torch.device, volumes: tuple[np.ndarray, np.ndarray]) -> Values:
+    """Return the nearest of each of some volumes, their numbers and fingerprints, itself passed over."""
+    (own, prints), values = volumes, {}
     for name, others, rows, numbers in searched:
         place = np.where(np.isin(own, numbers), np.searchsorted(numbers, own), -1)
-        found = neighbours.nearest(prints(part), others, place, device)
+        found = neighbours.nearest(prints, others, place, device)
         values |= {name: found.similarity, f"{name}_row": rows[found.row], f"{name}_symmetry": found.symmetry}
     return values
 
 
-def _own_prints(blocks: Blocks, label: str, size: int, part: slice) -> np.ndarray:
-    return blocks.block(label, part.start // size, is_print)["fingerprint"]
+def _own_prints(blocks: Blocks, label: str, size: int, part: slice) -> tuple[np.ndarray, np.ndarray]:
+    return np.arange(part.start, part.stop), blocks.block(label, part.start // size, is_print)["fingerprint"]
 
 
 def _prints(blocks: Blocks, label: str, chosen: np.ndarray, comm: mpi.Comm) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch
 from cosmogan.blocks import Values
 from cosmogan.comparison import Comparison
 from cosmogan.gan.scaling import scale
-from cosmogan.statistics import bispectra, fields, fourier, neighbours, pdf, power, reference
+from cosmogan.statistics import bispectra, fields, fourier, minkowski, neighbours, pdf, power, reference
 from cosmogan.statistics.bispectra import Bispectrum, Triangles
 from cosmogan.statistics.fourier import Correction
 from cosmogan.statistics.power import PowerSpectrum
@@ -31,17 +31,20 @@ class Measurement:
     def all(self, density: np.ndarray) -> Values:
         """Return every statistic, (b, …) each."""
         fields_ = self._sent(density)
-        peaks = {"peaks": pdf.peak_counts(fields_).count}
-        return {**self._cheap(fields_), **self.spectra(fields_, self.triangles), **peaks}
+        shape = {
+            "peaks": pdf.peak_counts(fields_).count,
+            "minkowski": minkowski.minkowski_functionals(fields_, self.box_size).functionals.reshape(len(fields_), -1),
+        }
+        return {**self._cheap(fields_), **self.spectra(fields_, self.triangles), **shape}
 
     def cheap(self, density: np.ndarray) -> Values:
-        """Return every statistic but bispectra and peaks, (b, …) each."""
+        """Return every statistic but bispectra, peaks and Minkowski functionals, (b, …) each."""
         fields_ = self._sent(density)
         return {**self._cheap(fields_), **self.spectra(fields_, ())}
 
-    def cross(self, first: np.ndarray, second: np.ndarray) -> Values:
+    def cross(self, pairs: tuple[np.ndarray, np.ndarray]) -> Values:
         """Return the cross power of pairs, (b, nk)."""
-        return {"power": self.cross_power(self._sent(first), self._sent(second)).power}
+        return {"power": self.cross_power(*map(self._sent, pairs)).power}
 
     def spectra(self, density: torch.Tensor, triangles: tuple[Triangles, ...]) -> Values:
         """Return power and bispectra, (b, …) each; each field is transformed once."""

@@ -37,7 +37,7 @@ def everything(experiment: Experiment, compared: Comparison, folder: Path, comm:
         return measurement.spectra(density, ())
 
     blocks = Blocks(folder, measure.key(compared), compared.settings.batch_size, comm)
-    blocks.measure("proposals", min(len(compared.generated), MAX_SAMPLES), drawn)
+    blocks.measure("proposals", min(len(compared.generated), MAX_SAMPLES), lambda part: part, drawn)
     if comm.rank > 0:
         return {}
     samples = blocks.read("proposals")["power"]

@@ -47,7 +47,7 @@ def report(experiment: Experiment, comm: mpi.Comm) -> None:
     parts = [*document.one(run, judged, path.parent / "figures"), *document.record(run, experiment.folder)]
     _write(path, f"{run.tree['name']}: a cosmic web GAN", parts)
     receipt.finish(**{row.name: row.passed for row in judged})
-    for group in verdict.GROUPS:
+    for group in verdict.groups(judged):
         say(f"report: {verdict.count(judged, group)}")
     say(f"report: {path.resolve()}")
 

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from cosmogan import command, comparison, conditions, foreign, report, results, shards
+from cosmogan import beside, command, conditions, foreign, report, results, shards
 from cosmogan.comparison import Comparison
 from cosmogan.config import Experiment
 from hpc import lock, mpi
@@ -27,7 +27,7 @@ def done(experiment: Experiment) -> bool:
     """Say whether these subvolumes were measured with these settings."""
     folders = (experiment.shards_folder, experiment.samples_folder)
     complete = experiment.statistics_path.exists() and all(shards.is_complete(folder) for folder in folders)
-    return complete and _receipt(experiment, comparison.of_experiment(experiment)).done()
+    return complete and _receipt(experiment, beside.compared(experiment)).done()
 
 
 def validate(experiment: Experiment, comm: mpi.Comm) -> None:
@@ -42,7 +42,7 @@ def validate(experiment: Experiment, comm: mpi.Comm) -> None:
     if comm.bcast(done(experiment) if comm.rank == 0 else None):
         say(f"validate: done: {experiment.statistics_path}", comm.rank)
         return
-    compared = comparison.of_experiment(experiment)
+    compared = beside.compared(experiment)
     with command.at_work(experiment, "validate", comm.rank):
         measured(experiment, compared, comm)
 
@@ -58,6 +58,9 @@ def measured(experiment: Experiment, compared: Comparison, comm: mpi.Comm) -> No
         receipt.begin(keep=False)
     folder = experiment.folder / "validate"
     tree = measure.everything(compared, folder, comm) | along.everything(experiment, comm)
+    if comm.rank == 0 and "mocks" in compared.beside:
+        recipe = compared.beside["mocks"].source.recipe
+        tree |= {"mocks_off": recipe.off, "mocks_clipped": recipe.clipped}
     tree |= proposals.everything(experiment, compared, folder, comm)
     if comm.rank == 0:
         for line in json.loads(tree["warnings"])[len(compared.warnings) :]:
@@ -65,6 +68,8 @@ def measured(experiment: Experiment, compared: Comparison, comm: mpi.Comm) -> No
         results.write(experiment.statistics_path, tree | _latents(experiment, compared))
         receipt.finish(n_held_out=tree["n_held_out"], n_generated=tree["n_generated"])
         measure.forget(folder)
+        for line in _beside(tree):
+            say(f"validate: {line}")
         sizes = f"{tree['n_generated']} generated against {tree['n_held_out']} held-out subvolumes"
         say(f"validate: {sizes}: {experiment.statistics_path}")
     comm.barrier()
@@ -76,6 +81,16 @@ def _receipt(experiment: Experiment, compared: Comparison) -> Receipt:
     if experiment.model.condition:
         recipe["told"] = conditions.record(experiment)
     return Receipt(experiment.folder, "validate", recipe)
+
+
+def _beside(tree: results.Tree) -> list[str]:
+    """Return what there is to say of the mapped Gaussian mocks."""
+    if "mocks_off" not in tree:
+        return ["no mapped Gaussian mocks: they take whole boxes of an unconditional training set"]
+    return [
+        f"{tree['n_mocks']} mapped Gaussian mocks, P(k) off the training set's by {100 * tree['mocks_off']:.1f} % rms "
+        f"over modes before subvolumes are cut; negative power clipped at {100 * tree['mocks_clipped']:.0f} % of k"
+    ]
 
 
 def _latents(experiment: Experiment, compared: Comparison) -> results.Tree:

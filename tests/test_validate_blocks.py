@@ -51,7 +51,7 @@ def test_blocks_of_other_settings_are_measured_again(tmp_path):
 
     for key, expected in (("a", 3), ("a", 3), ("b", 6)):
         made = Blocks(tmp_path, key, 4, SerialComm())
-        made.measure("numbers × two", 10, work)
+        made.measure("numbers × two", 10, lambda part: part, work)
         assert len(calls) == expected
         np.testing.assert_array_equal(made.read("numbers × two")["x"], np.arange(10))
     np.testing.assert_array_equal(made.block("numbers × two", 2)["x"], [8, 9])
@@ -70,7 +70,7 @@ def test_memory_does_not_hold_the_volumes(tmp_path):
             held.append(len(rows))
             return super().read(rows)
 
-    compared = validate.comparison.of_experiment(experiment)
+    compared = validate.beside.compared(experiment)
     for volumes in (compared.nbody, compared.generated, compared.training):
         object.__setattr__(volumes, "source", Watched(volumes.source.path))
     measure.everything(compared, tmp_path / "blocks", SerialComm())

@@ -12,6 +12,7 @@ from cosmogan.reporting import (
     figures_conditions,
     figures_covariance,
     figures_density,
+    figures_minkowski,
     figures_samples,
     figures_selection,
     figures_sequence,
@@ -33,6 +34,7 @@ class Entry:
     title: str
     draw: Callable[[Sequence[Run]], Drawn]  # raises Missing when a run lacks what it shows
     several: bool = True  # whether it draws several runs together
+    beside: bool = False  # whether it draws a single run's other sets too: mocks, samples as trained
     compared: str = ""  # which figures of the paper it is besides where it does
 
 
@@ -42,14 +44,15 @@ CATALOGUE = (
     Entry("selection", "", "Which generator was released", figures_selection.released, several=False),
     Entry("volumes", "4", "Volumes", figures_volumes.volumes),
     Entry("slices", "4", "Slabs", figures_volumes.slices, several=False),
-    Entry("voxel-pdf", "5", "Voxel PDF", figures_density.voxel_pdf),
+    Entry("voxel-pdf", "5", "Voxel PDF", figures_density.voxel_pdf, beside=True),
     Entry("mean-density", "6", "Mean density of a subvolume", figures_density.mean_density),
-    Entry("peaks", "", "Peaks", figures_density.peaks),
-    Entry("power", "7", "Power spectrum", figures_spectra.power, compared="16, 17"),
+    Entry("peaks", "", "Peaks", figures_density.peaks, beside=True),
+    Entry("minkowski", "", "Minkowski functionals", figures_minkowski.functionals, beside=True),
+    Entry("power", "7", "Power spectrum", figures_spectra.power, beside=True, compared="16, 17"),
     Entry("cross-power", "8", "Cross power of random pairs", figures_spectra.cross_power, compared="17"),
     Entry("covariance", "9, 10", "Covariance and correlation of the power spectrum", figures_covariance.covariance),
-    Entry("variance", "9, 10", "Variance of the power spectrum", figures_covariance.variance),
-    Entry("bispectrum", "11", "Bispectrum", figures_bispectra.bispectrum),
+    Entry("variance", "9, 10", "Variance of the power spectrum", figures_covariance.variance, beside=True),
+    Entry("bispectrum", "11", "Bispectrum", figures_bispectra.bispectrum, beside=True),
     Entry("reduced-bispectrum", "11", "Reduced bispectrum", figures_bispectra.reduced),
     Entry("growth", "12", "Power along the redshift", figures_conditions.growth_of_power, several=False),
     Entry("conditions", "12", "Power at every condition", figures_conditions.ratios, several=False),
@@ -66,7 +69,7 @@ CATALOGUE = (
 def drawn(entry: Entry, runs: Sequence[Run]) -> Drawn | str:
     """Draw an entry, or return why it is left out."""
     try:
-        return entry.draw(runs)
+        return entry.draw([*runs, *runs[0].beside()] if entry.beside and len(runs) == 1 else runs)
     except Missing as missing:
         return str(missing)
 

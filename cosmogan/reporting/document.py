@@ -5,16 +5,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cosmogan.reporting import facts, page, verdict
+from cosmogan.reporting.palette import BESIDE
 from cosmogan.reporting.runs import Run
-from cosmogan.reporting.verdict import GROUPS, PAPER, Row
-from hpc.rundir import whole_file
+from cosmogan.reporting.verdict import PAPER, Row
+from cosmogan.results import Tree
 
 KINDS = {"✓": "pass", "✗": "fail"}
 MEANING = (
     "The noise floor is what N-body reaches against itself: one half of the held-out boxes (of fewer than 6: of parts "
     "of theirs) against the other, median ± standard deviation over halvings. Halves are smaller than sets, so it lies "
     "a little high; a value at or below it cannot be told from noise. ± of this run is the standard deviation when "
-    "boxes and samples are drawn again."
+    "boxes and samples are drawn again. †: a calibrated generator meets it by construction, as mean P(k) and voxel PDF "
+    "are fitted to the training boxes."
 )
 
 
@@ -24,18 +26,25 @@ def one(run: Run, judged: list[Row], folder: Path) -> Iterator[str]:
     yield page.heading(f"{tree['name']}: generated against N-body", 1)
     for text in _warnings(run):
         yield page.paragraph(text, "warning")
-    met = "; ".join(verdict.count(judged, group) for group in GROUPS)
+    groups = verdict.groups(judged)
+    met = "; ".join(verdict.count(judged, group) for group in groups)
     yield page.paragraph(f"{met[0].upper()}{met[1:]}.", "lead")
     yield page.paragraph(
         f"{tree['n_generated']} generated subvolumes of {_size(run)} against {tree['n_held_out']} of N-body. {MEANING}",
         "faint",
     )
-    names = ("criterion", "the paper", "this run", "noise floor", "verdict")
-    for group in GROUPS:
-        lines = [line(row) for row in judged if row.group == group]
+    others = {other.name: verdict.rows_beside(other.tree) for other in run.beside()}
+    if "mocks_off" in tree:
+        yield page.paragraph(_against_mocks(tree, judged, others[BESIDE["mocks"][0]]))
+    elif tree["n_training"]:
+        yield page.paragraph("No mapped Gaussian mocks were drawn to compare with.", "faint")
+    names = ("criterion", "the paper", "this run", *others, "noise floor", "verdict")
+    for group in groups:
+        lines = [_beside(row, list(others.values())) for row in judged if row.group == group]
         kept = [i for i in range(len(names)) if any(cells[i] != "—" for cells in lines)]
         rows = [tuple(cells[i] for i in kept) for cells in lines]
         yield page.table(f"{group[0].upper()}{group[1:]}", [names[i] for i in kept], rows, KINDS)
+    yield _below_floor(judged)
     yield from _figures([run], folder)
 
 
@@ -90,7 +99,47 @@ def _warnings(run: Run) -> list[str]:
 def line(row: Row) -> tuple[str, ...]:
     """Return a criterion as cells of the table: goal, the paper's, value ± error, noise floor, verdict."""
     mark = "✓ pass" if row.passed else "✗ fail, within noise" if row.within_noise else "✗ fail"
-    return row.goal, row.paper, _value(row), _floor(row), mark
+    return _goal(row), row.paper, _value(row), _floor(row), mark
+
+
+def _beside(row: Row, others: Sequence[list[Row]]) -> tuple[str, ...]:
+    """Return a criterion as cells of the table, with the values of other sets after this run's."""
+    goal, paper, value, *rest = line(row)
+    found = [{other.name: _value(other) for other in rows}.get(row.name, "—") for rows in others]
+    return goal, paper, value, *found, *rest
+
+
+def _against_mocks(tree: Tree, judged: list[Row], mocks: list[Row]) -> str:
+    """Say in which criteria the generator is better than mapped Gaussian mocks, and what these are."""
+    better, both = verdict.better(judged, mocks)
+    free = [name for name in both if name not in verdict.FIXED]
+    named = ", ".join(name.replace("_", " ") for name in better) or "none"
+    won = len([name for name in better if name in free])
+    clipped = 100 * tree["mocks_clipped"]
+    return (
+        f"The generator is nearer to N-body than mapped Gaussian mocks in {len(better)} of {len(both)} criteria "
+        f"({won} of {len(free)} without †): {named}. These {tree['n_mocks']} mocks are Gaussian fields under a "
+        "monotone map, with P(k) and voxel PDF of whole training boxes, in boxes of the same size, cut as N-body is. "
+        f"Where the spectrum was solved for, their P(k) is off the training boxes' by {100 * tree['mocks_off']:.2g} % "
+        f"rms over the modes up to Nyquist; at {clipped:.0f} % of the wavenumbers negative power was clipped."
+    )
+
+
+def _below_floor(judged: list[Row]) -> str:
+    """Return the criteria that these boxes cannot tell: their limit is below the noise floor."""
+    below = [row for row in judged if row.found.floor > row.limit]
+    if not below:
+        return page.paragraph("No criterion's limit lies below the noise floor of these boxes.", "faint")
+    rows = [(_goal(row), verdict.words(row.limit, row.unit), _floor(row)) for row in below]
+    return page.table(
+        "Limits below the noise floor: N-body itself would miss them with so few boxes",
+        ("criterion", "limit", "noise floor"),
+        rows,
+    )
+
+
+def _goal(row: Row) -> str:
+    return f"{row.goal} †" if row.fixed else row.goal
 
 
 def _value(row: Row) -> str:
@@ -112,30 +161,19 @@ def _with_error(number: float, scatter: float, unit: str) -> str:
 def _together(first: Row, rows: Sequence[Row | None]) -> tuple[str, ...]:
     """Return a criterion's cells with a verdict for each run, or a dash where it does not apply."""
     cells = [f"{'✓' if row.passed else '✗'}\N{NO-BREAK SPACE}{_value(row)}" if row else "—" for row in rows]
-    return first.goal, first.paper, *cells, _floor(first)
+    return _goal(first), first.paper, *cells, _floor(first)
 
 
 def _figures(runs: Sequence[Run], folder: Path) -> Iterator[str]:
     """Yield the figures in the paper's order, written as files too, and the reasons of those that are left out."""
-    from cosmogan.reporting import catalogue, style  # draw with matplotlib
+    from cosmogan.reporting import drawing  # draws with matplotlib
 
     yield page.heading("Figures, in the paper's order")
-    exhibits: list[page.Exhibit] = []
-    left_out: dict[str, list[str]] = {}  # reason → titles
-    for entry in catalogue.CATALOGUE:
-        drawn = catalogue.drawn(entry, runs) if len(runs) == 1 or entry.several else None
-        if isinstance(drawn, str):
-            left_out.setdefault(drawn, []).append(entry.title)
-        elif drawn is not None:
-            files = catalogue.files(drawn)
-            for suffix, content in files.items():
-                with whole_file(folder / f"{entry.name}{suffix}") as temporary:
-                    temporary.write_bytes(content)
-            narrow = [style.png(drawn.narrow)] if drawn.narrow else []
-            links = {suffix[1:].upper(): f"{folder.name}/{entry.name}{suffix}" for suffix in files}
-            title = catalogue.heading(entry, len(runs) > 1)
-            exhibits.append(page.Exhibit(title, drawn.caption, [files[".png"], *narrow], drawn.moving, links))
+    exhibits, left_out = drawing.exhibits(runs, folder)
     yield page.figures(exhibits)
-    if left_out:
-        reasons = "; ".join(f"{', '.join(titles)} ({reason})" for reason, titles in left_out.items())
+    titles: dict[str, list[str]] = {}  # by their reasons
+    for left in left_out:
+        titles.setdefault(left.reason, []).append(left.title)
+    if titles:
+        reasons = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in titles.items())
         yield page.paragraph(f"Left out: {reasons}.", "faint")

@@ -76,8 +76,11 @@ def _matrices(runs: Sequence[Run], panels: Sequence[Panel], columns: int) -> Fig
         bar = fig.colorbar(image, ax=ax, pad=0.02)
         bar.set_label(label, fontsize=8)
         bar.ax.tick_params(labelsize=7)
+        bar.minorticks_off()
         ax.set_title(title, fontsize=9)
         ax.set(xscale="log", yscale="log")
+    for ax in axes.flat:
+        ax.minorticks_off()  # a panel is small, and each tick takes time
     for axis in (axes[0, 0].xaxis, axes[0, 0].yaxis):
         plain_log(axis)
     for ax in axes[-1]:

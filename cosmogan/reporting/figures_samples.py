@@ -1,10 +1,10 @@
 """Figures of the samples as a set: their latents, whether one is a copy, how different they are from one another."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy import stats
 
 from cosmogan.reporting.exhibit import Drawn, Table, listed
 from cosmogan.reporting.histograms import Shown, histograms, median_in_words
@@ -34,7 +34,7 @@ def latent_norm(runs: Sequence[Run]) -> Drawn:
     dimension = runs[0].settings.get("model", {}).get("latent_dimension")
     if dimension:
         norm = np.linspace(*ax.get_xlim(), 200)
-        ax.plot(norm, stats.chi(dimension).pdf(norm), color=GREY, lw=1.2, ls=":")
+        ax.plot(norm, _chi(norm, dimension), color=GREY, lw=1.2, ls=":")
         dotted = f" Dotted: of {dimension} independent Gaussians of width 1."
     seen = [f"{name}: {median_in_words(values)}" for name, _, _, values in shown]
     rates = [_accepted(run) for run in runs if run.judged]
@@ -117,3 +117,9 @@ def diversity(runs: Sequence[Run]) -> Drawn:
     )
     table = {"set": np.array(names), "Vendi score": np.array(values), "error": np.array(errors)}
     return Drawn(fig, caption, table)
+
+
+def _chi(norm: np.ndarray, dimension: int) -> np.ndarray:
+    """Return the probability density of the norm of a Gaussian vector."""
+    constant = (1 - dimension / 2) * math.log(2) - math.lgamma(dimension / 2)
+    return np.exp(constant + (dimension - 1) * np.log(norm) - norm**2 / 2)

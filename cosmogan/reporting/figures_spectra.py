@@ -27,7 +27,7 @@ from cosmogan.statistics import ensemble, regions
 
 def power(runs: Sequence[Run]) -> Drawn:
     """Draw P(k) of N-body and of every run, and the ratios of the means beside what N-body against N-body gives."""
-    spectrum, training = runs[0].need("power"), len(runs) == 1
+    spectrum, training = runs[0].need("power"), all(run.label != "generated" for run in runs[1:])
     fig = new(NARROW, 6.2)
     upper, lower = fig.subplots(2, 1, sharex=True, height_ratios=(3, 2.4))
     k, k_nyquist = spectrum["k"], spectrum["k_nyquist"]

@@ -14,3 +14,7 @@ RUNS = (  # of several runs: colour, dash, marker
     (AMBER, (0, (3, 1)), "P"),
 )
 LABELS = {"nbody": ("N-body", BLACK), "generated": ("generated", BLUE), "training": ("training boxes", AMBER)}
+BESIDE = {  # more sets that a run measured: name, colour, dash, marker
+    "mocks": ("mapped Gaussian", ORANGE, "--", "s"),
+    "as_trained": ("as trained", SKY, ":", "D"),
+}

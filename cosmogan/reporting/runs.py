@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cosmogan import archive, results
-from cosmogan.reporting.palette import LABELS, RUNS
+from cosmogan.reporting.palette import BESIDE, LABELS, RUNS
 from cosmogan.results import Tree
 from hpc.rundir import read_json
 from hpc.settings import read_tree
@@ -34,6 +34,17 @@ class Run:
     generator: dict[str, Any] = field(default_factory=dict)  # the released one's settings
     judged: dict[str, np.ndarray] = field(default_factory=dict)  # by rejection sampling
     settings: dict[str, Any] = field(default_factory=dict)  # of the experiment
+    label: str = "generated"  # which of its sets is shown as generated
+
+    def beside(self) -> list["Run"]:
+        """Return the run's other sets, mocks and samples as trained, each as a run whose generated set it is."""
+        found = []
+        for label, (name, color, dash, marker) in BESIDE.items():
+            if label in self.tree.get("power", {}):
+                tree = {key: _in_place(value, label) for key, value in self.tree.items()}
+                tree |= {"n_generated": self.tree[f"n_{label}"]}
+                found.append(replace(self, tree=tree, label=label, name=name, color=color, dash=dash, marker=marker))
+        return found
 
     def need(self, name: str) -> Tree:
         """Return a group of the statistics.
@@ -53,6 +64,13 @@ class Run:
         known = np.isfinite(halves)
         with np.errstate(invalid="ignore"):
             return np.sqrt(np.sum(np.where(known, halves, 0) ** 2, axis=0) / known.sum(axis=0))
+
+
+def _in_place(value: Any, label: str) -> Any:
+    """Return a statistic with another set in place of the generated one."""
+    if not isinstance(value, dict) or label not in value:
+        return value
+    return {**value, "generated": value[label], "ratio": value[f"{label}_ratio"]}
 
 
 def sources(folder: Path) -> dict[str, Path]:

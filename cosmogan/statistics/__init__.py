@@ -14,6 +14,7 @@ from typing import Any
 _HOME = {
     "bispectra": ("Bispectrum", "Triangles", "bispectrum", "paper_triangles"),
     "fourier": ("Correction", "k_fundamental", "k_nyquist", "linear_edges", "paper_edges"),
+    "minkowski": ("Minkowski", "minkowski_functionals"),
     "neighbours": ("Neighbours", "diversity", "fingerprint", "nearest"),
     "pdf": ("PeakCounts", "VoxelPDF", "mean_density", "peak_counts", "scaled_edges", "unscaled_edges", "voxel_pdf"),
     "power": ("PowerSpectrum", "cross_power", "power_spectrum"),

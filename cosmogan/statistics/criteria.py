@@ -101,6 +101,18 @@ def worst_variance(real: np.ndarray, fake: np.ndarray) -> float:
     return float(np.max(abs(variance(fake) / variance(real) - 1)))
 
 
+def worst_scaled(real: np.ndarray, fake: np.ndarray, parts: np.ndarray) -> float:
+    """Return the largest |mean(fake) - mean(real)| over the largest |mean(real)| of the same part.
+
+    Parameters
+    ----------
+    real, fake : (n, d) numbers that may cross zero
+    parts : (d,) which numbers belong together
+    """
+    size = np.array([abs(mean(real))[parts == part].max() for part in parts])
+    return float(np.max(abs(mean(fake) - mean(real)) / size))
+
+
 def median_shift(real: np.ndarray, fake: np.ndarray) -> float:
     """Return |median(fake)/median(real) - 1| of a number a sample, (n, 1)."""
     return float(abs(np.median(fake) / np.median(real) - 1))

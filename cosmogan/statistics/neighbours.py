@@ -149,6 +149,28 @@ def diversity(fingerprints: np.ndarray) -> float:
     fingerprints : (n, d)
     """
     wide = fingerprints.astype(np.float64)
-    values = np.linalg.eigvalsh(wide.T @ wide if len(wide) > wide.shape[1] else wide @ wide.T)  # both have the same
+    return _vendi(wide.T @ wide if len(wide) > wide.shape[1] else wide @ wide.T)  # both have the same eigenvalues
+
+
+def diversities(fingerprints: np.ndarray, groups: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the diversity of volumes, and that without one group each, (n_groups,).
+
+    Parameters
+    ----------
+    fingerprints : (n, d)
+    groups : (n,) the number of each volume's group
+    """
+    wide, chosen = fingerprints.astype(np.float64), [groups == group for group in np.unique(groups)]
+    if len(wide) <= wide.shape[1]:
+        similar = wide @ wide.T
+        return _vendi(similar), np.array([_vendi(similar[~own][:, ~own]) for own in chosen])
+    products = np.stack([wide[own].T @ wide[own] for own in chosen])
+    total = products.sum(axis=0)
+    return _vendi(total), np.array([_vendi(total - one) for one in products])
+
+
+def _vendi(products: np.ndarray) -> float:
+    """Return the Vendi score of a matrix of similarities, or of the smaller one that has the same eigenvalues."""
+    values = np.linalg.eigvalsh(products)
     share = values[values > 0] / values.sum() if values.sum() > 0 else np.ones(1)
     return float(np.exp(-(share * np.log(share)).sum()))

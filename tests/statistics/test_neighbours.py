@@ -73,6 +73,16 @@ def test_uniform_volumes_are_copies_of_one_another_and_of_no_other(volumes):
     assert neighbours.diversity(uniform) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("n", [40, 600])
+def test_diversities_without_a_group_are_those_of_the_others(n):
+    prints = np.random.default_rng(0).standard_normal((n, 512)).astype(np.float32)
+    prints /= np.linalg.norm(prints, axis=1, keepdims=True)
+    groups = np.arange(n) % 3
+    whole, without = neighbours.diversities(prints, groups)
+    assert whole == pytest.approx(neighbours.diversity(prints))
+    assert without == pytest.approx([neighbours.diversity(prints[groups != group]) for group in range(3)])
+
+
 def test_fingerprints_of_other_sizes_are_refused(volumes):
     prints = fingerprint(volumes)
     for others in (prints[:0], prints[:, :64]):

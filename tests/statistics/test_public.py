@@ -25,6 +25,7 @@ def results(tmp_path):
         "bispectrum": statistics.bispectrum(density, 50.0, triangles),
         "pdf": statistics.voxel_pdf(density, statistics.unscaled_edges()),
         "peaks": statistics.peak_counts(density),
+        "minkowski": statistics.minkowski_functionals(density, 50.0),
         "neighbours": statistics.nearest(prints, prints, np.arange(3)),
     }
 
