@@ -27,8 +27,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cosmogan import config, results, simulate, train, validate
+from cosmogan import config, simulate, train, validate
 from cosmogan.reporting import verdict
+from cosmogan.shards import statistics_file
 
 BASE = "base"
 RELATIVISTIC = ("train.loss=relativistic", "train.r1=0.1", "train.betas=[0,0.99]", "train.gate=0")
@@ -136,7 +137,7 @@ def complete(options: argparse.Namespace, change: str, seed: int) -> config.Expe
 
 def criteria(made: config.Experiment) -> dict[str, float]:
     """Return the criteria of a run, and how its training went."""
-    found = {row.name: row.found.value for row in verdict.rows(results.read(made.statistics_path))}
+    found = {row.name: row.found.value for row in verdict.rows(statistics_file.read(made.statistics_path))}
     lines = [json.loads(line) for line in (made.train_folder / "metrics.jsonl").read_text().splitlines()]
     numbers = [[line[name] for line in lines] for name in ("loss_discriminator", "step", "samples_per_second")]
     losses, steps, speeds = np.array(numbers, float)[:, len(lines) // 2 :]

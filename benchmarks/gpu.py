@@ -29,9 +29,10 @@ import torch
 import train  # benchmarks/train.py
 from sample import release  # benchmarks/sample.py
 
-from cosmogan import box, config
+from cosmogan import config
 from cosmogan.config import Model, Train
 from cosmogan.gan import released
+from cosmogan.simulations import box
 from hpc.distributed import Processes
 from hpc.log import Progress
 

@@ -26,8 +26,9 @@ import numpy as np
 import torch
 import yaml
 
-from cosmogan import box, config
+from cosmogan import config
 from cosmogan.nbody import particle_mesh
+from cosmogan.simulations import box
 
 STEPS = 20
 # Bytes that a step has to touch. A particle: twice drifted (36 each), painted (12), its force read (24), kicked (36). A

@@ -14,9 +14,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from cosmogan.config import Model, Train
-from cosmogan.gan.dataset import Batch
-from cosmogan.gan.graphs import WARM_UP
-from cosmogan.gan.trainer import Trainer
+from cosmogan.training.cuda_graphs import WARM_UP
+from cosmogan.training.dataset import Batch
+from cosmogan.training.trainer import Trainer
 from hpc.distributed import Processes
 
 STEPS = 10  # that are profiled

@@ -37,10 +37,10 @@ from cosmogan import shards, train
 from cosmogan.config import Model, Train
 from cosmogan.gan import networks, scaling
 from cosmogan.gan.batch_norm import GroupedBatchNorm
-from cosmogan.gan.dataset import Batch, Part, TrainingSet
-from cosmogan.gan.graphs import WARM_UP
-from cosmogan.gan.learner import precision
-from cosmogan.gan.trainer import Trainer
+from cosmogan.training.cuda_graphs import WARM_UP
+from cosmogan.training.dataset import Batch, Part, TrainingSet
+from cosmogan.training.learner import precision
+from cosmogan.training.trainer import Trainer
 from hpc import memory
 from hpc.distributed import Processes
 

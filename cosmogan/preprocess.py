@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cosmogan import command, grid, outputs, shards, simulate, snapshots
+from cosmogan import cli, shards, simulate
 from cosmogan.config import Experiment
+from cosmogan.simulations import gridding, simulated, snapshots
 from hpc import launcher, mpi
 from hpc.log import Progress, say
 from hpc.part import Part, share_of, title
@@ -27,7 +28,7 @@ def parts(experiment: Experiment) -> int:
     """Return how many snapshots there are, or will be, to share out."""
     if not experiment.preprocess.snapshots:  # perhaps not simulated yet
         return len(experiment.simulated)
-    return len(grid.sources(experiment))
+    return len(gridding.sources(experiment))
 
 
 def preprocess(experiment: Experiment, comm: mpi.Comm, part: Part | None = None) -> None:
@@ -42,12 +43,12 @@ def preprocess(experiment: Experiment, comm: mpi.Comm, part: Part | None = None)
     if not experiment.preprocess.snapshots:
         mpi.on_root(comm, lambda: _simulate_what_is_missing(experiment, part))
     with stages("headers"):
-        sources = mpi.on_root(comm, lambda: grid.sources(experiment))
-        receipt = mpi.on_root(comm, lambda: grid.receipt(experiment, sources, comm.size))
+        sources = mpi.on_root(comm, lambda: gridding.sources(experiment))
+        receipt = mpi.on_root(comm, lambda: gridding.receipt(experiment, sources, comm.size))
         if mpi.on_root(comm, lambda: receipt.done() and shards.is_complete(folder)):
             say(f"preprocess: done: {folder}", comm.rank)
             return
-    with command.at_work(experiment, "preprocess", comm.rank, folder, part):
+    with cli.at_work(experiment, "preprocess", comm.rank, folder, part):
         _write(experiment, comm, part, sources, receipt, stages)
 
 
@@ -61,8 +62,8 @@ def _write(
 ) -> None:
     """Write the shards that are missing, and the manifest."""
     with stages("headers"):
-        plan = grid.plan(experiment, tuple(share_of(sources, part)), receipt.recipe["shards"])
-        mpi.on_root(comm, lambda: grid.prepare(plan, receipt, comm.size, part))
+        plan = gridding.plan(experiment, tuple(share_of(sources, part)), receipt.recipe["shards"])
+        mpi.on_root(comm, lambda: gridding.prepare(plan, receipt, comm.size, part))
     doing = title("preprocess", part)
     if comm.rank == 0:
         say(f"{doing}: {_introduction(plan, comm.size)}")
@@ -73,7 +74,9 @@ def _write(
     kept, to_do = mpi.on_root(comm, lambda: _particles(plan))
     with Progress(doing, kept + to_do, "particles", comm.rank) as progress:
         progress.resume_at(kept)
-        lines = [line for source in plan.sources for line in grid.write(plan, source, comm, stages, progress.advance)]
+        lines = [
+            line for source in plan.sources for line in gridding.write(plan, source, comm, stages, progress.advance)
+        ]
     gathered, summary = comm.gather(lines), stages.summary(comm)
     if gathered is not None and summary is not None:
         found = sorted((line for of_rank in gathered for line in of_rank), key=lambda x: x["file"])
@@ -89,18 +92,18 @@ def _write(
 def done(experiment: Experiment) -> bool:
     """Say whether all shards are there, made with just these settings."""
     folder = experiment.shards_folder
-    if not experiment.preprocess.snapshots and not grid.is_simulated(experiment):
+    if not experiment.preprocess.snapshots and not gridding.is_simulated(experiment):
         return False
-    return grid.receipt(experiment, grid.sources(experiment), 1).done() and shards.is_complete(folder)
+    return gridding.receipt(experiment, gridding.sources(experiment), 1).done() and shards.is_complete(folder)
 
 
 def _simulate_what_is_missing(experiment: Experiment, part: Part | None) -> None:
     """Run `simulate` for an experiment without snapshots of its own: in a child, since ranks load no torch."""
-    if grid.is_simulated(experiment):
+    if gridding.is_simulated(experiment):
         simulate.receipt(experiment).check()
         return
     if folder := experiment.simulate.gadget2:
-        missing = next(path for path in experiment.simulated if not outputs.is_there(path))
+        missing = next(path for path in experiment.simulated if not simulated.is_there(path))
         raise ValueError(
             f"{missing}: not found; expected a snapshot of GADGET-2, by simulate.gadget2: write its input with "
             f"python -m cosmogan.simulate, then run it with sbatch slurm/gadget2.sh {folder}"
@@ -113,7 +116,7 @@ def _simulate_what_is_missing(experiment: Experiment, part: Part | None) -> None
         raise ValueError(f"{experiment.simulations_folder}: simulate failed, see above")
 
 
-def _particles(plan: grid.Plan) -> tuple[int, int]:
+def _particles(plan: gridding.Plan) -> tuple[int, int]:
     """Return how many particles are in what is written already, and how many are yet to be read."""
     kept, to_do = 0, 0
     for source in plan.sources:
@@ -123,7 +126,7 @@ def _particles(plan: grid.Plan) -> tuple[int, int]:
     return kept, to_do
 
 
-def _introduction(plan: grid.Plan, n_ranks: int) -> str:
+def _introduction(plan: gridding.Plan, n_ranks: int) -> str:
     n_shards = len(plan.sources) * len(plan.hands)
     there = n_shards - sum(len(plan.missing(source)) for source in plan.sources)
     particles = sum(source.snapshot.n_particles for source in plan.sources)
@@ -131,7 +134,7 @@ def _introduction(plan: grid.Plan, n_ranks: int) -> str:
     return f"{len(plan.sources)} snapshot(s), {particles:,} particles, on {n_ranks} MPI rank(s){kept}"
 
 
-def _simulations(plan: grid.Plan) -> list[str]:
+def _simulations(plan: gridding.Plan) -> list[str]:
     """Return lines that say which simulation is which file; none for those that this experiment simulates."""
     if not plan.experiment.preprocess.snapshots:
         return []
@@ -145,7 +148,7 @@ def _simulations(plan: grid.Plan) -> list[str]:
     return lines if len(lines) <= MAX_LINES else [*lines[:MAX_LINES], more]
 
 
-def _finish(plan: grid.Plan, receipt: Receipt, lines: list[dict[str, Any]], summary: list[dict[str, Any]]) -> None:
+def _finish(plan: gridding.Plan, receipt: Receipt, lines: list[dict[str, Any]], summary: list[dict[str, Any]]) -> None:
     """Write the manifest and the record."""
     folder = plan.experiment.shards_folder
     geometry = shards.read_geometry(folder / lines[0]["file"])
@@ -156,11 +159,11 @@ def _finish(plan: grid.Plan, receipt: Receipt, lines: list[dict[str, Any]], summ
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    command.part_option(parser)
+    cli.part_option(parser)
     what = "print seconds, bytes, messages and the imbalance of ranks for each stage"
     parser.add_argument("--profile", dest="preprocess.profile", action="store_true", help=what)
 
 
 if __name__ == "__main__":
     world = partial(mpi.world, "preprocess.memory_per_rank")
-    command.main("cosmogan.preprocess", TEXT, EXAMPLE, preprocess, world, options=_options)
+    cli.main("cosmogan.preprocess", TEXT, EXAMPLE, preprocess, world, options=_options)

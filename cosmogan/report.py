@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from cosmogan import command
+from cosmogan import cli
 from cosmogan.config import Experiment
 from cosmogan.reporting import conditions, document, facts, page, runs, verdict
 from hpc import mpi, settings
@@ -91,7 +91,7 @@ def _receipt(experiment: Experiment) -> Receipt:
 
 def main() -> None:
     """Write the report that the command line asks for."""
-    parser = command.parser("cosmogan.report", TEXT, EXAMPLE)
+    parser = cli.parser("cosmogan.report", TEXT, EXAMPLE)
     parser.add_argument(
         "--compare", nargs="+", type=argument, metavar="RUN", help="folders of runs, for one page of all"
     )
@@ -102,8 +102,8 @@ def main() -> None:
         if arguments.output and not arguments.compare:
             raise ValueError("--output: expected together with --compare; a run's own page is in its folder, report/")
         if not arguments.compare:
-            experiment = command.read_experiment(arguments, comm.rank)
-            with contextlib.nullcontext() if done(experiment) else command.at_work(experiment, "report", comm.rank):
+            experiment = cli.read_experiment(arguments, comm.rank)
+            with contextlib.nullcontext() if done(experiment) else cli.at_work(experiment, "report", comm.rank):
                 report(experiment, comm)
         elif comm.rank == 0:
             compare(list(map(Path, arguments.compare)), Path(arguments.output or "comparison"))

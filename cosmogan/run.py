@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-from cosmogan import command, preprocess, report, sample, select, simulate, train, validate
+from cosmogan import cli, preprocess, report, sample, select, simulate, train, validate
 from cosmogan.config import Experiment
 from hpc import mpi
 from hpc.chain import Stage, command_line, load_cluster, thread_environment
@@ -103,14 +103,14 @@ def _next_steps(experiment: Experiment) -> str:
 
 def main() -> None:
     """Run the command line."""
-    parser = command.parser("cosmogan.run", TEXT, EXAMPLE)
+    parser = cli.parser("cosmogan.run", TEXT, EXAMPLE)
     parser.add_argument(
         "--cluster", default="local", help="processes for each stage: a name in configs/cluster or a YAML file"
     )
     parser.add_argument("--minutes", type=float, help="stop after so many, saved; the same command goes on")
     arguments = parser.parse_intermixed_args()
     with mpi.abort_on_error(mpi.SerialComm(), expected=(ValueError, OSError, RuntimeError)):
-        experiment = command.read_experiment(arguments)
+        experiment = cli.read_experiment(arguments)
         run(experiment, load_cluster(arguments.cluster).stages, arguments.minutes)
 
 

@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from cosmogan import archive, command, conditions, drawn, shards
+from cosmogan import cli, shards
 from cosmogan.config import Experiment, configs_folder
+from cosmogan.sampling import drawing
+from cosmogan.shards import latents_file
 from cosmogan.shards.show import show
+from cosmogan.training import subvolumes
 from hpc import memory, mpi
 from hpc.log import say
 from hpc.part import Part, title
@@ -40,8 +43,8 @@ def parts(experiment: Experiment) -> int:
     if _in_one_piece(experiment):
         return 1
     known = (experiment.shards_folder / "manifest.json").exists() or not experiment.model.condition
-    told = len(conditions.to_sample(experiment)) if known else 1
-    n = settings.n_samples if settings.from_latents is None else archive.length(Path(settings.from_latents))
+    told = len(subvolumes.to_sample(experiment)) if known else 1
+    n = settings.n_samples if settings.from_latents is None else latents_file.length(Path(settings.from_latents))
     return told * -(-n // settings.samples_per_shard)
 
 
@@ -66,7 +69,7 @@ def sample(experiment: Experiment, comm: mpi.Comm, part: Part | None = None) -> 
     if comm.bcast(done(experiment) if comm.rank == 0 else None):
         say(f"sample: done: {target}", comm.rank)
     else:
-        with command.at_work(experiment, "sample", comm.rank, part=part):
+        with cli.at_work(experiment, "sample", comm.rank, part=part):
             _draw(experiment, target, comm, part)
     if settings.figure is not None and part is None and comm.rank == 0:
         show(target, Path(settings.figure))
@@ -90,15 +93,15 @@ def _draw(experiment: Experiment, target: Path, comm: mpi.Comm, part: Part | Non
     if comm.rank == 0 and part is None:
         receipt.begin(keep=False)
     if not settings.latents_only:
-        drawn.write(experiment, generator, latents, comm, part)
+        drawing.write(experiment, generator, latents, comm, part)
     elif comm.rank == 0:
-        archive.write(target, latents, {**drawn.source(experiment, generator), **generator.settings["model"]})
+        latents_file.write(target, latents, {**drawing.source(experiment, generator), **generator.settings["model"]})
     if part is not None:
         say(f"{title('sample', part)}: its shards are there: {target}", comm.rank)
     elif comm.rank == 0:
         receipt.finish(samples=len(latents.index))
         what = "latents" if settings.latents_only else f"volumes of {generator.geometry['subvolume']}³ cells"
-        told = len(conditions.to_sample(experiment)) if not settings.latents_only else 1
+        told = len(subvolumes.to_sample(experiment)) if not settings.latents_only else 1
         each = f" under each of {told} conditions" if told > 1 else ""
         say(f"sample: drew {len(latents.index)} {what}{each}: {target}")
     comm.barrier()
@@ -113,7 +116,7 @@ def _receipt(experiment: Experiment) -> Receipt:
         files["latents"] = Path(experiment.sample.from_latents)
     recipe |= {name: checksum(file) if file.exists() else None for name, file in files.items()}
     if experiment.model.condition:
-        recipe["told"] = conditions.to_sample(experiment)
+        recipe["told"] = subvolumes.to_sample(experiment)
     for name in ("batch_size", "generator", "figure"):  # the generator is known by its checksum
         del recipe["sample"][name]
     return Receipt(experiment.folder, "sample", recipe)
@@ -147,7 +150,7 @@ def _check_fits(experiment: Experiment, generator: dict[str, Any]) -> None:
 def _wanted(experiment: Experiment) -> dict[str, float]:
     """Return what the experiment says of the subvolumes: by its shards, or, where there are none, by its settings."""
     if (experiment.shards_folder / "manifest.json").exists():
-        geometry = conditions.open_shards(experiment).geometry
+        geometry = subvolumes.open_shards(experiment).geometry
         names = ("subvolume", "cell_size", "redshift")
         return {name: getattr(geometry, name) for name in names if name not in experiment.model.condition}
     settings = experiment.simulate
@@ -159,18 +162,20 @@ def _wanted(experiment: Experiment) -> dict[str, float]:
     return {"subvolume": experiment.preprocess.subvolume, **own}
 
 
-def _latents(experiment: Experiment, generator: Any, comm: mpi.Comm) -> archive.Latents:
+def _latents(experiment: Experiment, generator: Any, comm: mpi.Comm) -> latents_file.Latents:
     """Return what is to be drawn: the first samples of a seed, those of them that are accepted, or an archive's."""
     settings = experiment.sample
     if settings.from_latents is not None:
-        return archive.read(Path(settings.from_latents), generator.settings["sha256"], generator.model.latent_dimension)
+        return latents_file.read(
+            Path(settings.from_latents), generator.settings["sha256"], generator.model.latent_dimension
+        )
     index = np.arange(settings.n_samples)
     if settings.rejection:
-        from cosmogan import reject
+        from cosmogan.sampling import rejection
 
-        index = reject.accepted(experiment, generator, comm)
+        index = rejection.accepted(experiment, generator, comm)
     drawn = generator.latents(settings.seed, index).numpy()
-    return archive.Latents(drawn, np.full(len(index), settings.seed), index)
+    return latents_file.Latents(drawn, np.full(len(index), settings.seed), index)
 
 
 class _Pretrained(argparse.Action):
@@ -182,7 +187,7 @@ class _Pretrained(argparse.Action):
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    command.part_option(parser)
+    cli.part_option(parser)
     what = "draw from the generator that comes with the package; needs no CONFIG"
     parser.add_argument("--pretrained", action=_Pretrained, nargs=0, help=what)
     parser.add_argument("-n", dest="sample.n_samples", type=int, metavar="N", help="how many")
@@ -198,4 +203,4 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 if __name__ == "__main__":
     world = partial(mpi.world, "sample.batch_size")
-    command.main("cosmogan.sample", TEXT, EXAMPLE, sample, world, options=_options)
+    cli.main("cosmogan.sample", TEXT, EXAMPLE, sample, world, options=_options)

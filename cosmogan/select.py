@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cosmogan import command, train
+from cosmogan import cli, train
 from cosmogan.config import Experiment
 from hpc import mpi
 from hpc.log import Progress, say
@@ -51,7 +51,7 @@ def select(experiment: Experiment, comm: mpi.Comm, part: Part | None = None) -> 
             f"{experiment.train_folder}: training is not finished (with these settings); "
             "run train to its end, or set train.epochs to the epochs that it has reached and run it"
         )
-    with command.at_work(experiment, "select", comm.rank, part=part):
+    with cli.at_work(experiment, "select", comm.rank, part=part):
         _select(experiment, comm, part)
 
 
@@ -61,7 +61,7 @@ def _select(experiment: Experiment, comm: mpi.Comm, part: Part | None) -> None:
     receipt = _receipt(experiment)
     if comm.rank == 0 and part is None:
         receipt.begin(keep=False)
-    from cosmogan.judge import Judge  # imports torch
+    from cosmogan.selection.candidates import Judge  # imports torch
 
     judge = Judge(experiment, comm)
     notes = Notes(experiment.folder / "select", comm.rank, part)
@@ -148,7 +148,7 @@ def choose(table: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _calibrate(best: dict[str, Any], judge: Any, notes: Notes) -> tuple[dict[str, Any], Any]:
     """Return the best candidate with the scores that it has once it is calibrated, and the generator."""
-    from cosmogan.calibrate import calibrated
+    from cosmogan.selection.calibration import calibrated
 
     candidate, rank = judge.candidate(best), judge.comm.rank
     found = calibrated(candidate, judge, notes)
@@ -167,7 +167,7 @@ def _tune(best: dict[str, Any], judge: Any, notes: Notes) -> tuple[dict[str, Any
 
     The scale stays 1 where one tuned on other training boxes is no better, by turns.
     """
-    from cosmogan.gan import tuning  # after the judge has imported torch
+    from cosmogan.selection import latent_scale  # after the judge has imported torch
 
     candidate, n = judge.candidate(best), judge.settings.n_tune
     if n == 0:
@@ -188,9 +188,9 @@ def _tune(best: dict[str, Any], judge: Any, notes: Notes) -> tuple[dict[str, Any
         found[scale] = known[key]
         return found[scale][0]
 
-    tuned = tuning.bisect(measure)
+    tuned = latent_scale.bisect(measure)
     tried = sorted(found)
-    roots = [tuning.root(tried, [found[scale][1 + fold][0] for scale in tried]) for fold in range(judge.n_folds)]
+    roots = [latent_scale.root(tried, [found[scale][1 + fold][0] for scale in tried]) for fold in range(judge.n_folds)]
     plain = judge.drawn(judge.generator(candidate, 1.0), n)
     before = np.mean([judge.score_on(fold, plain) for fold in range(judge.n_folds)])
     drawn = [judge.drawn(judge.generator(candidate, scale), n) for scale in roots]
@@ -200,13 +200,13 @@ def _tune(best: dict[str, Any], judge: Any, notes: Notes) -> tuple[dict[str, Any
 
 def _tuned(best: dict[str, Any], judge: Any, tuned: Any, before: float, after: float) -> tuple[dict[str, Any], Any]:
     """Return what `_tune` does, of a scale that brings the score on boxes left out from ``before`` to ``after``."""
-    from cosmogan.gan import tuning
+    from cosmogan.selection import latent_scale
 
     better = after < before
     generator = judge.generator(judge.candidate(best), tuned.scale if better else 1.0)
     scores = judge.scored(judge.drawn(generator, judge.settings.n_tune))
     if tuned.error is None:
-        low, high = tuning.BOUNDS
+        low, high = latent_scale.BOUNDS
         what = f"no latent scale from {low:g} to {high:g} gives the training set's mean power; the nearer end is"
     else:
         what = f"the training set's mean power is that of latent scale {tuned.scale:.4f} ± {tuned.error:.4f}, which is"
@@ -253,4 +253,4 @@ def _in_words(scores: dict[str, float]) -> str:
 
 
 if __name__ == "__main__":
-    command.main("cosmogan.select", TEXT, EXAMPLE, select, options=command.part_option)
+    cli.main("cosmogan.select", TEXT, EXAMPLE, select, options=cli.part_option)

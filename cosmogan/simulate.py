@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from cosmogan import command, config, gadget2, grid, outputs, parameters
+from cosmogan import cli, config
 from cosmogan.nbody import gadget
+from cosmogan.simulations import gadget2_input, gridding, parameters, simulated
 from hpc import mpi, rundir
 from hpc.log import Progress, clock, say
 from hpc.part import Part, share_of, title
@@ -48,9 +49,9 @@ class Kept:
         self.files = range(len(experiment.simulate.redshifts) if write != "shards" else 0)
         self.gridded = experiment.gridded_outputs if write != "snapshots" else range(0)
         if self.gridded:
-            sources = outputs.sources(experiment)
-            self.receipt = grid.receipt(experiment, sources, 1)
-            self.plan = grid.plan(experiment, sources, self.receipt.recipe["shards"])
+            sources = simulated.sources(experiment)
+            self.receipt = gridding.receipt(experiment, sources, 1)
+            self.plan = gridding.plan(experiment, sources, self.receipt.recipe["shards"])
 
     def missing(self, number: int) -> list[int]:
         """Return the redshifts, by number, of which something is missing of a box."""
@@ -68,9 +69,9 @@ class Kept:
     def _paths(self, number: int) -> Iterator[tuple[int, Path]]:
         """Yield all files and shards of a box, each with its redshift, by number."""
         for output in self.files:
-            yield output, outputs.path(self.experiment, number, output)
+            yield output, simulated.path(self.experiment, number, output)
         for output in self.gridded:
-            source = outputs.source(self.experiment, number, output)
+            source = simulated.source(self.experiment, number, output)
             for shard in range(len(self.plan.hands)):
                 yield output, self.plan.path(source, shard)
 
@@ -78,22 +79,22 @@ class Kept:
         """Make ready to write some boxes, or refuse."""
         if self.gridded:
             sources = tuple(source for source in self.plan.sources if source.simulation in boxes)
-            grid.prepare(dataclasses.replace(self.plan, sources=sources), self.receipt, 1, part)
+            gridding.prepare(dataclasses.replace(self.plan, sources=sources), self.receipt, 1, part)
 
     def write(self, number: int, output: int, positions: Any, velocities: Any) -> None:
         """Write what is missing of a box at a redshift; the particles are tensors, as `box.run` has them."""
-        from cosmogan import box
+        from cosmogan.simulations import box
 
-        experiment, file = self.experiment, outputs.path(self.experiment, number, output)
+        experiment, file = self.experiment, simulated.path(self.experiment, number, output)
         x = box.in_file_units(experiment, positions)
         if output in self.files and not file.is_file():
-            made = outputs.header(experiment, number, experiment.simulate.redshifts[output])
+            made = simulated.header(experiment, number, experiment.simulate.redshifts[output])
             v = box.gadget_velocities(velocities, 1 / (1 + made.redshift), made.omega_m)
             with rundir.whole_file(file) as temporary:
                 gadget.write(temporary, x, v, np.arange(1, len(x) + 1, dtype=np.uint32), made)
-        source = outputs.source(experiment, number, output, x)
+        source = simulated.source(experiment, number, output, x)
         if output in self.gridded and self.plan.missing(source):
-            grid.write(self.plan, source, mpi.SerialComm(), Stages())
+            gridding.write(self.plan, source, mpi.SerialComm(), Stages())
 
 
 def done(experiment: config.Experiment) -> bool:
@@ -107,7 +108,7 @@ def done(experiment: config.Experiment) -> bool:
 
 def _unwritten(experiment: config.Experiment) -> list[int]:
     """Return the numbers of the boxes for which GADGET-2 has no input."""
-    return [n for n in range(experiment.simulate.n_simulations) if not gadget2.is_written(experiment, n)]
+    return [n for n in range(experiment.simulate.n_simulations) if not gadget2_input.is_written(experiment, n)]
 
 
 def parts(experiment: config.Experiment) -> int:
@@ -120,7 +121,7 @@ def simulate(experiment: config.Experiment, part: Part | None = None) -> None:
     if done(experiment):
         say(f"simulate: nothing to do: {_why_done(experiment)}")
         return
-    with command.at_work(experiment, "simulate", 0, workplace(experiment), part):
+    with cli.at_work(experiment, "simulate", 0, workplace(experiment), part):
         _simulate(experiment, part)
 
 
@@ -155,7 +156,7 @@ def workplace(experiment: config.Experiment) -> Path:
 
 def _prepare_gadget2(experiment: config.Experiment, device: Any, part: Part | None) -> None:
     """Write the input of GADGET-2 for the boxes that have none, or those among them that are a part's."""
-    from cosmogan import box
+    from cosmogan.simulations import box
 
     n, folder, doing = experiment.simulate.n_simulations, experiment.simulations_folder, title("simulate", part)
     made, unwritten, boxes = receipt(experiment), _unwritten(experiment), share_of(range(n), part)
@@ -170,7 +171,7 @@ def _prepare_gadget2(experiment: config.Experiment, device: Any, part: Part | No
             of_box = parameters.with_cosmology(experiment, number)
             x, v = box.initial_conditions(of_box, number, device)
             v = box.gadget_velocities(v, a, of_box.cosmology.omega_m)
-            gadget2.write(experiment, number, box.in_file_units(experiment, x), v)
+            gadget2_input.write(experiment, number, box.in_file_units(experiment, x), v)
             progress.advance()
     say(f"{doing}: wrote initial conditions and parameters of {len(to_write)} boxes for GADGET-2: {folder}")
     if part is None:
@@ -183,7 +184,7 @@ def _prepare_gadget2(experiment: config.Experiment, device: Any, part: Part | No
 
 def _run_boxes(experiment: config.Experiment, device: Any, part: Part | None) -> None:
     """Run the boxes that are not there, or a part's, in the embedded simulator."""
-    from cosmogan import box
+    from cosmogan.simulations import box
 
     settings, kept = experiment.simulate, Kept(experiment)
     made, missing, start = receipt(experiment), kept.boxes_missing(), time.monotonic()
@@ -220,7 +221,7 @@ def _as_begun(experiment: config.Experiment, made: rundir.Receipt) -> config.Exp
 
 def _run(experiment: config.Experiment, number: int, kept: Kept, device: Any, progress: Progress) -> None:
     """Run one box, from where it was interrupted if nothing before that is lost."""
-    from cosmogan import box
+    from cosmogan.simulations import box
 
     state = experiment.simulations_folder / f"box-{number:03d}.state.npz"
     missing = kept.missing(number)
@@ -233,7 +234,7 @@ def _run(experiment: config.Experiment, number: int, kept: Kept, device: Any, pr
 
 
 def _options(made: argparse.ArgumentParser) -> None:
-    command.part_option(made)
+    cli.part_option(made)
     what = "write the input of a real GADGET-2 for each box there, and run nothing"
     made.add_argument("--gadget2", dest="simulate.gadget2", metavar="FOLDER", help=what)
 
@@ -244,4 +245,4 @@ def work(experiment: config.Experiment, comm: mpi.SerialComm, part: Part | None)
 
 
 if __name__ == "__main__":
-    command.main("cosmogan.simulate", TEXT, EXAMPLE, work, world=mpi.SerialComm, options=_options)
+    cli.main("cosmogan.simulate", TEXT, EXAMPLE, work, world=mpi.SerialComm, options=_options)

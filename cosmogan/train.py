@@ -1,12 +1,13 @@
-"""Train the networks, on one process or many: the shell around `cosmogan.gan.session`."""
+"""Train the networks, on one process or many: the shell around `cosmogan.training.session`."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cosmogan import command, conditions, config
+from cosmogan import cli, config
 from cosmogan.shards.schema import in_bytes
+from cosmogan.training import subvolumes
 from hpc import memory, rundir, staging
 from hpc.log import say
 from hpc.watch import end_with_launcher
@@ -69,13 +70,13 @@ def work(experiment: config.Experiment, processes: Any) -> None:
     distributed.join(experiment.train.device)
     with contextlib.ExitStack() as held:
         mine = processes.rank == 0
-        processes.each(mine, lambda: held.enter_context(command.at_work(experiment, "train", processes.rank)))
+        processes.each(mine, lambda: held.enter_context(cli.at_work(experiment, "train", processes.rank)))
         _train(experiment, processes, held.enter_context(staged(experiment, processes)))
 
 
 def _train(experiment: config.Experiment, processes: Any, copies: Mapping[Path, Path]) -> None:
     """Train to the end, or until a signal."""
-    from cosmogan.gan import session
+    from cosmogan.training import session
     from hpc import distributed
 
     trainer, data, preview = prepare(experiment, processes, copies)
@@ -106,7 +107,7 @@ def staged(experiment: config.Experiment, processes: Any) -> Iterator[Mapping[Pa
     if place is None:
         yield {}
         return
-    folder = conditions.open_shards(experiment)
+    folder = subvolumes.open_shards(experiment)
     sums = {line["file"]: line["sha256"] for line in folder.manifest["shards"]}
     paths = [shard.path for shard in folder.shards_of(training_rows(experiment, folder))]
     say(f"train: copying {len(paths)} shards to {place} on each node", processes.rank)
@@ -123,7 +124,7 @@ def training_rows(experiment: config.Experiment, folder: Any) -> Any:
     ValueError
         when there are fewer simulations than ``n_training``, or fewer rows than make a batch.
     """
-    rows = conditions.trained_rows(experiment, folder)
+    rows = subvolumes.trained_rows(experiment, folder)
     if len(rows) < experiment.train.batch_size:
         raise ValueError(
             f"{folder.path}: {len(rows)} subvolumes to train on (held_out: {list(experiment.held_out)}), "
@@ -180,7 +181,7 @@ def neighbours(folder: Any, rows: Any) -> Any:
     """
     import numpy as np
 
-    from cosmogan.gan import crops
+    from cosmogan.training import crops
 
     kinds = np.stack([folder.simulations[rows], folder.redshifts[rows]], axis=1)
     _, boxes = np.unique(kinds, axis=0, return_inverse=True)
@@ -209,15 +210,15 @@ def prepare(
     """
     import torch
 
-    from cosmogan.gan import dataset
-    from cosmogan.gan.trainer import Trainer
-    from cosmogan.preview import Preview
+    from cosmogan.training import dataset
+    from cosmogan.training.preview import Preview
+    from cosmogan.training.trainer import Trainer
 
     memory.keep_freed()
     settings = experiment.train
     device = processes.device(settings.device)
     torch.backends.cudnn.benchmark = True
-    folder = conditions.open_shards(experiment)
+    folder = subvolumes.open_shards(experiment)
     folder.read_from(copies or {})
     rows = training_rows(experiment, folder)
     subvolume = folder.geometry.subvolume
@@ -233,7 +234,7 @@ def prepare(
             f"train.random_crops: the {in_bytes(n_bytes)} of the training set, once a process, are more than half of "
             f"this host's memory; use fewer processes a host or n_training, or set train.cache: host if they do fit"
         )
-    told, kappa = conditions.of_training(experiment, folder, rows), experiment.model.kappa
+    told, kappa = subvolumes.of_training(experiment, folder, rows), experiment.model.kappa
     data = dataset.TrainingSet(folder.read, rows, subvolume, device, cache, told, around)
     if told is not None:  # previews are of one condition
         trainer.shown, kappa = told.shown()
@@ -249,4 +250,4 @@ def _world() -> Any:
 
 if __name__ == "__main__":
     end_with_launcher()
-    command.main("cosmogan.train", TEXT, EXAMPLE, work, world=_world)
+    cli.main("cosmogan.train", TEXT, EXAMPLE, work, world=_world)

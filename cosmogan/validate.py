@@ -6,9 +6,12 @@ import json
 
 import numpy as np
 
-from cosmogan import beside, command, conditions, foreign, report, results, shards
-from cosmogan.comparison import Comparison
+from cosmogan import cli, report, shards
 from cosmogan.config import Experiment
+from cosmogan.shards import statistics_file
+from cosmogan.training import subvolumes
+from cosmogan.validation import baselines, external
+from cosmogan.validation.comparison import Comparison
 from hpc import lock, mpi
 from hpc.log import say
 from hpc.rundir import Receipt
@@ -27,7 +30,7 @@ def done(experiment: Experiment) -> bool:
     """Say whether these subvolumes were measured with these settings."""
     folders = (experiment.shards_folder, experiment.samples_folder)
     complete = experiment.statistics_path.exists() and all(shards.is_complete(folder) for folder in folders)
-    return complete and _receipt(experiment, beside.compared(experiment)).done()
+    return complete and _receipt(experiment, baselines.compared(experiment)).done()
 
 
 def validate(experiment: Experiment, comm: mpi.Comm) -> None:
@@ -42,14 +45,14 @@ def validate(experiment: Experiment, comm: mpi.Comm) -> None:
     if comm.bcast(done(experiment) if comm.rank == 0 else None):
         say(f"validate: done: {experiment.statistics_path}", comm.rank)
         return
-    compared = beside.compared(experiment)
-    with command.at_work(experiment, "validate", comm.rank):
+    compared = baselines.compared(experiment)
+    with cli.at_work(experiment, "validate", comm.rank):
         measured(experiment, compared, comm)
 
 
 def measured(experiment: Experiment, compared: Comparison, comm: mpi.Comm) -> None:
     """Measure what is compared and write the experiment's file of statistics."""
-    from cosmogan import along, measure, proposals  # import torch
+    from cosmogan.validation import conditional, measure, proposals  # import torch
 
     for line in compared.warnings:
         say(f"WARNING: {line}", comm.rank)
@@ -57,7 +60,7 @@ def measured(experiment: Experiment, compared: Comparison, comm: mpi.Comm) -> No
     if comm.rank == 0:
         receipt.begin(keep=False)
     folder = experiment.folder / "validate"
-    tree = measure.everything(compared, folder, comm) | along.everything(experiment, comm)
+    tree = measure.everything(compared, folder, comm) | conditional.everything(experiment, comm)
     if comm.rank == 0 and "mocks" in compared.beside:
         recipe = compared.beside["mocks"].source.recipe
         tree |= {"mocks_off": recipe.off, "mocks_clipped": recipe.clipped}
@@ -65,7 +68,7 @@ def measured(experiment: Experiment, compared: Comparison, comm: mpi.Comm) -> No
     if comm.rank == 0:
         for line in json.loads(tree["warnings"])[len(compared.warnings) :]:
             say(f"WARNING: {line}")
-        results.write(experiment.statistics_path, tree | _latents(experiment, compared))
+        statistics_file.write(experiment.statistics_path, tree | _latents(experiment, compared))
         receipt.finish(n_held_out=tree["n_held_out"], n_generated=tree["n_generated"])
         measure.forget(folder)
         for line in _beside(tree):
@@ -79,11 +82,11 @@ def _receipt(experiment: Experiment, compared: Comparison) -> Receipt:
     """Return the record of what the statistics depend on."""
     recipe = compared.recipe
     if experiment.model.condition:
-        recipe["told"] = conditions.record(experiment)
+        recipe["told"] = subvolumes.record(experiment)
     return Receipt(experiment.folder, "validate", recipe)
 
 
-def _beside(tree: results.Tree) -> list[str]:
+def _beside(tree: statistics_file.Tree) -> list[str]:
     """Return what there is to say of the mapped Gaussian mocks."""
     if "mocks_off" not in tree:
         return ["no mapped Gaussian mocks: they take whole boxes of an unconditional training set"]
@@ -93,7 +96,7 @@ def _beside(tree: results.Tree) -> list[str]:
     ]
 
 
-def _latents(experiment: Experiment, compared: Comparison) -> results.Tree:
+def _latents(experiment: Experiment, compared: Comparison) -> statistics_file.Tree:
     """Return the norms of the samples' latents, as the network takes them, where the released generator drew them."""
     from cosmogan.gan import released
 
@@ -112,22 +115,22 @@ def _latents(experiment: Experiment, compared: Comparison) -> results.Tree:
 
 def main() -> None:
     """Run the command line."""
-    parser = command.parser("cosmogan.validate", TEXT, EXAMPLE)
-    foreign.add_options(parser)
+    parser = cli.parser("cosmogan.validate", TEXT, EXAMPLE)
+    external.add_options(parser)
     arguments = parser.parse_intermixed_args()
     with mpi.abort_on_error(mpi.SerialComm()):
         comm = mpi.world("validate.batch_size")
     with mpi.abort_on_error(comm):
         if arguments.samples is None:
-            validate(command.read_experiment(arguments, comm.rank), comm)
+            validate(cli.read_experiment(arguments, comm.rank), comm)
         else:
             judge(arguments, comm)
 
 
 def judge(arguments: argparse.Namespace, comm: mpi.Comm) -> None:
     """Measure anyone's samples, and write the report."""
-    experiment = foreign.experiment_of(arguments)
-    compared = foreign.compare(arguments, experiment)
+    experiment = external.experiment_of(arguments)
+    compared = external.compare(arguments, experiment)
     complete = experiment.statistics_path.exists() and _receipt(experiment, compared).done()
     if not comm.bcast(complete if comm.rank == 0 else None):
         with lock.alone(experiment.folder, "validate") if comm.rank == 0 else contextlib.nullcontext():

@@ -100,14 +100,15 @@ def measured(tmp_path_factory):
     """A made-up run that was validated; the generated set has too much structure. Of the bispectra one is kept."""
     import synthetic
 
-    from cosmogan import config, results, validate
+    from cosmogan import config, validate
+    from cosmogan.shards import statistics_file
     from hpc.mpi import SerialComm
 
     experiment = config.load(synthetic.write_run(tmp_path_factory.mktemp("report"), amplitude=1.3))
     validate.validate(experiment, SerialComm())
-    tree = results.read(experiment.statistics_path)
+    tree = statistics_file.read(experiment.statistics_path)
     few = {name: found for name, found in tree.items() if not re.search("_[1-9]$", name)}
-    results.write(experiment.statistics_path, few | {"warnings": json.dumps(["the reference was trained on"])})
+    statistics_file.write(experiment.statistics_path, few | {"warnings": json.dumps(["the reference was trained on"])})
     return experiment
 
 

@@ -11,13 +11,16 @@ import small_experiment
 from PIL import Image
 
 import cosmogan
-from cosmogan import comparison, conditions, config, preprocess, results, sample, select, shards, train, validate
+from cosmogan import config, preprocess, sample, select, shards, train, validate
 from cosmogan.nbody import cosmology
 from cosmogan.reporting import catalogue, figures_conditions
 from cosmogan.reporting import conditions as reporting_conditions
 from cosmogan.reporting.runs import Run
+from cosmogan.shards import statistics_file
 from cosmogan.shards.verify import verify
 from cosmogan.statistics import power_spectrum, regions
+from cosmogan.training import subvolumes
+from cosmogan.validation import comparison
 from hpc.distributed import Processes
 from hpc.mpi import SerialComm
 
@@ -72,7 +75,7 @@ def validated(released):
     experiment = conditional_experiment.load(released[0].folder.parent, redshifts=[3, 0], sample=MORE)
     sample.sample(experiment, SerialComm())
     validate.validate(experiment, SerialComm())
-    return experiment, results.read(experiment.statistics_path)
+    return experiment, statistics_file.read(experiment.statistics_path)
 
 
 def test_every_condition_is_compared_by_itself(validated):
@@ -161,7 +164,7 @@ def test_a_generator_of_one_kind_is_not_used_as_the_other(released):
 
 def rows(folder, **changed):
     experiment = conditional_experiment.load(folder, **changed)
-    opened = conditions.open_shards(experiment)
+    opened = subvolumes.open_shards(experiment)
     return opened, train.training_rows(experiment, opened)
 
 
@@ -182,8 +185,8 @@ def test_separate_boxes_give_each_simulation_one_redshift(tmp_path):
 
 def test_numbers_of_the_simulations_are_conditions_too(tmp_path):
     experiment = conditional_experiment.load(tmp_path, condition=["redshift", "omega_m"], held_out=[1])
-    folder = conditions.open_shards(experiment)
-    told = conditions.of_training(experiment, folder, train.training_rows(experiment, folder))
+    folder = subvolumes.open_shards(experiment)
+    told = subvolumes.of_training(experiment, folder, train.training_rows(experiment, folder))
     assert {one[1] for one in told.conditions.known} == {0.2, 0.4} and len(told.conditions.known) == 6
     assert np.isnan(folder.geometry.mean_cell_mass)  # each Ω_m has its own
 
@@ -214,6 +217,6 @@ def test_the_demo_of_all_redshifts_goes_through_in_small(tmp_path):
         if stage is select.select:
             train.work(experiment, Processes())
         stage(experiment, SerialComm())
-    tree = results.read(experiment.statistics_path)
+    tree = statistics_file.read(experiment.statistics_path)
     assert len(tree["conditions"]["values"]) == len(experiment.simulate.redshifts)
     assert tree["conditions"]["trained"].tolist() == [1, 0, 1, 0, 1, 0, 1]

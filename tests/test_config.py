@@ -1,6 +1,6 @@
 import pytest
 
-from cosmogan import command, config
+from cosmogan import cli, config
 from hpc.settings import SettingsError, to_tree
 
 CONFIGS = sorted(config.configs_folder().glob("*.yaml"))
@@ -59,7 +59,7 @@ def test_a_config_in_a_folder_named_after_a_setting_is_no_override(tmp_path):
     path = tmp_path / "kappa=4" / "mine.yaml"
     path.parent.mkdir()
     path.write_text("name: mine\noutput: here\n")
-    assert command.load([str(path), "train.epochs=3"]).train.epochs == 3
+    assert cli.load([str(path), "train.epochs=3"]).train.epochs == 3
 
 
 def test_cosmogan_yaml_in_the_working_folder_is_the_default(tmp_path, monkeypatch):

@@ -8,11 +8,11 @@ import pytest
 import synthetic
 from scipy import ndimage
 
-from cosmogan import measure
-from cosmogan.array_file import ArrayFile
-from cosmogan.comparison import Comparison, Volumes, independent
 from cosmogan.config import Validate
 from cosmogan.reporting import verdict
+from cosmogan.validation import measure
+from cosmogan.validation.array_file import ArrayFile
+from cosmogan.validation.comparison import Comparison, Volumes, independent
 from hpc.mpi import SerialComm
 
 N_BOXES, AMPLITUDE = 4, 0.5

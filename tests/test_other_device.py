@@ -14,13 +14,15 @@ import torch
 from other_device import DEVICE, OtherDevice
 from safetensors.torch import load_file
 
-from cosmogan import box, config, results, sample, select, shards, train, validate
+from cosmogan import config, sample, select, shards, train, validate
 from cosmogan.config import Model, Train
-from cosmogan.gan import dataset
 from cosmogan.gan.conditions import TrainingConditions
-from cosmogan.gan.record import Record
-from cosmogan.gan.trainer import Trainer
 from cosmogan.nbody import particle_mesh
+from cosmogan.shards import statistics_file
+from cosmogan.simulations import box
+from cosmogan.training import dataset
+from cosmogan.training.metrics import Record
+from cosmogan.training.trainer import Trainer
 from hpc.distributed import Processes
 from hpc.log import Progress
 from hpc.mpi import SerialComm
@@ -122,7 +124,7 @@ def made_by_the_chain(folder):
         stage(experiment, SerialComm())
     generators = [load_file(path) for path in sorted(experiment.train_folder.glob("generators/*"))]
     with shards.open(experiment.samples_folder) as volumes:
-        return generators, volumes[:], results.read(experiment.statistics_path)
+        return generators, volumes[:], statistics_file.read(experiment.statistics_path)
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -12,7 +12,8 @@ from conftest import HANGS, ROOT, environment, run
 from preprocess_experiment import write_config
 from small_experiment import load, write
 
-from cosmogan import command, config, judge, preprocess, sample, select, simulate, train
+from cosmogan import cli, config, preprocess, sample, select, simulate, train
+from cosmogan.selection import candidates
 from hpc.distributed import Processes
 from hpc.mpi import SerialComm
 from hpc.part import Part
@@ -100,7 +101,7 @@ def test_candidates(tmp_path, monkeypatch):
     for number in (3, 1, 2):
         select.select(made, SerialComm(), Part(number, 3))
     assert not made.generator_path.exists() and not (made.folder / "receipts" / "select.json").exists()
-    monkeypatch.setattr(judge.Judge, "score", lambda *_: pytest.fail("scored again"))
+    monkeypatch.setattr(candidates.Judge, "score", lambda *_: pytest.fail("scored again"))
     select.select(made, SerialComm())
     assert (files(made.folder), record(made.folder, "select")) == kept
 
@@ -140,12 +141,12 @@ print([module.parts(experiment) for module in (simulate, preprocess, select, sam
 
 def test_an_experiment_is_loaded_from_the_words_of_a_command_line(tmp_path, monkeypatch, capsys):
     path = write(tmp_path)
-    assert command.load([str(path), "train.epochs=9"]) == config.load(path, ["train.epochs=9"])
-    assert command.load([str(path)]) == config.load(path)
+    assert cli.load([str(path), "train.epochs=9"]) == config.load(path, ["train.epochs=9"])
+    assert cli.load([str(path)]) == config.load(path)
     assert capsys.readouterr().out == ""
     monkeypatch.chdir(tmp_path)
     path.rename("cosmogan.yaml")
-    assert command.load(["train.epochs=9"]) == config.load("cosmogan.yaml", ["train.epochs=9"])
+    assert cli.load(["train.epochs=9"]) == config.load("cosmogan.yaml", ["train.epochs=9"])
     assert capsys.readouterr().out == "no CONFIG given: using cosmogan.yaml\n"
 
 

@@ -8,9 +8,10 @@ import pytest
 import yaml
 from preprocess_experiment import grid, real, write_config
 
-from cosmogan import config, preprocess, shards, snapshots
+from cosmogan import config, preprocess, shards
 from cosmogan.nbody import gadget
 from cosmogan.nbody.paint import Painter
+from cosmogan.simulations import snapshots
 from hpc.mpi import SerialComm
 
 REAL = [  # folder, snapshot, unit, mesh

@@ -9,7 +9,8 @@ import pytest
 import yaml
 from conftest import HANGS, environment, until
 
-from cosmogan import config, grid, preprocess, shards
+from cosmogan import config, preprocess, shards
+from cosmogan.simulations import gridding
 from hpc.mpi import SerialComm
 
 # Run preprocess, and have a real signal sent to a rank when it comes to a stage for the nth time.
@@ -165,8 +166,8 @@ def test_a_file_that_cannot_grow_is_one_line_on_all_ranks(experiment, tmp_path, 
 
 
 def test_no_room_for_the_shards_is_found_before_any_work(experiment, monkeypatch):
-    usage = grid.shutil.disk_usage("/")
-    monkeypatch.setattr(grid.shutil, "disk_usage", lambda _: usage._replace(free=1_000_000))
+    usage = gridding.shutil.disk_usage("/")
+    monkeypatch.setattr(gridding.shutil, "disk_usage", lambda _: usage._replace(free=1_000_000))
     settings = config.load(experiment, ["preprocess.memory_per_rank=64"])
     with pytest.raises(ValueError, match=r"shards: expected room for 2.097 MB of shards, found 1 MB free; free some"):
         preprocess.preprocess(settings, SerialComm())

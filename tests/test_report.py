@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import synthetic
 
-from cosmogan import archive, config, report, results
+from cosmogan import config, report
 from cosmogan.reporting import catalogue, document, facts, runs
+from cosmogan.shards import latents_file, statistics_file
 from hpc import settings
 from hpc.mpi import SerialComm
 
@@ -112,7 +113,7 @@ def test_without_statistics_one_line_says_which_stage_to_run(tmp_path, python):
 
 def test_rejection_sampling_is_shown_when_it_was_asked_for(measured):
     norm = np.random.default_rng(0).normal(11, 1, 500)
-    archive.write_judged(measured.rejection_path, norm=norm, accepted=norm > 11.5)
+    latents_file.write_judged(measured.rejection_path, norm=norm, accepted=norm > 11.5)
     asked = settings.to_tree(dataclasses.replace(measured, sample=config.Sample(rejection=True)))
     assert not runs.read(measured.folder, measured.statistics_path, settings.to_tree(measured)).judged
     judged = runs.read(measured.folder, measured.statistics_path, asked)
@@ -129,19 +130,19 @@ def test_a_damaged_file_of_statistics_is_named(tmp_path):
     experiment.folder.mkdir()
     experiment.statistics_path.write_bytes(b"\x89HDF\r\n\x1a\n cut off")
     with pytest.raises(ValueError, match=r"statistics.h5: damaged .*validate"):
-        results.read(experiment.statistics_path)
+        statistics_file.read(experiment.statistics_path)
 
 
 @pytest.fixture
 def two(measured, tmp_path):
     """Folders of two runs that differ in the prior and the width, and in how generated samples are off."""
-    tree = results.read(measured.statistics_path)
+    tree = statistics_file.read(measured.statistics_path)
     folders = []
     for name, prior in (("heavy", "student_t"), ("light", "gaussian")):
         folder = tmp_path / name
         made = dataclasses.replace(measured, name=name, output=str(folder), model=config.Model(kappa=4.0, prior=prior))
         made.freeze()
-        results.write(made.statistics_path, tree | {"name": name})
+        statistics_file.write(made.statistics_path, tree | {"name": name})
         folders.append(folder)
     return folders
 
@@ -169,7 +170,7 @@ def test_runs_that_cannot_be_compared_are_refused(two, tmp_path):
     with pytest.raises(ValueError, match=r"nowhere.statistics.h5: not found"):
         report.compare([two[0], tmp_path / "nowhere"], tmp_path)
     other = two[1] / "statistics.h5"
-    results.write(other, results.read(other) | {"cell_size": 2.0})
+    statistics_file.write(other, statistics_file.read(other) | {"cell_size": 2.0})
     with pytest.raises(ValueError, match=r"light: expected the cell_size of .*heavy, 4, found 2"):
         report.compare(two, tmp_path)
 
@@ -183,7 +184,7 @@ def test_a_folder_for_the_page_of_one_run_is_refused(python, tmp_path):
 def test_runs_of_one_name_are_told_apart_by_their_folders(two):
     for folder in two:
         path = folder / "statistics.h5"
-        results.write(path, results.read(path) | {"name": "same"})
+        statistics_file.write(path, statistics_file.read(path) | {"name": "same"})
     assert [run.name for run in runs.read_several(two)] == ["heavy", "light"]
     twins = [folder.rename(folder.with_name(f"{folder.name}-prior")) / "run" for folder in two]
     for twin in twins:
@@ -195,7 +196,7 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(two):
 
 
 def test_what_is_not_known_of_foreign_samples_is_left_out(measured):
-    run = runs.Run(results.read(measured.statistics_path))
+    run = runs.Run(statistics_file.read(measured.statistics_path))
     tree = run.tree | {"redshift": float("nan"), "mean_cell_mass": float("nan"), "samples_sha256": "", "window": 0}
     bare = dataclasses.replace(run, tree=tree)
     text = facts.data([bare])

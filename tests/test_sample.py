@@ -8,9 +8,11 @@ import pytest
 from conftest import run
 from small_experiment import GEOMETRY, load, write
 
-from cosmogan import archive, comparison, config, proposals, sample, select, shards, train
+from cosmogan import config, sample, select, shards, train
 from cosmogan.gan import networks, released
+from cosmogan.shards import latents_file
 from cosmogan.statistics import power_spectrum
+from cosmogan.validation import comparison, proposals
 from hpc.distributed import Processes
 from hpc.mpi import SerialComm
 from hpc.settings import SettingsError
@@ -231,7 +233,7 @@ def test_rejection_keeps_some_samples_of_a_seed_whatever_ranks_and_batches(train
 
 
 def test_rejection_needs_a_discriminator_that_accepts(trained, monkeypatch):
-    monkeypatch.setattr("cosmogan.reject.ENOUGH", 128)
+    monkeypatch.setattr("cosmogan.sampling.rejection.ENOUGH", 128)
     said = refused(trained, "sample.rejection=true", "sample.rejection_gamma=50", "sample.rejection_bound=9")
     assert re.match(r"sample\.rejection: only 0 of \d+ samples accepted; lower sample\.rejection_gamma", said)
     critic = ("sample.rejection=true", "sample.rejection_epochs=9", "train.loss=wasserstein", "train.gate=0")
@@ -270,8 +272,8 @@ def test_validate_measures_all_samples_beside_the_accepted_ones(released_at):
 
 def test_latents_that_are_in_no_file_are_missed(tmp_path):
     with h5py.File(tmp_path / "latents.h5", "w") as file:
-        file.attrs.update(format=archive.FORMAT, generator="a")
+        file.attrs.update(format=latents_file.FORMAT, generator="a")
         file.create_dataset("latent", (3, 4), "f4")
         file["seed"] = file["index"] = np.arange(3)
     with pytest.raises(ValueError, match=r"latents.h5: latent: none of its numbers were written"):
-        archive.read(tmp_path / "latents.h5", "a", 4)
+        latents_file.read(tmp_path / "latents.h5", "a", 4)

@@ -7,9 +7,10 @@ import torch
 from safetensors.torch import load_file
 from small_experiment import load, write
 
-from cosmogan import config, judge, select, train
+from cosmogan import config, select, train
 from cosmogan.config import Select
 from cosmogan.gan import released
+from cosmogan.selection import candidates
 from hpc import rundir
 from hpc.distributed import Processes
 from hpc.mpi import SerialComm
@@ -110,7 +111,7 @@ def test_what_is_scored_is_not_scored_again(trained, monkeypatch, capsys):
     notes[0].write_text("\n".join(lines[:4]) + "\n" + lines[4][:50])  # killed in the midst of the fifth
     capsys.readouterr()
     counted = []
-    monkeypatch.setattr(judge.Judge, "score", lambda *a, f=judge.Judge.score: counted.append(a) or f(*a))
+    monkeypatch.setattr(candidates.Judge, "score", lambda *a, f=candidates.Judge.score: counted.append(a) or f(*a))
     select.select(experiment, SerialComm())
     assert "select: 4 of 6 are scored already" in capsys.readouterr().out and len(counted) == 2
     assert scores(trained) == before

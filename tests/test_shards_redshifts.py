@@ -9,7 +9,8 @@ import small_experiment
 import synthetic
 from shard_folders import GEOMETRY, VALUES, at, write_values
 
-from cosmogan import config, judge, shards, train, validate
+from cosmogan import config, shards, train, validate
+from cosmogan.selection import candidates
 from hpc import mpi
 from hpc.distributed import Processes
 from hpc.rundir import read_json
@@ -89,10 +90,10 @@ def test_selection_takes_one_redshift(tmp_path):
     experiment = small_experiment.load(tmp_path)
     add_redshift(tmp_path / "shards", 1.0)
     with pytest.raises(ValueError, match=CHOOSE):
-        judge.Judge(experiment, mpi.SerialComm())
+        candidates.Judge(experiment, mpi.SerialComm())
     means = []
     for redshift in (0.0, 1.0):
-        judged = judge.Judge(dataclasses.replace(experiment, redshift=redshift), mpi.SerialComm())
+        judged = candidates.Judge(dataclasses.replace(experiment, redshift=redshift), mpi.SerialComm())
         means.append(judged.looks[0].target.mean_density.mean())
     assert means[1] == pytest.approx(2 * means[0])
 

@@ -11,8 +11,9 @@ import snapshot_files
 import torch
 import yaml
 
-from cosmogan import box, config, preprocess, simulate
+from cosmogan import config, preprocess, simulate
 from cosmogan.nbody import cosmology, gadget
+from cosmogan.simulations import box
 from hpc import mpi, rundir
 
 N, BOX = 16, 64.0

@@ -9,8 +9,8 @@ from tapes import Tapes
 from trained import assert_same, generators, interrupt_after, metrics
 
 from cosmogan import config, shards, train
-from cosmogan.gan import session
-from cosmogan.gan.checkpoint import Checkpoints
+from cosmogan.training import session
+from cosmogan.training.checkpoint import Checkpoints
 from hpc.distributed import Processes
 
 STEPS = 3 * 16  # three epochs of 128 subvolumes in batches of 8
@@ -25,7 +25,7 @@ def uninterrupted(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def frequent_records(monkeypatch):
-    monkeypatch.setattr("cosmogan.gan.record.INTERVAL", 5)
+    monkeypatch.setattr("cosmogan.training.metrics.INTERVAL", 5)
 
 
 def test_what_a_run_leaves(uninterrupted):
@@ -53,7 +53,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(tmp_path, monkeypatch, uninterrupt
 
 
 def test_it_may_be_recorded_in_graphs_for_a_part_of_the_time(tmp_path, monkeypatch, uninterrupted):
-    monkeypatch.setattr("cosmogan.gan.graphs.Recorder", Tapes)
+    monkeypatch.setattr("cosmogan.training.cuda_graphs.Recorder", Tapes)
     lift = interrupt_after(monkeypatch, 22)
     with pytest.raises(SystemExit):
         train.work(load(tmp_path, cuda_graphs=True), Processes())
@@ -110,7 +110,7 @@ def test_metrics_have_no_gaps_and_no_doubles_after_a_kill(tmp_path, monkeypatch)
     assert metrics(tmp_path)[-1]["step"] == 25
     monkeypatch.undo()
     lift()
-    monkeypatch.setattr("cosmogan.gan.record.INTERVAL", 5)
+    monkeypatch.setattr("cosmogan.training.metrics.INTERVAL", 5)
     train.work(load(tmp_path), Processes())
     assert metrics(tmp_path) == metrics(whole)
     found = metrics(tmp_path)

@@ -10,11 +10,13 @@ import pytest
 import synthetic
 import torch
 
-from cosmogan import assemble, comparison, config, results, shards, validate
+from cosmogan import config, shards, validate
 from cosmogan.gan.scaling import scale
+from cosmogan.shards import statistics_file
 from cosmogan.statistics.bispectra import bispectrum, paper_triangles
 from cosmogan.statistics.pdf import scaled_edges, voxel_pdf
 from cosmogan.statistics.power import cross_power, power_spectrum
+from cosmogan.validation import comparison, summaries
 from hpc.mpi import SerialComm
 
 
@@ -24,7 +26,7 @@ def measured(tmp_path_factory):
     path = synthetic.write_run(tmp_path_factory.mktemp("validate"))
     experiment = config.load(path)
     validate.validate(experiment, SerialComm())
-    return experiment, results.read(experiment.statistics_path)
+    return experiment, statistics_file.read(experiment.statistics_path)
 
 
 def held_out(experiment):
@@ -89,7 +91,7 @@ def test_the_noise_floor_is_of_halves_of_the_held_out_set(measured):
     tree = measured[1]
     floor = tree["noise_floor"]["power"]
     error = tree["power"]["nbody"]["error"] / tree["power"]["nbody"]["mean"]
-    assert floor.shape == (results.N_SPLITS, len(tree["power"]["k"]))
+    assert floor.shape == (statistics_file.N_SPLITS, len(tree["power"]["k"]))
     assert tree["floor_kind"] == "parts of boxes"
     for name in ("pdf_unscaled", "peaks", "bispectrum_1", "reduced_1", "mean_density_variance", "power_variance"):
         assert np.isfinite(tree["noise_floor"][name]).any()
@@ -108,7 +110,7 @@ def test_the_file_says_what_it_is_of(measured):
     assert tree["samples_sha256"] == shards.Folder(experiment.samples_folder).checksum
     assert (tree["n_held_out"], tree["n_generated"]) == (27, 54)
     assert tree["cell_size"] == synthetic.CELL
-    assert tree["examples"]["generated"].shape == (assemble.N_EXAMPLES, 16, 16)
+    assert tree["examples"]["generated"].shape == (summaries.N_EXAMPLES, 16, 16)
 
 
 def test_done_once_and_again_when_the_samples_change(tmp_path, capsys):
@@ -122,7 +124,7 @@ def test_done_once_and_again_when_the_samples_change(tmp_path, capsys):
     assert experiment.statistics_path.stat().st_mtime_ns == written
     synthetic.write_generated(experiment.samples_folder, n_boxes=1)
     validate.validate(experiment, SerialComm())
-    assert results.read(experiment.statistics_path)["n_generated"] == 27
+    assert statistics_file.read(experiment.statistics_path)["n_generated"] == 27
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
@@ -190,7 +192,7 @@ def test_other_engines_measure_the_same(measured, tmp_path, engine, package):
     path = synthetic.write_run(tmp_path)
     experiment = config.load(path, [f"validate.engine={engine}"])
     validate.validate(experiment, SerialComm())
-    found = results.read(experiment.statistics_path)
+    found = statistics_file.read(experiment.statistics_path)
     for group, name in (("power", "generated"), ("bispectrum_0", "nbody")):
         expected = measured[1][group][name]["mean"][:6]
         np.testing.assert_allclose(found[group][name]["mean"][:6], expected, rtol=1e-4)

@@ -10,12 +10,12 @@ import torch
 from conftest import HANGS, environment
 from safetensors.torch import load_file
 
-from cosmogan.gan.trainer import Trainer
+from cosmogan.training.trainer import Trainer
 
 DRIVER = """\
 import os, runpy
 from cosmogan.gan import record
-from cosmogan.gan.trainer import Trainer
+from cosmogan.training.trainer import Trainer
 record.INTERVAL = 5
 update = Trainer.update
 def stopped(self, density, votes):

@@ -3,7 +3,7 @@
 A density rho becomes u = Phi^-1(CDF(rho)), with the generator's own CDF: a field whose cells are Gaussian. An isotropic
 filter T(k) multiplies u's cosine transform, DCT-II, which mirrors the field at its faces: nothing wraps around. A map
 v -> rho' of the filtered field v = T u then gives each rank of cells the training set's density of that rank. All three
-are tables, fitted to training boxes (`cosmogan.fitting`); here they are only applied.
+are tables, fitted to training boxes (`cosmogan.selection.fitting`); here they are only applied.
 """
 
 import itertools

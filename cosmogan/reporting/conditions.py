@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from cosmogan.reporting.verdict import BELOW_NYQUIST, BEYOND, Row
-from cosmogan.results import Tree
+from cosmogan.shards.statistics_file import Tree
 from cosmogan.statistics.criteria import Finding
 
 KINDS = {"trained": (1, "trained on"), "interpolated": (0, "not trained on")}

@@ -8,7 +8,7 @@ from cosmogan.reporting import facts, page, verdict
 from cosmogan.reporting.palette import BESIDE
 from cosmogan.reporting.runs import Run
 from cosmogan.reporting.verdict import PAPER, Row
-from cosmogan.results import Tree
+from cosmogan.shards.statistics_file import Tree
 
 KINDS = {"✓": "pass", "✗": "fail"}
 MEANING = (

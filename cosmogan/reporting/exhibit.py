@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from cosmogan.reporting.runs import Missing, Run
 from cosmogan.reporting.verdict import BELOW_NYQUIST
-from cosmogan.results import Tree
+from cosmogan.shards.statistics_file import Tree
 
 BAND = "Lines are medians, bands hold 16 to 84 % of the samples."
 FLOOR = "Grey: the noise floor, rms of one half of the N-body volumes against the other."

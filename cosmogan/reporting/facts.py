@@ -10,7 +10,7 @@ import yaml
 
 from cosmogan.reporting import page
 from cosmogan.reporting.runs import Run
-from cosmogan.results import Tree
+from cosmogan.shards.statistics_file import Tree
 from hpc.log import clock
 from hpc.rundir import read_json
 

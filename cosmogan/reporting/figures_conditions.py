@@ -14,7 +14,7 @@ from cosmogan.reporting.palette import DARK_GREY, GREY
 from cosmogan.reporting.runs import Missing, Run
 from cosmogan.reporting.style import K_LABEL, NARROW, WIDE, k_axis, name_ends, new, plain_log
 from cosmogan.reporting.verdict import BELOW_NYQUIST
-from cosmogan.results import Tree
+from cosmogan.shards.statistics_file import Tree
 
 
 def of_conditions(run: Run, name: str = "conditions") -> Tree:

@@ -12,7 +12,7 @@ from cosmogan.reporting.palette import BLACK, DARK_GREY
 from cosmogan.reporting.runs import Missing, Run
 from cosmogan.reporting.style import K_LABEL, NARROW, WIDE, k_axis, level_line, name_ends, new, noise_band, plain_log
 from cosmogan.reporting.verdict import BELOW_NYQUIST
-from cosmogan.results import Tree
+from cosmogan.shards.statistics_file import Tree
 
 SIGNED = {"cmap": "PuOr_r", "vmin": -1, "vmax": 1}
 Panel = tuple[str, str, np.ndarray, dict[str, Any]]  # title, unit, values (nk, nk), options of the colours

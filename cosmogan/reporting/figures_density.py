@@ -11,7 +11,7 @@ from cosmogan.reporting.histograms import Shown, histograms, median_in_words
 from cosmogan.reporting.palette import BLACK, DARK_GREY, GREY, LABELS
 from cosmogan.reporting.runs import Missing, Run
 from cosmogan.reporting.style import NARROW, WIDE, name_ends, new
-from cosmogan.results import Tree
+from cosmogan.shards.statistics_file import Tree
 
 PAPER_KAPPAS = (4.0, 20.0, 30.0, 45.0)
 TITLES = {"pdf_scaled": "scaled density, per unit of c", "pdf_unscaled": "density, per decade"}

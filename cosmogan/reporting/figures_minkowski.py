@@ -10,7 +10,7 @@ from cosmogan.reporting.exhibit import Drawn, listed, ratios, sets
 from cosmogan.reporting.palette import BLACK, GREY
 from cosmogan.reporting.runs import Run
 from cosmogan.reporting.style import NARROW, WIDE, level_line, name_ends, new
-from cosmogan.results import Tree
+from cosmogan.shards.statistics_file import Tree
 
 TITLES = {1: "v₁: surface", 2: "v₂: mean curvature", 3: "v₃: Euler number"}
 

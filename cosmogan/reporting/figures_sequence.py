@@ -14,7 +14,7 @@ from cosmogan.reporting.figures_conditions import of_conditions
 from cosmogan.reporting.palette import BLUE, ORANGE
 from cosmogan.reporting.runs import Run
 from cosmogan.reporting.style import NARROW, WIDE, name_ends, new, plain_log, styled
-from cosmogan.results import Tree
+from cosmogan.shards.statistics_file import Tree
 
 N_SHOWN = 7  # of the sequence's redshifts in a row
 FRAME = 120  # [ms] of the animation; the first and the last stay longer

@@ -21,7 +21,7 @@ from cosmogan.reporting.style import (
     ratio_panel,
     show_band,
 )
-from cosmogan.results import Tree
+from cosmogan.shards.statistics_file import Tree
 from cosmogan.statistics import ensemble, regions
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from cosmogan import archive, results
 from cosmogan.reporting.palette import BESIDE, LABELS, RUNS
-from cosmogan.results import Tree
+from cosmogan.shards import latents_file, statistics_file
+from cosmogan.shards.statistics_file import Tree
 from hpc.rundir import read_json
 from hpc.settings import read_tree
 
@@ -100,11 +100,11 @@ def read(folder: Path, statistics: Path, settings: dict[str, Any]) -> Run:
     path = sources(folder)
     asked = settings.get("sample", {}).get("rejection", False) and path["rejection"].exists()
     return Run(
-        results.read(statistics),
+        statistics_file.read(statistics),
         records=_records(path["metrics"]),
         scores=read_json(path["scores"]) if path["scores"].exists() else {},
         generator=read_json(path["generator"]) if path["generator"].exists() else {},
-        judged=archive.read_judged(path["rejection"]) if asked else {},
+        judged=latents_file.read_judged(path["rejection"]) if asked else {},
         settings=settings,
     )
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from cosmogan.results import Tree
+from cosmogan.shards.statistics_file import Tree
 from cosmogan.statistics import criteria
 from cosmogan.statistics.criteria import Again, Finding
 

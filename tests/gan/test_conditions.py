@@ -9,9 +9,9 @@ from torch import nn
 from cosmogan.config import Model, Train
 from cosmogan.gan import latent, networks
 from cosmogan.gan.conditions import Conditions, TrainingConditions
-from cosmogan.gan.dataset import Batch, Part, TrainingSet
 from cosmogan.gan.layers import ConditionedConv
-from cosmogan.gan.trainer import Trainer
+from cosmogan.training.dataset import Batch, Part, TrainingSet
+from cosmogan.training.trainer import Trainer
 from hpc.distributed import Processes
 
 MODEL = Model(kappa=4.0, width=4, latent_dimension=6, condition=("redshift",))

@@ -6,7 +6,7 @@ from torch import nn
 
 from cosmogan.config import Model
 from cosmogan.gan import layers, networks, scaling
-from cosmogan.gan.learner import Learner
+from cosmogan.training.learner import Learner
 
 
 def count(network):

@@ -8,7 +8,7 @@ import torch
 
 from cosmogan.config import Model
 from cosmogan.gan import networks, scaling, spectra
-from cosmogan.gan.learner import Learner
+from cosmogan.training.learner import Learner
 
 M, KAPPA = 8, 4.0
 

@@ -9,15 +9,15 @@ import matplotlib
 import numpy as np
 import pytest
 
-from cosmogan import results
 from cosmogan.reporting import catalogue, page, palette, runs, style
+from cosmogan.shards import statistics_file
 from cosmogan.statistics import ensemble
 
 
 @pytest.fixture
 def run(measured):
     """The run as figures take it."""
-    return runs.Run(results.read(measured.statistics_path))
+    return runs.Run(statistics_file.read(measured.statistics_path))
 
 
 def entry(name):

@@ -1,12 +1,12 @@
 """`verdict`: the rows of the pass/fail table, and how the page words them."""
 
-from cosmogan import results
 from cosmogan.reporting import document, verdict
+from cosmogan.shards import statistics_file
 from cosmogan.statistics.criteria import Finding
 
 
 def test_too_much_structure_fails_what_it_should_and_the_row_says_so(measured):
-    judged = {row.name: row for row in verdict.rows(results.read(measured.statistics_path))}
+    judged = {row.name: row for row in verdict.rows(statistics_file.read(measured.statistics_path))}
     power = judged["power"]
     assert not power.passed
     assert not power.within_noise

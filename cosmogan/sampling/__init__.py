@@ -1,0 +1,1 @@
+"""Draw subvolumes from a released generator."""

@@ -1,0 +1,1 @@
+"""Choose which epoch's generator is released, and prepare it."""

@@ -1,0 +1,257 @@
+"""What `select` judges a generator by: the statistics of its samples beside those of the training set."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from cosmogan import shards, train
+from cosmogan.config import Experiment
+from cosmogan.gan import networks, released, scaling
+from cosmogan.gan.calibration import Calibration
+from cosmogan.selection import scoring
+from cosmogan.statistics import bispectra, fourier, pdf, power
+from cosmogan.training import session, subvolumes
+from hpc import mpi
+from hpc.distributed import Processes
+from hpc.rundir import checksum, provenance
+from hpc.settings import to_tree
+
+REFERENCE_ROWS = 2048  # of the training set are measured, at most
+SEED = 0  # of the latents by which all candidates are compared
+BATCH = 32
+PAIRS = slice(1, 3)  # of the paper's pairs of sides, those in the score: one on large, one on small scales
+
+MAX_LOOKS = 8  # conditions at which a conditional generator is judged, spread evenly over those trained on
+
+MAX_FOLDS = 4  # parts of the training boxes, each left out in turn of what is fitted after choosing
+
+Candidate = dict[str, Any]  # ``epoch`` and ``ema``, or ``generator``, the file of one that was released before
+
+
+class Look(NamedTuple):
+    """One condition at which generators are judged; the only one of an unconditional one."""
+
+    values: np.ndarray | None  # (1, names), what the generator is told
+    kappa: float
+    rows: np.ndarray  # (n,) the training subvolumes with this condition that are measured
+    fold: np.ndarray  # (n,) which fold each belongs to
+    target: scoring.Summary  # of them
+    features: dict[str, np.ndarray]
+
+
+class Judge:
+    """Scores this experiment's generators against its training set.
+
+    Parameters
+    ----------
+    experiment : with finished training
+    comm : its ranks measure the training set together
+
+    Attributes
+    ----------
+    looks : the conditions at which generators are judged
+    n_folds : of the training boxes
+    geometry : of the training subvolumes
+    settings, device, comm : of this selection
+    """
+
+    def __init__(self, experiment: Experiment, comm: mpi.Comm) -> None:
+        if experiment.select.generator is not None:
+            model = released.model_of(released.read_settings(experiment.select.generator))
+            experiment = dataclasses.replace(experiment, model=model)
+        self.experiment, self.settings, self.comm = experiment, experiment.select, comm
+        self.device = Processes(comm.rank, comm.size, comm.rank).device(experiment.train.device)
+        if comm.size > 1:
+            torch.set_num_threads(1)  # one rank a core
+        self.folder = subvolumes.open_shards(experiment)
+        self.geometry = self.folder.geometry
+        if experiment.select.generator is not None:
+            check_fits(Path(experiment.select.generator), self.folder)
+        self._network = networks.generator(experiment.model, self.geometry.subvolume, group=1)
+        triangles = bispectra.paper_triangles(self.geometry.subvolume_size, self.geometry.subvolume)
+        self._triangles = triangles[PAIRS] if self.settings.bispectrum else []
+        rows = train.training_rows(experiment, self.folder)
+        self._told = subvolumes.of_training(experiment, self.folder, rows)
+        self.n_folds, self._folds = _folds(rows, self.folder.simulations[rows])
+        self.looks = [self._look(*part) for part in self._parts(rows)]
+
+    def _parts(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray | None, float, np.ndarray]]:
+        """Yield each look's condition, its kappa, and the training rows that have it."""
+        model = self.experiment.model
+        if self._told is None:
+            yield None, model.kappa, _some(rows, REFERENCE_ROWS)
+            return
+        known = self._told.conditions.known
+        chosen = _some(np.arange(len(known)), MAX_LOOKS)
+        for i in chosen:
+            values = np.array([known[i]])
+            kappa = float(self._told.conditions.kappa(model, values))
+            yield values, kappa, _some(rows[self._told.groups[i]], REFERENCE_ROWS // len(chosen))
+
+    def _look(self, values: np.ndarray | None, kappa: float, rows: np.ndarray) -> Look:
+        """Measure the training rows of a look; all ranks work together."""
+        target = self._join([self._measure(density, kappa) for density in self.read(rows)])
+        fold = np.array([self._folds[row] for row in rows.tolist()])
+        return Look(values, kappa, rows, fold, target, target.features())
+
+    def read(self, rows: np.ndarray) -> Iterator[torch.Tensor]:
+        """Yield this rank's batches of training subvolumes, which are dealt out in turn, on the device."""
+        for batch in batches(rows)[self.comm.rank :: self.comm.size]:
+            yield torch.from_numpy(self.folder.read(batch)).to(self.device)
+
+    def key(self, candidate: Candidate, latent_scale: float, n: int) -> str:
+        """Return what stands for all that a score or an amplitude depends on."""
+        trained, settings = train.receipt(self.experiment).recipe, self.settings
+        what = [trained, settings.bispectrum, scoring.WEIGHTS, latent_scale, n]
+        digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()
+        return f"{candidate} {checksum(self.path(candidate))} {digest}"
+
+    def score(self, candidate: Candidate, n: int) -> dict[str, float]:
+        """Return the scores of ``n`` samples of a candidate; this rank's work alone."""
+        generator = self.generator(candidate, 1.0)
+        return self.scored([scoring.Summary.join(self._draw(generator, look, n, 0, 1)) for look in self.looks])
+
+    def drawn(self, generator: released.Released, n: int) -> list[scoring.Summary]:
+        """Return the summaries of n samples, shared evenly among the looks, which all ranks draw together."""
+        ranks = self.comm.rank, self.comm.size
+        return [self._join(self._draw(generator, look, n, *ranks)) for look in self.looks]
+
+    def scored(self, drawn: list[scoring.Summary]) -> dict[str, float]:
+        """Return the scores of samples against the whole training set, the mean over all looks, and its error."""
+        found = [scoring.score(samples, look.features) for samples, look in zip(drawn, self.looks, strict=True)]
+        mean = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+        return {**mean, "error": float(np.linalg.norm([one["error"] for one in found]) / len(found))}
+
+    def score_on(self, fold: int, drawn: list[scoring.Summary]) -> float:
+        """Return the score of samples against one fold of the training set, the mean over the looks that have any."""
+        pairs = [
+            (samples, look.target.rows(look.fold == fold)) for samples, look in zip(drawn, self.looks, strict=True)
+        ]
+        found = [scoring.compare(samples.features(), real.features()) for samples, real in pairs if len(real.power)]
+        return float(np.mean([one["score"] for one in found]))
+
+    def amplitude(self, drawn: list[scoring.Summary], left_out: int | None = None) -> tuple[float, float]:
+        """Return ln of the mean power's amplitude over that of the training set, less a fold of it, and its error.
+
+        Of a conditional generator it is the mean over the conditions at which it is judged.
+        """
+        pairs = [
+            (samples, look.target.rows(look.fold != left_out)) for samples, look in zip(drawn, self.looks, strict=True)
+        ]
+        found = [scoring.amplitude(samples.power, real.power) for samples, real in pairs if len(real.power)]
+        value, error = np.transpose(found)
+        return float(value.mean()), float(np.linalg.norm(error) / len(error))
+
+    def release(self, generator: released.Released, about: dict[str, Any]) -> None:
+        """Write the released generator with its settings: all that it was made with, and ``about``."""
+        settings = {**generator.settings, **about, "versions": provenance()}
+        path = self.experiment.generator_path
+        released.write(path, generator.network, settings, calibration=generator.calibration)
+
+    def given(self) -> dict[str, Any]:
+        """Return the generator that was released before, `select.generator`, as a candidate with its scores."""
+        path = str(self.settings.generator)
+        known = released.read_settings(path)
+        candidate = {"generator": path, **{name: known[name] for name in ("epoch", "ema") if name in known}}
+        return {**candidate, **self.scored(self.drawn(self.generator(candidate, 1.0), self.settings.n_samples))}
+
+    def candidate(self, line: dict[str, Any]) -> Candidate:
+        """Return what names a generator among the numbers that were found about it."""
+        return {name: line[name] for name in ("epoch", "ema", "generator") if name in line}
+
+    def path(self, candidate: Candidate) -> Path:
+        """Return where a candidate's weights are."""
+        if "generator" in candidate:
+            return Path(candidate["generator"])
+        folder = self.experiment.train_folder / "generators"
+        return session.generator_path(folder, candidate["epoch"], candidate["ema"])
+
+    def generator(
+        self, candidate: Candidate, latent_scale: float, calibration: Calibration | None = None
+    ) -> released.Released:
+        """Return a candidate as it is drawn from; the next call changes its weights."""
+        released.fill(self._network, self.path(candidate))
+        settings = {**self._describe(candidate), "latent_scale": latent_scale}
+        return released.Released(settings, self._network.to(self.device), self.device, calibration)
+
+    def _describe(self, candidate: Candidate) -> dict[str, Any]:
+        """Return the settings of a candidate: what it draws and how it was made."""
+        if "generator" in candidate:
+            kept = released.read_settings(candidate["generator"])
+            return {name: value for name, value in kept.items() if name not in ("format", "sha256", "max_density")}
+        model = {**self.experiment.section("model")["model"], "subvolume": self.geometry.subvolume}
+        geometry = {name: None if value != value else value for name, value in vars(self.geometry).items()}
+        settings = {"model": model, "geometry": geometry, "latent_scale": 1.0}
+        if self._told is not None:
+            settings["conditions"] = self._told.conditions.plain()
+        if self.settings.orient:
+            settings["oriented"] = True
+        made = {"config": to_tree(self.experiment), "data": self.folder.checksum}
+        return {**settings, **candidate, **made}
+
+    def _draw(self, generator: released.Released, look: Look, n: int, first: int, step: int) -> list[scoring.Summary]:
+        """Return summaries of every ``step``-th batch of a look's samples, of the same latents for all looks."""
+        numbers = batches(np.arange(-(-n // len(self.looks))))[first::step]
+        return [self._measure(generator.draw(SEED, int(b[0]), len(b), look.values), look.kappa) for b in numbers]
+
+    def _join(self, mine: list[scoring.Summary]) -> scoring.Summary:
+        """Return the summary of all ranks' batches, dealt out in turn, in their order."""
+        return scoring.Summary.join(mpi.gathered_in_turn(mine, self.comm))
+
+    def _measure(self, density: torch.Tensor, kappa: float) -> scoring.Summary:
+        """Return the summary of (n, m, m, m) densities, their power up to the Nyquist wavenumber."""
+        size = self.geometry.subvolume_size
+        spectra = power.power_spectrum(density, size)
+        resolved = spectra.k <= fourier.k_nyquist(size, self.geometry.subvolume)
+        scaled = scaling.scale(density, kappa)
+        triples = [bispectra.bispectrum(density, size, triangles).bispectrum for triangles in self._triangles]
+        return scoring.Summary(
+            spectra.power[:, resolved],
+            pdf.voxel_pdf(scaled, pdf.scaled_edges()).fraction,
+            pdf.mean_density(density),
+            np.concatenate([np.empty((len(density), 0)), *triples], axis=1),
+        )
+
+
+def check_fits(path: Path, folder: shards.Folder) -> None:
+    """Raise a ValueError when a folder's subvolumes are not of the kind that a released generator draws."""
+    drawn, geometry = released.read_settings(path)["geometry"], folder.geometry
+    pairs = {
+        "subvolume": (drawn["subvolume"], geometry.subvolume),
+        "cell size": (drawn["box_size"] / drawn["n_mesh"], geometry.cell_size),
+        "redshift": (drawn["redshift"], geometry.redshift),
+        "mean_cell_mass": (drawn["mean_cell_mass"], geometry.mean_cell_mass),
+        "window": (drawn["window"], geometry.window),
+    }
+    for name, (wanted, found) in pairs.items():
+        varies = wanted is None or wanted != wanted  # with the conditions
+        if not varies and not np.isclose(found, wanted, rtol=1e-3, atol=1e-3):
+            raise ValueError(
+                f"{folder.path}: {name} {found:g}, but select.generator {path} draws {name} {wanted:g}; expected "
+                "training subvolumes of its own kind"
+            )
+
+
+def _some(numbers: np.ndarray, n: int) -> np.ndarray:
+    """Return at most n of the numbers, evenly spread."""
+    return numbers[np.linspace(0, len(numbers) - 1, min(len(numbers), n)).astype(int)]
+
+
+def batches(numbers: np.ndarray) -> list[np.ndarray]:
+    """Return the numbers in runs of `BATCH`."""
+    return [numbers[start : start + BATCH] for start in range(0, len(numbers), BATCH)]
+
+
+def _folds(rows: np.ndarray, simulations: np.ndarray) -> tuple[int, dict[int, int]]:
+    """Return the number of folds, and each row's: whole simulations in turn, or of a single one its two halves."""
+    known, number = np.unique(simulations, return_inverse=True)
+    if len(known) == 1:
+        known, number = np.arange(2), (2 * np.arange(len(rows))) // len(rows)
+    n = min(len(known), MAX_FOLDS)
+    return n, dict(zip(rows.tolist(), (number.ravel() % n).tolist(), strict=True))

@@ -1,0 +1,1 @@
+"""Particles to shards: simulated boxes, snapshots on disk, and their densities."""

@@ -1,0 +1,237 @@
+"""One session of training: from the newest checkpoint, or the start, to the end or to a signal."""
+
+import math
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from cosmogan.gan import released
+from cosmogan.training.checkpoint import Checkpoints
+from cosmogan.training.collapse import Watch
+from cosmogan.training.dataset import TrainingSet
+from cosmogan.training.metrics import Record
+from cosmogan.training.trainer import Collapse, Trainer
+from hpc.log import Progress, say
+from hpc.settings import to_tree
+
+N_PREVIEW = 32  # samples
+
+
+class Interrupted(Exception):
+    """Training was asked to stop and has saved itself."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class Interruption:
+    """Notes the signals that ask for an end, while it is entered; nothing else happens to the process."""
+
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def __enter__(self) -> "Interruption":
+        self._before = [signal.signal(number, self._note) for number in self.signals]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in zip(self.signals, self._before, strict=True):
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self.number = number
+
+
+Preview = Callable[[torch.Tensor], Any]  # a generator's samples (n, m, m, m), scaled → a figure
+
+
+class Clock:
+    """Says when some minutes have passed since it was last wound; never, when there are none."""
+
+    def __init__(self, minutes: float | None) -> None:
+        self._seconds = math.inf if minutes is None else 60 * minutes
+        self.wind()
+
+    def wind(self) -> None:
+        """Begin to count anew."""
+        self._start = time.monotonic()
+
+    def due(self) -> bool:
+        """Say whether the time has passed."""
+        return time.monotonic() - self._start > self._seconds
+
+
+def run(trainer: Trainer, data: TrainingSet, folder: Path, preview: Preview) -> None:
+    """Train to the end, from where the newest checkpoint stands.
+
+    Every epoch leaves its generators under ``generators/`` and a checkpoint under ``checkpoints/``, and so does
+    every ``train.checkpoint_minutes`` (the checkpoint alone).
+
+    Parameters
+    ----------
+    trainer : at its first step
+    data : the training set
+    folder : also gets the metrics and the previews
+    preview : draws the samples that training shows every ``train.preview_minutes``
+
+    Raises
+    ------
+    Interrupted
+        on SIGTERM, SIGINT or SIGUSR1 to any process, after a checkpoint was saved.
+    ValueError
+        when training has collapsed, and may not restart (any more); when a checkpoint cannot be read or written.
+    """
+    settings = trainer.train
+    store = Checkpoints(folder / "checkpoints", settings.keep_checkpoints, trainer.epoch_steps)
+    with Interruption() as interruption, store:
+        while True:
+            try:
+                return _train(trainer, data, folder, store, interruption, preview)
+            except Collapse as collapse:
+                _go_back(trainer, store, f"train: collapsed at step {trainer.step}: {collapse}")
+
+
+def _train(
+    trainer: Trainer,
+    data: TrainingSet,
+    folder: Path,
+    store: Checkpoints,
+    interruption: Interruption,
+    preview: Preview,
+) -> None:
+    """Train until the end, a signal or a collapse, in one order: step, record, judge, save, preview."""
+    settings, rank = trainer.train, trainer.processes.rank
+    saved = _resume(trainer, store)
+    watch = Watch(saved.get("watch"))
+    to_save, to_preview = Clock(settings.checkpoint_minutes), Clock(settings.preview_minutes)
+    batches = data.batches(trainer.seed, trainer.n_seen, settings.batch_size, trainer.part)
+    progress = Progress("train", trainer.steps, "steps", rank)
+    progress.resume_at(trainer.step)
+    with Record(folder, trainer, saved.get("record")) as record, progress:
+        while trainer.step < trainer.steps:
+            with record.waiting():
+                batch = next(batches)
+            to_stop = interruption.number > 0 or store.failed()
+            outcome = trainer.update(batch, votes=(to_stop, rank == 0 and to_save.due()))
+            record.add(outcome)
+            watch.add(outcome)
+            progress.advance(1, record.note())
+            if trainer.epoch_ends:
+                trainer.calibrate(data.fake_conditions)
+                watch.judge(trainer)
+                if rank == 0:
+                    save_generators(trainer, folder / "generators")
+            if outcome.stop:
+                _save_to_leave(trainer, store, _state(trainer, watch, record.sums))
+                raise Interrupted(interruption.number or signal.SIGTERM)
+            if trainer.epoch_ends or outcome.save:
+                if rank == 0:
+                    store.save(_state(trainer, watch, record.sums))
+                to_save.wind()
+            if rank == 0 and to_preview.due():
+                trainer.calibrate(data.fake_conditions)
+                record.show(preview(trainer.look(N_PREVIEW)))
+                to_preview.wind()
+
+
+def _save_to_leave(trainer: Trainer, store: Checkpoints, state: dict[str, Any]) -> None:
+    """Save on the first process; all leave it together, as a launcher may end the others when one has left."""
+
+    def save() -> None:
+        store.save(state)
+        store.wait()
+
+    trainer.processes.each(trainer.processes.rank == 0, save)
+
+
+def _state(trainer: Trainer, watch: Watch, sums: torch.Tensor | None) -> dict[str, Any]:
+    state = {"step": trainer.step, "trainer": trainer.state(), "watch": watch.sums, "record": sums}
+    return {**state, "model": to_tree(trainer.model)}  # for whoever finds the file alone: prior, scaling, networks
+
+
+def _resume(trainer: Trainer, store: Checkpoints) -> dict[str, Any]:
+    """Put the trainer where the newest checkpoint stands; return that, or nothing when there is none.
+
+    Raises
+    ------
+    ValueError
+        when the checkpoint is of other networks.
+    """
+    rank = trainer.processes.rank
+    saved = store.newest(lambda line: say(line, rank))
+    if saved is None:
+        return {}
+    try:
+        trainer.restore(saved["trainer"])
+    except (RuntimeError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ValueError(
+            f"{store.folder}: checkpoints of other networks than the settings describe: {reason}"
+        ) from None
+    say(f"train: resuming at step {trainer.step} of {trainer.steps}", rank)
+    return saved
+
+
+def _go_back(trainer: Trainer, store: Checkpoints, complaint: str) -> None:
+    """Remove the checkpoints after the last good one, and begin there anew with another seed, if that is allowed.
+
+    Raises
+    ------
+    ValueError
+        when it is not: says what was wrong.
+    """
+    settings, processes = trainer.train, trainer.processes
+    good = store.drop_doubtful() if processes.rank == 0 else 0
+    processes.barrier()
+    restarts = trainer.restarts + 1
+    if settings.on_collapse == "stop" or restarts > settings.max_restarts:
+        raise ValueError(
+            f"{complaint}; the last good step is {good}. To go on from there with other settings name them in "
+            "train.allow_changed" + (f" ({settings.max_restarts} restarts were made)" if trainer.restarts else "")
+        )
+    trainer.begin(restarts)
+    saved = store.newest(lambda _: None)
+    if saved:
+        trainer.restore(saved["trainer"])
+        trainer.restarts = restarts
+    again = f"restart {restarts} of {settings.max_restarts}: another seed from step {trainer.step}"
+    say(f"{complaint}; {again}", processes.rank)
+    processes.barrier()  # all have read it before it is replaced
+    if processes.rank == 0:
+        store.save(_state(trainer, Watch(None), saved["record"] if saved else None))
+        store.wait()
+    processes.barrier()
+
+
+def save_generators(trainer: Trainer, folder: Path) -> None:
+    """Write the generator of the epoch that just ended, and its moving average.
+
+    Raises
+    ------
+    ValueError
+        when a file cannot be written.
+    """
+    networks = {False: trainer.generator.network, True: trainer.average}
+    for ema, network in networks.items():
+        path = generator_path(folder, trainer.epoch, ema)
+        try:
+            if network is not None:
+                released.write_weights(path, network)
+        except (OSError, SafetensorError) as error:
+            raise ValueError(
+                f"{path}: cannot be written ({error}); free some space and run the same command again"
+            ) from None
+
+
+def generator_path(folder: Path, epoch: int, ema: bool) -> Path:
+    """Return where an epoch's generator is kept, from epoch 1."""
+    return folder / f"epoch-{epoch:04d}{'-ema' if ema else ''}.safetensors"

@@ -1,0 +1,1 @@
+"""Measure generated and held-out subvolumes alike."""

@@ -1,0 +1,201 @@
+"""Assemble what `validate` measured as the tree that the file of statistics holds."""
+
+import dataclasses
+import json
+
+import numpy as np
+import torch
+
+from cosmogan.shards.statistics_file import FORMAT, N_SPLITS, Tree
+from cosmogan.statistics import ensemble, fourier, minkowski, neighbours, pdf, regions
+from cosmogan.validation.blocks import Blocks, Values
+from cosmogan.validation.comparison import Comparison, Volumes
+from cosmogan.validation.estimators import WINDOWS, Measurement, is_print
+from hpc.rundir import provenance
+
+N_EXAMPLES = 4  # slabs of each set, to look at
+N_VOLUMES = 2  # whole volumes of each set, to draw in 3D
+N_DIVERSITY_GROUPS = 16  # of the jackknife of the diversity, each of which wants eigenvalues
+
+
+def tree(
+    comparison: Comparison,
+    measurement: Measurement,
+    blocks: Blocks,
+    pairs: dict[str, np.ndarray],
+    peers: dict[str, np.ndarray],
+) -> Tree:
+    """Return the whole tree.
+
+    Parameters
+    ----------
+    comparison, measurement : what was measured, and how
+    blocks : the values of all samples
+    pairs : the rows of the pairs of each kind of cross power, (n, 2)
+    peers : which of each set's volumes the others were compared with
+    """
+    found: Tree = attributes(comparison)
+    values = {label: blocks.read(label, lambda name: not is_print(name)) for label in comparison.measured}
+    labels = groups(comparison)
+    found |= statistics(bins(comparison, measurement), values, labels)
+    found["cross_power"] = {"unit": "(Mpc/h)^3", **wavenumbers(comparison, measurement)}
+    for name, rows in pairs.items():
+        samples = blocks.read(name.replace("_", " × "))["power"]
+        parts = ensemble.moments_of(samples, regions.of_one_kind(len(samples)))
+        found["cross_power"][name] = {**ensemble.summary(samples, parts), "rows": rows}
+    found["noise_floor"] = noise_floor(values["nbody"], comparison.nbody, comparison.settings.seed)
+    found["neighbours"] = _neighbours(
+        {name: blocks.read(f"neighbours of {name}") for name in comparison.sets}, comparison
+    )
+    prints = {name: blocks.read(name, is_print, chosen)["fingerprint"] for name, chosen in peers.items()}
+    found["diversity"] = diversity(prints, comparison)
+    places = {} if comparison.nbody.along is None else {"along": comparison.nbody.along}
+    return found | examples(comparison) | {"boxes": comparison.nbody.boxes, **places}
+
+
+def attributes(comparison: Comparison) -> Tree:
+    """Return what the file says of its origin."""
+    geometry, settings = comparison.geometry, comparison.settings
+    held_out, kind = np.unique(comparison.nbody.boxes), "boxes"
+    boxes = {"held_out": json.dumps(held_out.tolist()), "n_boxes": len(held_out)}
+    if comparison.nbody.along is None:  # of boxes that nobody knows
+        boxes, kind = {}, "sixteenths of the set"
+    elif len(held_out) < regions.FEW_BOXES:
+        kind = "parts of boxes"
+    training = {} if comparison.training is None else {"training_source": str(comparison.training.source.path)}
+    return {
+        "format": FORMAT,
+        "name": comparison.name,
+        "engine": settings.engine,
+        "seed": settings.seed,
+        "k_bins": settings.k_bins,
+        "correction_window": WINDOWS.index(settings.window),
+        "shot_noise": settings.shot_noise,
+        "kappa": comparison.kappa,
+        "h": comparison.h,
+        **boxes,
+        "floor_kind": kind,
+        "n_held_out": len(comparison.nbody),
+        "n_generated": len(comparison.generated),
+        "n_training": 0 if comparison.training is None else len(comparison.training),
+        **training,
+        **{f"n_{name}": len(volumes) for name, volumes in comparison.beside.items()},
+        "reference_source": str(comparison.nbody.source.path),
+        "samples_source": str(comparison.generated.source.path),
+        "shards_sha256": comparison.nbody.source.checksum,
+        "samples_sha256": comparison.generated.source.checksum,
+        "versions": json.dumps(provenance()),
+        "cell_size": geometry.cell_size,
+        "subvolume_size": geometry.subvolume_size,
+        **dataclasses.asdict(geometry),
+    }
+
+
+def groups(comparison: Comparison) -> dict[str, np.ndarray]:
+    """Return the jackknife's group of each sample of each set."""
+    return {name: regions.groups(volumes.boxes, volumes.along) for name, volumes in comparison.measured.items()}
+
+
+def wavenumbers(comparison: Comparison, measurement: Measurement) -> Tree:
+    """Return the bins of a volume's power spectrum."""
+    size, n = comparison.geometry.subvolume_size, comparison.geometry.subvolume
+    made = fourier.bins(size, n, measurement.k_edges, torch.device("cpu"))
+    limits = {"k_fundamental": fourier.k_fundamental(size), "k_nyquist": fourier.k_nyquist(size, n)}
+    known = {"k": made.k, "n_modes": made.n_modes, "corner_fraction": made.corner_fraction}
+    return {"k_unit": "h/Mpc", "k_edges": measurement.k_edges, **known, **limits}
+
+
+def bins(comparison: Comparison, measurement: Measurement) -> dict[str, Tree]:
+    """Return each statistic's bins and unit."""
+    found: dict[str, Tree] = {
+        "power": {"unit": "(Mpc/h)^3", **wavenumbers(comparison, measurement)},
+        "pdf_scaled": {"unit": "fraction of voxels", "edges": pdf.scaled_edges()},
+        "pdf_unscaled": {"unit": "fraction of voxels", "edges": pdf.unscaled_edges()},
+        "mean_density": {"unit": "mean density of the universe"},
+        "peaks": {"unit": "peaks a subvolume", "edges": pdf.peak_edges()},
+        "minkowski": {
+            "unit": "(h/Mpc)^order",
+            "order": np.repeat(minkowski.ORDERS, len(minkowski.NU)),
+            "nu": np.tile(minkowski.NU, len(minkowski.ORDERS)),
+        },
+    }
+    for i, sides in enumerate(measurement.triangles):
+        shape = {"k1": sides.k1, "k2": sides.k2, "theta": sides.theta, "k3": sides.k3}
+        found[f"bispectrum_{i}"] = {"unit": "(Mpc/h)^6", "k_unit": "h/Mpc", **shape}
+        found[f"reduced_{i}"] = {"unit": "1", "k_unit": "h/Mpc", **shape}
+    return found
+
+
+def statistics(found: dict[str, Tree], values: dict[str, Values], labels: dict[str, np.ndarray]) -> Tree:
+    """Put the values of all samples under their statistics, with summaries and what generated is over N-body.
+
+    Parameters
+    ----------
+    found : a statistic's name → its bins; filled
+    values : a set's name → a statistic's name → (n, d)
+    labels : a set's name → the jackknife's group of each sample
+    """
+    for name, group in found.items():
+        parts = {}
+        for label, columns in values.items():
+            if name in columns:
+                parts[label] = ensemble.moments_of(columns[name], labels[label])
+                group[label] = {"n": len(columns[name]), **ensemble.summary(columns[name], parts[label])}
+        for label in parts.keys() - {"nbody", "training"}:
+            ratio = "ratio" if label == "generated" else f"{label}_ratio"
+            group[ratio] = ensemble.compared(parts[label], parts["nbody"])
+    return found
+
+
+def noise_floor(values: Values, volumes: Volumes, seed: int) -> Tree:
+    """Return what one half of the real volumes is over the other, less 1: means and variances of every statistic.
+
+    Of the power there is also what its covariance and correlation are off, rms over the ways to halve.
+    """
+    density = values["mean_density"][:, 0]
+    labels, halves = regions.halves(volumes.boxes, volumes.along, density, N_SPLITS, seed)
+    found: Tree = {}
+    for name, samples in values.items():
+        again = ensemble.split_ratios(ensemble.moments_of(samples, labels), halves)
+        found[name] = np.stack([one["mean"] for one in again])
+        found[f"{name}_variance"] = np.stack([one["variance"] for one in again])
+        if name == "power":
+            for matrix in ("covariance", "correlation"):
+                found[f"power_{matrix}"] = np.sqrt(np.mean([one[matrix] ** 2 for one in again], axis=0))
+    return found
+
+
+def _neighbours(found: dict[str, Values], comparison: Comparison) -> Tree:
+    threshold = neighbours.copies_threshold(found["nbody"]["peers"])
+    return {"threshold": threshold, "compared_with": comparison.originals[0], **found}
+
+
+def diversity(prints: dict[str, np.ndarray], comparison: Comparison) -> Tree:
+    """Return the effective number of different volumes of both sets, their errors, and how far halves are apart.
+
+    Parameters
+    ----------
+    prints : fingerprints of some of each set, as many as are compared
+    """
+    n = min(map(len, prints.values()))
+    found: Tree = {"n": n}
+    rng = np.random.default_rng(comparison.settings.seed)
+    for name, rows in prints.items():
+        some = rows[np.sort(rng.permutation(len(rows))[:n])]
+        pieces = regions.of_one_kind(n, N_DIVERSITY_GROUPS)
+        value, without = neighbours.diversities(some, pieces)
+        found |= {name: value, f"{name}_error": float(ensemble.jackknife_error(without))}
+    first = rng.permutation(len(prints["nbody"])) < len(prints["nbody"]) // 2
+    halves = [neighbours.diversity(prints["nbody"][half]) for half in (first, ~first)]
+    return found | {"floor": abs(halves[0] / halves[1] - 1)}
+
+
+def examples(comparison: Comparison) -> Tree:
+    """Return a few random volumes of each set: slabs, averaged over an eighth of the depth, and whole ones."""
+    rng = np.random.default_rng(comparison.settings.seed)
+    slabs, whole = {}, {}
+    for name, volumes in comparison.sets.items():
+        density = volumes.read(rng.choice(len(volumes), min(N_EXAMPLES, len(volumes)), replace=False))
+        slabs[name] = density[:, : max(density.shape[1] // 8, 1)].mean(axis=1)
+        whole[name] = density[:N_VOLUMES]
+    return {"examples": slabs, "volumes": whole}
