@@ -27,9 +27,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cosmogan import config, simulate, train, validate
+from cosmogan import config, simulate, validate
 from cosmogan.reporting import verdict
 from cosmogan.shards import statistics_file
+from cosmogan.training import plan
 
 BASE = "base"
 RELATIVISTIC = ("train.loss=relativistic", "train.r1=0.1", "train.betas=[0,0.99]", "train.gate=0")
@@ -105,7 +106,7 @@ def trained(options: argparse.Namespace, settings: Sequence[str]) -> config.Expe
     short = made.folder / "short.json"
     if short.exists():
         return experiment(options, made.folder, [*settings, *json.loads(short.read_text())])
-    if not train.done(made) and not stage(options, "train", made, options.seconds):
+    if not plan.done(made) and not stage(options, "train", made, options.seconds):
         last = max((int(path.name[6:10]) for path in (made.train_folder / "generators").glob("epoch-*")), default=0)
         if last == 0:
             raise RuntimeError(f"train: no epoch in {options.seconds:g} s, see {made.folder / 'log.txt'}; shorten them")

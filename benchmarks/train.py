@@ -33,10 +33,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from cosmogan import shards, train
+from cosmogan import shards
 from cosmogan.config import Model, Train
 from cosmogan.gan import networks, scaling
 from cosmogan.gan.batch_norm import GroupedBatchNorm
+from cosmogan.training import setup
 from cosmogan.training.cuda_graphs import WARM_UP
 from cosmogan.training.dataset import Batch, Part, TrainingSet
 from cosmogan.training.learner import precision
@@ -224,7 +225,7 @@ def drop_from_memory(folder: Path) -> None:
 def loader_speeds(folder: shards.Folder, batch: int, device: torch.device) -> Iterator[tuple[str, float]]:
     """Yield (kind, samples a second): a pass over the shuffled set, augmented, on the device."""
     side, rows = folder.geometry.subvolume, np.arange(len(folder))
-    around = train.neighbours(folder, rows)
+    around = setup.neighbours(folder, rows)
     kinds = {"from disk": (None, None), "from the system's memory": (None, None), "cached": (device, None)}
     kinds["random crops"] = (device, around)
     for kind, (cache, neighbours) in kinds.items():

@@ -72,7 +72,9 @@ def sample(experiment: Experiment, comm: mpi.Comm, part: Part | None = None) -> 
         with cli.at_work(experiment, "sample", comm.rank, part=part):
             _draw(experiment, target, comm, part)
     if settings.figure is not None and part is None and comm.rank == 0:
-        show(target, Path(settings.figure))
+        from cosmogan.reporting import figures_shards  # imports matplotlib
+
+        show(target, partial(figures_shards.write, Path(settings.figure)))
 
 
 def _draw(experiment: Experiment, target: Path, comm: mpi.Comm, part: Part | None) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from cosmogan import cli, train
+from cosmogan import cli
 from cosmogan.config import Experiment
+from cosmogan.training import plan
 from hpc import mpi
 from hpc.log import Progress, say
 from hpc.notes import Notes
@@ -46,7 +47,7 @@ def select(experiment: Experiment, comm: mpi.Comm, part: Part | None = None) -> 
     if comm.bcast(done(experiment) if comm.rank == 0 else None):
         say(f"select: done: {experiment.generator_path}", comm.rank)
         return
-    if experiment.select.generator is None and not train.done(experiment):
+    if experiment.select.generator is None and not plan.done(experiment):
         raise ValueError(
             f"{experiment.train_folder}: training is not finished (with these settings); "
             "run train to its end, or set train.epochs to the epochs that it has reached and run it"
@@ -91,7 +92,7 @@ def _name(chosen: dict[str, Any]) -> str:
 
 def _receipt(experiment: Experiment) -> Receipt:
     """Return the record of what the choice depends on: settings, and the training with its data."""
-    trained, path = train.receipt(experiment), experiment.select.generator
+    trained, path = plan.receipt(experiment), experiment.select.generator
     recipe = {**experiment.section("select"), "train": trained.recipe, "epochs": experiment.train.epochs}
     if path is not None:
         recipe["generator"] = checksum(path) if Path(path).exists() else None

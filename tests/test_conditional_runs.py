@@ -19,7 +19,7 @@ from cosmogan.reporting.runs import Run
 from cosmogan.shards import statistics_file
 from cosmogan.shards.verify import verify
 from cosmogan.statistics import power_spectrum, regions
-from cosmogan.training import subvolumes
+from cosmogan.training import setup, subvolumes
 from cosmogan.validation import comparison
 from hpc.distributed import Processes
 from hpc.mpi import SerialComm
@@ -165,7 +165,7 @@ def test_a_generator_of_one_kind_is_not_used_as_the_other(released):
 def rows(folder, **changed):
     experiment = conditional_experiment.load(folder, **changed)
     opened = subvolumes.open_shards(experiment)
-    return opened, train.training_rows(experiment, opened)
+    return opened, setup.training_rows(experiment, opened)
 
 
 def test_all_redshifts_of_the_training_simulations_are_trained_on_or_those_that_are_named(tmp_path):
@@ -186,7 +186,7 @@ def test_separate_boxes_give_each_simulation_one_redshift(tmp_path):
 def test_numbers_of_the_simulations_are_conditions_too(tmp_path):
     experiment = conditional_experiment.load(tmp_path, condition=["redshift", "omega_m"], held_out=[1])
     folder = subvolumes.open_shards(experiment)
-    told = subvolumes.of_training(experiment, folder, train.training_rows(experiment, folder))
+    told = subvolumes.of_training(experiment, folder, setup.training_rows(experiment, folder))
     assert {one[1] for one in told.conditions.known} == {0.2, 0.4} and len(told.conditions.known) == 6
     assert np.isnan(folder.geometry.mean_cell_mass)  # each Ω_m has its own
 
@@ -194,7 +194,7 @@ def test_numbers_of_the_simulations_are_conditions_too(tmp_path):
 def test_a_condition_that_the_shards_do_not_carry_is_refused(tmp_path):
     experiment = conditional_experiment.load(tmp_path, condition=["redshift", "sigma_8"])
     with pytest.raises(ValueError, match=r"model\.condition: .* does not carry sigma_8, it has redshift, omega_m, h"):
-        train.prepare(experiment, Processes())
+        setup.prepare(experiment, Processes())
 
 
 def test_an_unconditional_run_keeps_its_record(tmp_path):

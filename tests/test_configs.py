@@ -5,7 +5,8 @@ import itertools
 import pytest
 import small_experiment
 
-from cosmogan import config, shards, train
+from cosmogan import config, shards
+from cosmogan.training import setup
 from hpc import chain, settings
 
 FOLDER = config.configs_folder()
@@ -84,10 +85,10 @@ def test_only_the_first_simulations_are_trained_on(tmp_path):
     folder = shards.Folder(tmp_path / "shards")
     for n, expected in ((1, {0}), (2, {0, 1}), ("null", {0, 1, 3})):
         experiment = config.load(path, ["simulate.n_simulations=4", f"n_training={n}"])
-        assert set(folder.simulations[train.training_rows(experiment, folder)]) == expected
+        assert set(folder.simulations[setup.training_rows(experiment, folder)]) == expected
     experiment = config.load(path, ["preprocess.snapshots=[a]", "n_training=4"])
     with pytest.raises(ValueError, match="n_training: expected at most the 3 not held out, found 4"):
-        train.training_rows(experiment, folder)
+        setup.training_rows(experiment, folder)
 
 
 @pytest.mark.parametrize(("name", "training", "held_out"), [("quarter", 8, 2), ("full", 32, 4)])

@@ -9,8 +9,9 @@ import small_experiment
 import synthetic
 from shard_folders import GEOMETRY, VALUES, at, write_values
 
-from cosmogan import config, shards, train, validate
+from cosmogan import config, shards, validate
 from cosmogan.selection import candidates
+from cosmogan.training import plan, setup
 from hpc import mpi
 from hpc.distributed import Processes
 from hpc.rundir import read_json
@@ -78,12 +79,12 @@ def test_training_takes_one_redshift(tmp_path):
     experiment = small_experiment.load(tmp_path)
     old = add_redshift(tmp_path / "shards", 1.0)
     with pytest.raises(ValueError, match=CHOOSE):
-        train.prepare(experiment, Processes(0, 1, 0))
+        setup.prepare(experiment, Processes(0, 1, 0))
     for redshift, factor in ((0, 1), (1.0, 2)):
         chosen = dataclasses.replace(experiment, redshift=redshift)
-        _, data, _ = train.prepare(chosen, Processes(0, 1, 0))
+        _, data, _ = setup.prepare(chosen, Processes(0, 1, 0))
         np.testing.assert_array_equal(data._read(data.rows), factor * old[old.rows_of([0, 1])])
-    assert train.receipt(chosen).recipe != train.receipt(experiment).recipe
+    assert plan.receipt(chosen).recipe != plan.receipt(experiment).recipe
 
 
 def test_selection_takes_one_redshift(tmp_path):

@@ -10,7 +10,8 @@ import synthetic
 from shard_folders import GEOMETRY, fill
 
 from cosmogan import shards
-from cosmogan.shards import figure, tally
+from cosmogan.reporting import figures_shards
+from cosmogan.shards import tally
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_the_figure_names_what_it_shows(tmp_path):
     lines = [fill(tmp_path / f"z{z}-s{i}.h5", i, 5, z) for z in (0, 1, 2, 4) for i in range(2)]
     shards.write_manifest(tmp_path, GEOMETRY, "simulated", lines, {})
     folder = shards.open(tmp_path)
-    drawn = figure.draw(folder, tally.tally(folder))
+    drawn = figures_shards.draw(folder, tally.tally(folder))
     axes = [ax for part in drawn.subfigs for ax in part.axes]
     slabs = [ax for ax in axes if ax.images]
     assert len(slabs) == 12 and [ax.get_ylabel() for ax in slabs[::4]] == ["z = 0", "z = 2", "z = 4"]

@@ -9,7 +9,7 @@ from tapes import Tapes
 from trained import assert_same, generators, interrupt_after, metrics
 
 from cosmogan import config, shards, train
-from cosmogan.training import session
+from cosmogan.training import plan, session, setup
 from cosmogan.training.checkpoint import Checkpoints
 from hpc.distributed import Processes
 
@@ -93,9 +93,9 @@ def test_copies_are_gone_after_an_error(tmp_path):
 
 
 def test_all_processes_but_the_first_open_no_shard_to_begin_with(tmp_path, opened):
-    train.prepare(load(tmp_path), Processes(rank=1, size=1, local_rank=1))
+    setup.prepare(load(tmp_path), Processes(rank=1, size=1, local_rank=1))
     assert opened == []
-    train.prepare(load(tmp_path), Processes())
+    setup.prepare(load(tmp_path), Processes())
     assert len(opened) == 2
 
 
@@ -162,7 +162,7 @@ def test_a_training_that_was_deleted_is_not_done(tmp_path, capsys):
     assert_same(generators(tmp_path), before)
     shutil.rmtree(tmp_path / "run/train")
     train.work(load(tmp_path, generator_rate=0.5, **few), Processes())  # nothing is left to keep
-    assert train.done(load(tmp_path, generator_rate=0.5, **few))
+    assert plan.done(load(tmp_path, generator_rate=0.5, **few))
 
 
 def test_other_settings_are_refused_by_name(tmp_path):

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from cosmogan import train
 from cosmogan.config import Experiment
 from cosmogan.gan import latent, networks, released
 from cosmogan.sampling import acceptance
 from cosmogan.shards import latents_file
+from cosmogan.training import plan, setup
 from cosmogan.training.checkpoint import Checkpoints
 from hpc import mpi
 from hpc.distributed import Processes
@@ -141,7 +141,7 @@ def _recipe(experiment: Experiment, generator: released.Released) -> dict[str, A
     kept = ("sha256", "latent_scale", "max_density", "oriented")
     return {
         "generator": {name: generator.settings.get(name) for name in kept},
-        "train": json.loads(json.dumps(train.receipt(experiment).recipe)),
+        "train": json.loads(json.dumps(plan.receipt(experiment).recipe)),
         "rejection_epochs": settings.rejection_epochs,
         "rejection_bound": settings.rejection_bound,
     }
@@ -188,12 +188,12 @@ def _release(experiment: Experiment, generator: released.Released) -> None:
 
 def _trained(experiment: Experiment) -> tuple[Any, Any]:
     """Return the trainer as its training left it, and the training set."""
-    if not train.done(experiment):
+    if not plan.done(experiment):
         raise ValueError(
             f"{experiment.train_folder}: sample.rejection takes the discriminator from a training that is finished "
             "with CONFIG's settings; there is none"
         )
-    trainer, data, _ = train.prepare(experiment, Processes())
+    trainer, data, _ = setup.prepare(experiment, Processes())
     folder = experiment.train_folder / "checkpoints"
     saved = Checkpoints(folder, experiment.train.keep_checkpoints, trainer.epoch_steps).newest(say)
     if saved is None:

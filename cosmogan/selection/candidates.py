@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from cosmogan import shards, train
+from cosmogan import shards
 from cosmogan.config import Experiment
 from cosmogan.gan import networks, released, scaling
 from cosmogan.gan.calibration import Calibration
 from cosmogan.selection import scoring
 from cosmogan.statistics import bispectra, fourier, pdf, power
-from cosmogan.training import session, subvolumes
+from cosmogan.training import plan, session, setup, subvolumes
 from hpc import mpi
 from hpc.distributed import Processes
 from hpc.rundir import checksum, provenance
@@ -76,7 +76,7 @@ class Judge:
         self._network = networks.generator(experiment.model, self.geometry.subvolume, group=1)
         triangles = bispectra.paper_triangles(self.geometry.subvolume_size, self.geometry.subvolume)
         self._triangles = triangles[PAIRS] if self.settings.bispectrum else []
-        rows = train.training_rows(experiment, self.folder)
+        rows = setup.training_rows(experiment, self.folder)
         self._told = subvolumes.of_training(experiment, self.folder, rows)
         self.n_folds, self._folds = _folds(rows, self.folder.simulations[rows])
         self.looks = [self._look(*part) for part in self._parts(rows)]
@@ -107,7 +107,7 @@ class Judge:
 
     def key(self, candidate: Candidate, latent_scale: float, n: int) -> str:
         """Return what stands for all that a score or an amplitude depends on."""
-        trained, settings = train.receipt(self.experiment).recipe, self.settings
+        trained, settings = plan.receipt(self.experiment).recipe, self.settings
         what = [trained, settings.bispectrum, scoring.WEIGHTS, latent_scale, n]
         digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()
         return f"{candidate} {checksum(self.path(candidate))} {digest}"

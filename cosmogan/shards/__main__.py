@@ -1,6 +1,7 @@
 """The command ``python -m cosmogan.shards``: verify folders of shards, or show what is in one."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from hpc import mpi, paths
@@ -48,7 +49,12 @@ def main() -> None:
         if arguments.command == "show":
             from cosmogan.shards.show import show
 
-            show(arguments.folder, arguments.figure)
+            draw = None
+            if arguments.figure is not None:
+                from cosmogan.reporting import figures_shards  # imports matplotlib
+
+                draw = partial(figures_shards.write, arguments.figure)
+            show(arguments.folder, draw)
         else:
             from cosmogan.shards.verify import verify
 

@@ -3,7 +3,7 @@
 import json
 import shutil
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,25 +12,21 @@ from cosmogan.shards.folder import Folder
 from cosmogan.shards.schema import in_bytes
 from cosmogan.shards.tally import Tally, tally
 from hpc.log import say
-from hpc.rundir import whole_file
 
 WINDOWS = {1: "NGP", 2: "CIC", 3: "TSC", 4: "PCS"}
 MAX_SOURCES = 4  # snapshots of a simulation are named
 COLUMNS = ("redshift", "simulations", "subvolumes", "mean", "scatter", "least", "densest", "empty")
+Draw = Callable[[Folder, dict[float, Tally]], None]
 
 
-def show(path: Path, figure: Path | None = None) -> None:
-    """Print a summary of a folder, and draw it when a figure's name is given."""
+def show(path: Path, draw: Draw | None = None) -> None:
+    """Print a summary of a folder, and draw it where there is a function for that."""
     with Folder(path) as folder:
         say("\n".join(_about(folder)))
         found = tally(folder)
         say("\n" + "\n".join(table(folder, found)))
-        if figure is not None:
-            from cosmogan.shards import figure as drawing  # imports matplotlib
-
-            with whole_file(figure) as temporary:
-                drawing.save(drawing.draw(folder, found), temporary, figure.suffix)
-            say(f"\nfigure: {figure}")
+        if draw is not None:
+            draw(folder, found)
 
 
 def _about(folder: Folder) -> Iterator[str]:

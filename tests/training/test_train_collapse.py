@@ -7,6 +7,7 @@ from small_experiment import load
 from trained import assert_same, generators, metrics
 
 from cosmogan import train
+from cosmogan.training import plan
 from cosmogan.training.trainer import Trainer
 from hpc.distributed import Processes
 
@@ -54,7 +55,7 @@ def test_a_restart_goes_on_with_another_seed(tmp_path, monkeypatch, uninterrupte
     whole = tmp_path / "whole"
     train.work(load(whole, on_collapse="restart"), Processes())
     assert f"restart 1 of 3: another seed from step {good}" in capsys.readouterr().out
-    assert train.receipt(load(whole)).results()["restarts"] == 1
+    assert plan.receipt(load(whole)).results()["restarts"] == 1
     assert [line["step"] for line in metrics(whole)] == list(range(5, STEPS + 1, 5))
     found, expected = generators(whole), generators(uninterrupted)
     assert not torch.equal(found["epoch-0003.safetensors"]["0.weight"], expected["epoch-0003.safetensors"]["0.weight"])

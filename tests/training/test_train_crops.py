@@ -8,6 +8,7 @@ from small_experiment import load
 from trained import assert_same, generators, interrupt_after
 
 from cosmogan import train
+from cosmogan.training import setup
 from hpc.distributed import Processes
 from hpc.settings import SettingsError
 
@@ -30,7 +31,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(tmp_path, monkeypatch):
 def test_boxes_that_are_not_whole_are_one_line(tmp_path):
     experiment = conditional_experiment.load(tmp_path, train={"random_crops": True, "batch_size": 8})
     with pytest.raises(ValueError, match=r"simulation 0 at redshift 3 does not have each of its 64 subvolumes once"):
-        train.prepare(experiment, Processes())
+        setup.prepare(experiment, Processes())
 
 
 def test_boxes_that_cannot_be_held_are_one_line(tmp_path, monkeypatch):
@@ -38,5 +39,5 @@ def test_boxes_that_cannot_be_held_are_one_line(tmp_path, monkeypatch):
         load(tmp_path, random_crops=True, cache="none")
     monkeypatch.setattr(os, "sysconf", lambda name: 512)  # 512 pages of 512 bytes: exactly the set, not twice it
     with pytest.raises(ValueError, match=r"random_crops: the 262 kB of the training set, once a process, are more"):
-        train.prepare(load(tmp_path, random_crops=True), Processes())
-    train.prepare(load(tmp_path, random_crops=True, cache="host"), Processes())
+        setup.prepare(load(tmp_path, random_crops=True), Processes())
+    setup.prepare(load(tmp_path, random_crops=True, cache="host"), Processes())

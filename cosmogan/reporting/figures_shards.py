@@ -14,6 +14,8 @@ from cosmogan.reporting.palette import BLACK, BLUE
 from cosmogan.reporting.style import STYLE, new, plain_log, styled
 from cosmogan.shards.folder import Folder
 from cosmogan.shards.tally import Tally, edges
+from hpc.log import say
+from hpc.rundir import whole_file
 
 N_SLABS = 4  # of each redshift
 MAX_REDSHIFTS = 3  # of which slabs are drawn
@@ -123,3 +125,10 @@ def _colors(folder: Folder) -> list[Any]:
         return [BLACK if folder.kind == "simulated" else BLUE]
     ramp = matplotlib.colormaps["plasma"]
     return [ramp(x) for x in np.linspace(0, 0.75, len(folder.redshift_values))]
+
+
+def write(path: Path, folder: Folder, found: dict[float, Tally]) -> None:
+    """Draw a folder into a file, and say its name."""
+    with whole_file(path) as temporary:
+        save(draw(folder, found), temporary, path.suffix)
+    say(f"\nfigure: {path}")
