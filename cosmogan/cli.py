@@ -1,4 +1,4 @@
-"""What all commands have in common: CONFIG and overrides, one line for an error, an end for all ranks."""
+"""Read a command's CONFIG and overrides, report an error in one line, and end all ranks together."""
 
 import argparse
 import contextlib

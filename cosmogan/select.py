@@ -11,8 +11,8 @@ from cosmogan.config import Experiment
 from cosmogan.training import plan
 from hpc import mpi
 from hpc.log import Progress, say
-from hpc.notes import Notes
 from hpc.part import Part, share_of, title
+from hpc.partial_results import PartialResults
 from hpc.rundir import Receipt, checksum, whole_file, write_json
 
 TEXT = """\
@@ -62,10 +62,10 @@ def _select(experiment: Experiment, comm: mpi.Comm, part: Part | None) -> None:
     receipt = _receipt(experiment)
     if comm.rank == 0 and part is None:
         receipt.begin(keep=False)
-    from cosmogan.selection.candidates import Judge  # imports torch
+    from cosmogan.selection.candidates import CandidateScorer  # imports torch
 
-    judge = Judge(experiment, comm)
-    notes = Notes(experiment.folder / "select", comm.rank, part)
+    judge = CandidateScorer(experiment, comm)
+    notes = PartialResults(experiment.folder / "select", comm.rank, part)
     table = _score_all(candidates, judge, notes, comm, title("select", part))
     if part is not None:
         say(f"{title('select', part)}: its {len(table)} generators are scored", comm.rank)
@@ -111,7 +111,7 @@ def _candidates(experiment: Experiment) -> list[dict[str, Any]]:
 
 
 def _score_all(
-    candidates: Sequence[dict[str, Any]], judge: Any, notes: Notes, comm: mpi.Comm, doing: str
+    candidates: Sequence[dict[str, Any]], judge: Any, notes: PartialResults, comm: mpi.Comm, doing: str
 ) -> list[dict[str, Any]]:
     """Return all candidates with their scores, best first; those not yet scored are dealt out to the ranks."""
     n = judge.settings.n_samples
@@ -147,7 +147,7 @@ def choose(table: list[dict[str, Any]]) -> dict[str, Any]:
     return next((line for line in table if line["ema"] and line["score"] <= limit), table[0])
 
 
-def _calibrate(best: dict[str, Any], judge: Any, notes: Notes) -> tuple[dict[str, Any], Any]:
+def _calibrate(best: dict[str, Any], judge: Any, notes: PartialResults) -> tuple[dict[str, Any], Any]:
     """Return the best candidate with the scores that it has once it is calibrated, and the generator."""
     from cosmogan.selection.calibration import calibrated
 
@@ -163,7 +163,7 @@ def _calibrate(best: dict[str, Any], judge: Any, notes: Notes) -> tuple[dict[str
     return {**best, **scores, **UNTUNED, "calibration": about}, generator
 
 
-def _tune(best: dict[str, Any], judge: Any, notes: Notes) -> tuple[dict[str, Any], Any]:
+def _tune(best: dict[str, Any], judge: Any, notes: PartialResults) -> tuple[dict[str, Any], Any]:
     """Return the best candidate with its tuned latent scale and the scores that it has with it, and the generator.
 
     The scale stays 1 where one tuned on other training boxes is no better, by turns.

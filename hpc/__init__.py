@@ -1,1 +1,1 @@
-"""How processes start, meet, share work, stop, restart and leave a record; independent of what they compute."""
+"""Start processes, share work, stop and restart; independent of what they compute."""

@@ -1,4 +1,4 @@
-"""What the launcher's jobs do, on SLURM and without it; pickled by submitit, which runs it in the job."""
+"""Run the launcher's jobs, on SLURM and without it; pickled by submitit."""
 
 import os
 import runpy

@@ -1,4 +1,4 @@
-"""What an MPI launcher tells the processes that it starts, in their environment."""
+"""Read what an MPI launcher tells its processes in their environment."""
 
 import os
 

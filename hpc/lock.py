@@ -1,4 +1,4 @@
-"""Who is at work in a folder: a lock that the kernel holds for one process, and lets go of when that ends anyhow."""
+"""Lock a folder for one process; the kernel releases the lock when that process ends."""
 
 import contextlib
 import fcntl

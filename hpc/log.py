@@ -1,4 +1,4 @@
-"""What people see while it runs: one voice for all ranks, progress bars with time left, JSON-lines metrics."""
+"""Print lines, progress bars and metrics from rank 0."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a batch job leaves in the run's folder: its record, how far it is, its log, and that it is the only one."""
+"""Keep a batch job's record, progress and log in the run's folder, and make sure that it is the only one."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""What this project asks of SLURM: the states of jobs, an end or another begin, and how its srun starts MPI ranks.
+"""Ask SLURM for the states of jobs, their end or another start, and how srun starts MPI ranks.
 
 Another scheduler would have to answer the same few questions.
 """

@@ -1,4 +1,4 @@
-"""Where the time goes: seconds, bytes and messages of each stage of a parallel program, and how unequal ranks are."""
+"""Time the stages of a parallel program: seconds, bytes, messages, and the imbalance of ranks."""
 
 import contextlib
 import time

@@ -1,4 +1,4 @@
-"""How the jobs of a run get on: a line a stage, live or once, and their end."""
+"""Show the status of a run's jobs, one line per stage, once or live."""
 
 import itertools
 import math

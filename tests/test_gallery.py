@@ -55,7 +55,7 @@ def memorised(volumes, rng):
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory):
-    """Judge what a function makes of good volumes; each is judged once."""
+    """CandidateScorer what a function makes of good volumes; each is judged once."""
     folder, known = tmp_path_factory.mktemp("gallery"), {}
 
     def saved(name, volumes):

@@ -21,7 +21,7 @@ from cosmogan.nbody import particle_mesh
 from cosmogan.shards import statistics_file
 from cosmogan.simulations import box
 from cosmogan.training import dataset
-from cosmogan.training.metrics import Record
+from cosmogan.training.metrics import MetricsLogger
 from cosmogan.training.trainer import Trainer
 from hpc.distributed import Processes
 from hpc.log import Progress
@@ -81,7 +81,7 @@ def trained(folder, device, model, steps, waits=(), **settings):
     data._hold(np.arange(16))  # as the first pass does
     made = Trainer(model, Train(batch_size=8, ema=100, precision="float64", **settings), 16, 10, Processes(), device)
     made.shown = told and told.shown()[0]
-    with Record(folder, made, None) as record:
+    with MetricsLogger(folder, made, None) as record:
         before, losses = len(waits), []
         for batch in itertools.islice(data.batches(1, 0, 8, made.part), steps):
             outcome = made.update(batch, (False, True))

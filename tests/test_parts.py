@@ -101,7 +101,7 @@ def test_candidates(tmp_path, monkeypatch):
     for number in (3, 1, 2):
         select.select(made, SerialComm(), Part(number, 3))
     assert not made.generator_path.exists() and not (made.folder / "receipts" / "select.json").exists()
-    monkeypatch.setattr(candidates.Judge, "score", lambda *_: pytest.fail("scored again"))
+    monkeypatch.setattr(candidates.CandidateScorer, "score", lambda *_: pytest.fail("scored again"))
     select.select(made, SerialComm())
     assert (files(made.folder), record(made.folder, "select")) == kept
 

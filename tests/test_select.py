@@ -14,7 +14,7 @@ from cosmogan.selection import candidates
 from hpc import rundir
 from hpc.distributed import Processes
 from hpc.mpi import SerialComm
-from hpc.notes import Notes
+from hpc.partial_results import PartialResults
 from hpc.settings import to_tree
 
 
@@ -111,7 +111,9 @@ def test_what_is_scored_is_not_scored_again(trained, monkeypatch, capsys):
     notes[0].write_text("\n".join(lines[:4]) + "\n" + lines[4][:50])  # killed in the midst of the fifth
     capsys.readouterr()
     counted = []
-    monkeypatch.setattr(candidates.Judge, "score", lambda *a, f=candidates.Judge.score: counted.append(a) or f(*a))
+    monkeypatch.setattr(
+        candidates.CandidateScorer, "score", lambda *a, f=candidates.CandidateScorer.score: counted.append(a) or f(*a)
+    )
     select.select(experiment, SerialComm())
     assert "select: 4 of 6 are scored already" in capsys.readouterr().out and len(counted) == 2
     assert scores(trained) == before
@@ -136,7 +138,7 @@ def test_the_bispectrum_counts_when_asked_for(trained):
     assert found["chosen"]["latent_scale"] == 1 and found["chosen"]["latent_scale_error"] is None
 
 
-class Judge:
+class CandidateScorer:
     """Judges a generator whose mean power goes with its latent scale, and whose score is given by it."""
 
     n_folds, comm, settings = 2, SerialComm(), Select(n_samples=32, n_tune=32)
@@ -171,13 +173,15 @@ BEST = {"epoch": 1, "ema": False}
 
 def test_an_amplitude_is_not_taken_for_a_score_of_as_many_samples(tmp_path):
     """With as many samples for both, scale 1 has both."""
-    judge, notes = Judge(lambda scale: abs(scale - 1.1), best=1.1), Notes(tmp_path, 0)
+    judge, notes = CandidateScorer(lambda scale: abs(scale - 1.1), best=1.1), PartialResults(tmp_path, 0)
     notes.add(judge.key(BEST, 1.0, 32), {"score": 1.0})
     tuned, generator = select._tune(BEST, judge, notes)
     assert tuned["latent_scale"] == generator.latent_scale == pytest.approx(1.1, abs=1e-3)
 
 
 def test_a_latent_scale_that_is_no_better_on_boxes_left_out_is_not_taken(tmp_path, capsys):
-    tuned, generator = select._tune(BEST, Judge(lambda scale: abs(scale - 1), best=1.1), Notes(tmp_path, 0))
+    tuned, generator = select._tune(
+        BEST, CandidateScorer(lambda scale: abs(scale - 1), best=1.1), PartialResults(tmp_path, 0)
+    )
     assert tuned["latent_scale"] == generator.latent_scale == 1 and tuned["latent_scale_error"] is None
     assert len(tuned["trials"]) > 2 and "not taken, as it is no better than 1" in capsys.readouterr().out

@@ -91,10 +91,10 @@ def test_selection_takes_one_redshift(tmp_path):
     experiment = small_experiment.load(tmp_path)
     add_redshift(tmp_path / "shards", 1.0)
     with pytest.raises(ValueError, match=CHOOSE):
-        candidates.Judge(experiment, mpi.SerialComm())
+        candidates.CandidateScorer(experiment, mpi.SerialComm())
     means = []
     for redshift in (0.0, 1.0):
-        judged = candidates.Judge(dataclasses.replace(experiment, redshift=redshift), mpi.SerialComm())
+        judged = candidates.CandidateScorer(dataclasses.replace(experiment, redshift=redshift), mpi.SerialComm())
         means.append(judged.looks[0].target.mean_density.mean())
     assert means[1] == pytest.approx(2 * means[0])
 

@@ -1,4 +1,4 @@
-"""What all sections check with."""
+"""Check one setting, and raise a line that names it."""
 
 
 def check(good: bool, message: str) -> None:

@@ -1,4 +1,4 @@
-"""What a conditional generator is told beside its latents: the redshift, or any numbers of a simulation."""
+"""Standardise the conditions of a generator: the redshift, or any numbers of a simulation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the two networks learn from: binary cross-entropy, or the Wasserstein distance with a gradient penalty."""
+"""Compute the losses of both networks, and their penalties."""
 
 import math
 from collections.abc import Callable

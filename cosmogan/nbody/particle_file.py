@@ -1,4 +1,4 @@
-"""What a snapshot file of any format is to its readers: a header, and particles sorted by type."""
+"""Define a snapshot file of any format: a header, and particles sorted by type."""
 
 import math
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""What a figure of the report is: a drawing, its numbers, and what is seen in it; and the words that captions share."""
+"""Define a figure of the report: a drawing, its numbers and its caption."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

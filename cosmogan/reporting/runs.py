@@ -1,4 +1,4 @@
-"""What is known of a run: its statistics, and what training, selection and sampling left, if they did."""
+"""Load a run: its statistics, and the records of training, selection and sampling."""
 
 import json
 import os

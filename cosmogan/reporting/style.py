@@ -1,4 +1,4 @@
-"""What the figures have in common: style, axes, and the marks that stand for the same thing everywhere.
+"""Set the figures' common style, axes and marks.
 
 The noise floor is a grey band; curves are named at their ends.
 """

@@ -8,7 +8,7 @@ import numpy as np
 
 from cosmogan.shards.statistics_file import Tree
 from cosmogan.statistics import criteria
-from cosmogan.statistics.criteria import Again, Finding
+from cosmogan.statistics.criteria import Finding, Resamples
 
 PAPER, BEYOND, DEMO = "the paper's claims", "beyond the paper", "goals for a run of the demo's size"
 GROUPS = (PAPER, BEYOND, DEMO)
@@ -55,27 +55,27 @@ def words(value: float, unit: str) -> str:
 
 def rows(tree: Tree) -> list[Row]:
     """Judge the statistics of a run."""
-    again = _again(tree)
-    spectra = _spectra(tree, again)
+    resamples = _resamples(tree)
+    spectra = _spectra(tree, resamples)
     return [
         *spectra,
         *_cross_power(tree),
-        *_densities(tree, again),
-        *_beyond(tree, again),
+        *_densities(tree, resamples),
+        *_beyond(tree, resamples),
         *_copies(tree),
-        *(_demo(tree, again) if tree["name"].startswith("demo") else []),
+        *(_demo(tree, resamples) if tree["name"].startswith("demo") else []),
     ]
 
 
 def rows_beside(tree: Tree) -> list[Row]:
     """Judge another set than the generated one, which has no pairs and was not searched for copies."""
-    again = _again(tree)
-    return [*_spectra(tree, again), *_densities(tree, again), *_beyond(tree, again)]
+    resamples = _resamples(tree)
+    return [*_spectra(tree, resamples), *_densities(tree, resamples), *_beyond(tree, resamples)]
 
 
-def _again(tree: Tree) -> Again:
+def _resamples(tree: Tree) -> Resamples:
     density = tree["mean_density"]["nbody"]["samples"][:, 0]
-    return Again.of(tree["boxes"], tree.get("along"), density, tree["n_generated"], tree["seed"])
+    return Resamples.of(tree["boxes"], tree.get("along"), density, tree["n_generated"], tree["seed"])
 
 
 def count(found: list[Row], group: str) -> str:
@@ -98,7 +98,7 @@ def better(found: list[Row], others: list[Row]) -> tuple[list[str], list[str]]:
     return [row.name for row in judged if row.found.value < theirs[row.name]], [row.name for row in judged]
 
 
-def _spectra(tree: Tree, again: Again) -> list[Row]:
+def _spectra(tree: Tree, resamples: Resamples) -> list[Row]:
     """Judge the power; what has no bin to be judged by, as in volumes of few cells, is left out."""
     power = tree["power"]
     k = power["k"]
@@ -108,7 +108,7 @@ def _spectra(tree: Tree, again: Again) -> list[Row]:
         PAPER,
         f"mean P(k) within 10 % at all k, corners of Fourier space included (k ≤ {k[-1]:.2f} h/Mpc)",
         "within 10 % for k ≤ 5 Mpc⁻¹ = 1.6 Nyquist",
-        criteria.judge(criteria.worst_mean, real, fake, again),
+        criteria.judge(criteria.worst_mean, real, fake, resamples),
         0.10,
         "%",
     )
@@ -121,7 +121,7 @@ def _spectra(tree: Tree, again: Again) -> list[Row]:
         PAPER,
         f"mean P(k) within 5 % {upto}",
         "within 5 % for k ≤ 3 Mpc⁻¹ = 0.95 Nyquist",
-        criteria.judge(criteria.worst_mean, real[:, low], fake[:, low], again),
+        criteria.judge(criteria.worst_mean, real[:, low], fake[:, low], resamples),
         0.05,
         "%",
     )
@@ -130,7 +130,7 @@ def _spectra(tree: Tree, again: Again) -> list[Row]:
         PAPER,
         f"variance of P(k) within 25 % {upto}",
         "5 to 25 % for k ≤ 3 Mpc⁻¹",
-        criteria.judge(criteria.worst_variance, real[:, low], fake[:, low], again),
+        criteria.judge(criteria.worst_variance, real[:, low], fake[:, low], resamples),
         0.25,
         "%",
     )
@@ -172,7 +172,7 @@ def _cross_power(tree: Tree) -> Row:
     )
 
 
-def _densities(tree: Tree, again: Again) -> list[Row]:
+def _densities(tree: Tree, resamples: Resamples) -> list[Row]:
     pdf, density = tree["pdf_unscaled"], tree["mean_density"]
     agreement = partial(criteria.lowest_agreement, lower_edges=pdf["edges"][:-1])
     return [
@@ -181,7 +181,7 @@ def _densities(tree: Tree, again: Again) -> list[Row]:
             PAPER,
             "median of a subvolume's mean density within 5 %",
             "+5 % (Student-t prior), +12 % (Gaussian)",
-            criteria.judge(criteria.median_shift, *_samples(density), again),
+            criteria.judge(criteria.median_shift, *_samples(density), resamples),
             0.05,
             "%",
         ),
@@ -190,31 +190,31 @@ def _densities(tree: Tree, again: Again) -> list[Row]:
             PAPER,
             f"mean voxel PDF within {100 * criteria.PDF_AGREES:.0f} % from the densest voxels down to ρ/ρ̄ = 0.1",
             "agrees in the upper four decades, fails below ρ/ρ̄ ≈ 0.1",
-            criteria.judge(agreement, *_samples(pdf), again),
+            criteria.judge(agreement, *_samples(pdf), resamples),
             0.1,
             "ρ/ρ̄",
         ),
     ]
 
 
-def _beyond(tree: Tree, again: Again) -> list[Row]:
+def _beyond(tree: Tree, resamples: Resamples) -> list[Row]:
     known = f"where N-body's mean is known to {100 * criteria.KNOWN:.0f} %"
     return [
-        *_bispectra(tree, again),
+        *_bispectra(tree, resamples),
         Row(
             "peaks",
             BEYOND,
             f"mean number of density peaks within 20 % at every height {known}",
             "—",
-            criteria.judge(criteria.worst_known, *_samples(tree["peaks"]), again),
+            criteria.judge(criteria.worst_known, *_samples(tree["peaks"]), resamples),
             0.2,
             "%",
         ),
-        *_minkowski(tree, again),
+        *_minkowski(tree, resamples),
     ]
 
 
-def _minkowski(tree: Tree, again: Again) -> list[Row]:
+def _minkowski(tree: Tree, resamples: Resamples) -> list[Row]:
     if "minkowski" not in tree:  # in files of earlier versions
         return []
     group = tree["minkowski"]
@@ -225,14 +225,14 @@ def _minkowski(tree: Tree, again: Again) -> list[Row]:
             BEYOND,
             "Minkowski functionals of the densest cells within 10 % of their largest value at every threshold",
             "—",
-            criteria.judge(measure, *_samples(group), again),
+            criteria.judge(measure, *_samples(group), resamples),
             0.1,
             "%",
         )
     ]
 
 
-def _bispectra(tree: Tree, again: Again) -> list[Row]:
+def _bispectra(tree: Tree, resamples: Resamples) -> list[Row]:
     """Judge the bispectra, where the volumes can show a triangle."""
     pairs = sorted(name for name in tree if name.startswith("bispectrum_"))
     if not pairs:
@@ -247,7 +247,7 @@ def _bispectra(tree: Tree, again: Again) -> list[Row]:
             BEYOND,
             "mean B, summed over angles, within 20 % for every pair (k1, k2)",
             "medians and bands alike by eye",
-            criteria.judge(criteria.worst_mean, *totals, again),
+            criteria.judge(criteria.worst_mean, *totals, resamples),
             0.2,
             "%",
         )
@@ -299,13 +299,13 @@ def _share(tree: Tree, kind: str) -> Finding:
     return Finding(shares[0], math.nan, shares[1])
 
 
-def _demo(tree: Tree, again: Again) -> list[Row]:
+def _demo(tree: Tree, resamples: Resamples) -> list[Row]:
     density = Row(
         "demo_density",
         DEMO,
         "mean density within 5 %",
         "—",
-        criteria.judge(criteria.worst_mean, *_samples(tree["mean_density"]), again),
+        criteria.judge(criteria.worst_mean, *_samples(tree["mean_density"]), resamples),
         0.05,
         "%",
     )
@@ -314,7 +314,7 @@ def _demo(tree: Tree, again: Again) -> list[Row]:
     if not inside.any():
         return [density]
     real, fake = (samples[:, inside] for samples in _samples(power))
-    judged = criteria.judge(criteria.worst_factor, real, fake, again)
+    judged = criteria.judge(criteria.worst_factor, real, fake, resamples)
     return [Row("demo_power", DEMO, "mean P(k) within a factor 1.3 up to Nyquist", "—", judged, 1.3, "×"), density]
 
 

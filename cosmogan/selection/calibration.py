@@ -12,10 +12,10 @@ from torch import Tensor
 from cosmogan.gan import calibration
 from cosmogan.gan.calibration import Calibration, Tables
 from cosmogan.gan.released import Released
-from cosmogan.selection.candidates import Candidate, Judge, Look
+from cosmogan.selection.candidates import Candidate, CandidateScorer, Look
 from cosmogan.selection.fitting import RECIPE, Draws, TrainingSet, check_enough, fit, wavenumbers
 from hpc.log import Progress
-from hpc.notes import Notes
+from hpc.partial_results import PartialResults
 
 MAX_ORDER = 2  # of the polynomials in the conditions
 
@@ -29,7 +29,7 @@ class Calibrated(NamedTuple):
     after: float  # and with it, fitted on the others
 
 
-def calibrated(candidate: Candidate, judge: Judge, notes: Notes) -> Calibrated:
+def calibrated(candidate: Candidate, judge: CandidateScorer, notes: PartialResults) -> Calibrated:
     """Return the calibration fitted on all training boxes, if on boxes left out of its fit, by turns, it is better.
 
     Parameters
@@ -66,7 +66,7 @@ def calibrated(candidate: Candidate, judge: Judge, notes: Notes) -> Calibrated:
 
 
 def _all_tables(
-    candidate: Candidate, generator: Released, judge: Judge, notes: Notes
+    candidate: Candidate, generator: Released, judge: CandidateScorer, notes: PartialResults
 ) -> dict[int | None, list[Tables | None]]:
     """Return each look's tables, fitted without each fold of the training boxes in turn, and then to all.
 

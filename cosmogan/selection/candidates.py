@@ -1,4 +1,4 @@
-"""What `select` judges a generator by: the statistics of its samples beside those of the training set."""
+"""Score a candidate generator by the statistics of its samples beside those of the training set."""
 
 import dataclasses
 import hashlib
@@ -45,7 +45,7 @@ class Look(NamedTuple):
     features: dict[str, np.ndarray]
 
 
-class Judge:
+class CandidateScorer:
     """Scores this experiment's generators against its training set.
 
     Parameters

@@ -15,7 +15,7 @@ from torch import Tensor
 from cosmogan.gan import calibration, latent
 from cosmogan.gan.calibration import Tables
 from cosmogan.gan.released import Released
-from cosmogan.selection.candidates import SEED, Judge, Look, batches
+from cosmogan.selection.candidates import SEED, CandidateScorer, Look, batches
 from cosmogan.statistics import fourier, pdf, power
 from hpc import mpi
 
@@ -47,7 +47,7 @@ class TrainingSet:
     judge, look : whose rows are measured
     """
 
-    def __init__(self, judge: Judge, look: Look) -> None:
+    def __init__(self, judge: CandidateScorer, look: Look) -> None:
         self._fold, self._counts = look.fold, np.zeros((judge.n_folds, len(DENSITIES)), np.int64)
         ranks, size = slice(judge.comm.rank, None, judge.comm.size), judge.geometry.subvolume_size
         found = []
@@ -75,7 +75,7 @@ class Draws:
     n : samples of all ranks
     """
 
-    def __init__(self, judge: Judge, generator: Released, look: Look, n: int) -> None:
+    def __init__(self, judge: CandidateScorer, generator: Released, look: Look, n: int) -> None:
         self._comm, self._device, self._size = judge.comm, judge.device, judge.geometry.subvolume_size
         mine = batches(np.arange(n))[judge.comm.rank :: judge.comm.size]
         drawn = [_sample(generator, numbers, look.values).cpu() for numbers in mine]

@@ -1,4 +1,4 @@
-"""What is kept of samples beside their volumes: latents, and what rejection sampling judged.
+"""Write and read the latents of samples, and the logits of rejection sampling.
 
 The archive of latents (``cosmogan-latents/1``) is a thousandth of the volumes' size. HDF5: ``latent`` float32 (n,
 latent_dimension) as the generator takes them, ``seed`` and ``index`` int64 (n), and as attributes the generator's

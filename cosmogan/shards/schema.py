@@ -1,4 +1,4 @@
-"""What a shard holds: its columns, its geometry, and what makes two redshifts one."""
+"""Define a shard: its columns, its geometry, and when two redshifts are the same."""
 
 import dataclasses
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What a folder's densities are, from one pass over them in batches."""
+"""Summarise the densities of a folder in one pass over them, in batches."""
 
 from dataclasses import dataclass, field
 

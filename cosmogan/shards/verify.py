@@ -1,4 +1,4 @@
-"""Is a folder what its manifest says? Every shard's bytes, and what they claim to be."""
+"""Verify a folder against its manifest: every shard's bytes and attributes."""
 
 import contextlib
 import dataclasses

@@ -1,4 +1,4 @@
-"""What a real GADGET-2 needs to run an experiment's boxes: initial conditions, parameter files, a script that runs."""
+"""Write the input of a real GADGET-2: initial conditions, parameter files and a script that runs it."""
 
 import dataclasses
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is written of a snapshot, whoever brings the particles: its subvolumes, painted, in shards."""
+"""Write a snapshot's density as shards of subvolumes."""
 
 import hashlib
 import shutil

@@ -1,4 +1,4 @@
-"""What the embedded simulator hands on: particles of one box at one redshift, as a file or straight from memory."""
+"""Hand on a simulated box at one redshift, as a snapshot file or straight from memory."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What generated samples are judged by: one number for each thing the paper claims, its error, and its noise floor.
+"""Measure how far samples are from N-body: one number per criterion, its error and its noise floor.
 
 Every measure takes the values of real and of generated samples, (n, d) each, and returns one number that should be
 small. Its error comes from drawing pieces of boxes, and of the generated set, again with replacement; its noise floor
@@ -31,7 +31,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Again:
+class Resamples:
     """Ways to draw real and generated samples again: groups of them with replacement; and to halve the real ones."""
 
     real: list[np.ndarray]  # rows, for each draw
@@ -39,7 +39,9 @@ class Again:
     halves: np.ndarray  # (n_splits, n_real) bool
 
     @classmethod
-    def of(cls, boxes: np.ndarray, along: np.ndarray | None, density: np.ndarray, n_fake: int, seed: int) -> "Again":
+    def of(
+        cls, boxes: np.ndarray, along: np.ndarray | None, density: np.ndarray, n_fake: int, seed: int
+    ) -> "Resamples":
         """Make them.
 
         Parameters
@@ -61,19 +63,19 @@ def _drawn(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
 
 
-def judge(measure: Measure, real: np.ndarray, fake: np.ndarray, again: Again) -> Finding:
+def judge(measure: Measure, real: np.ndarray, fake: np.ndarray, resamples: Resamples) -> Finding:
     """Measure generated samples against real ones, with error and noise floor.
 
     Parameters
     ----------
     measure : small when they agree
     real, fake : (n, d)
-    again : how to draw them again
+    resamples : how to draw them again
     """
-    pairs = zip(again.real, again.fake, strict=True)
+    pairs = zip(resamples.real, resamples.fake, strict=True)
     drawn = np.array([measure(real[rows], fake[others]) for rows, others in pairs])
     error = float(drawn.std()) if np.isfinite(drawn).all() else np.nan
-    halves = np.array([measure(real[half], real[~half]) for half in again.halves])
+    halves = np.array([measure(real[half], real[~half]) for half in resamples.halves])
     floor = float(np.nanmedian(halves)) if np.isfinite(halves).any() else np.nan
     scatter = float(halves.std()) if np.isfinite(halves).all() and len(halves) > 1 else np.nan
     return Finding(measure(real, fake), error, floor, scatter)

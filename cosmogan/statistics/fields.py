@@ -1,4 +1,4 @@
-"""What all statistics take: density fields, as numpy arrays or torch tensors, one cube or a batch of them."""
+"""Check density fields, numpy arrays or torch tensors, one cube or a batch of them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Is a volume a copy of another one? Nearest neighbours under the 48 symmetries of the cube, and diversity.
+"""Find the nearest neighbours of volumes under the 48 symmetries of the cube, and their diversity.
 
 A volume's fingerprint is its density on a coarse grid of 8³ cells, c = ρ/(ρ + 1), less its mean, scaled to unit length.
 The dot product of two fingerprints is the correlation coefficient of the two coarse fields: 1 for copies, whatever has

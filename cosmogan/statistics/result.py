@@ -1,4 +1,4 @@
-"""What the results of all statistics have in common: frozen, saved as plain arrays, drawn with one call."""
+"""Define the result of a statistic: frozen, saved as plain arrays, drawn with one call."""
 
 import dataclasses
 from collections.abc import Iterator

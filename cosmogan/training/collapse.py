@@ -1,4 +1,4 @@
-"""Whether training still learns: looked at over an epoch, and found out early rather than after a night."""
+"""Detect a collapse of the training, once per epoch."""
 
 import math
 
@@ -15,7 +15,7 @@ SPREAD = 1e-3  # rms difference of scaled density from sample to sample, below w
 N_LOOK = 8  # samples that are compared
 
 
-class Watch:
+class CollapseDetector:
     """Sums over the present epoch, judged at its end.
 
     Parameters

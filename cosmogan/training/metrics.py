@@ -1,4 +1,4 @@
-"""What training leaves to look at: metrics as JSON lines and in TensorBoard, figures, and a line of progress."""
+"""Log the metrics of training as JSON lines and in TensorBoard, and draw previews."""
 
 import contextlib
 import resource
@@ -18,7 +18,7 @@ ON_DEVICE = ("loss_generator", "gradient_discriminator", "gradient_generator")
 NAMES = ON_HOST + ON_DEVICE
 
 
-class Record:
+class MetricsLogger:
     """Means over the last steps, written every `INTERVAL` steps by rank 0; without gaps or doubles after a resume.
 
     A step in which a network rested does not count in the means of what that network would have given.
@@ -44,7 +44,7 @@ class Record:
             self._metrics = Metrics(folder / "metrics.jsonl", keep_below=("step", trainer.step + 1))
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=trainer.step + 1)
 
-    def __enter__(self) -> "Record":
+    def __enter__(self) -> "MetricsLogger":
         return self
 
     def __exit__(self, *_: object) -> None:

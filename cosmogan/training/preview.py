@@ -1,4 +1,4 @@
-"""What training shows every few minutes: where the generator stands beside the training set."""
+"""Draw samples of the generator beside the training set while training runs."""
 
 from functools import cached_property
 from typing import Any

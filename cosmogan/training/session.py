@@ -13,9 +13,9 @@ from safetensors import SafetensorError
 
 from cosmogan.gan import released
 from cosmogan.training.checkpoint import Checkpoints
-from cosmogan.training.collapse import Watch
+from cosmogan.training.collapse import CollapseDetector
 from cosmogan.training.dataset import TrainingSet
-from cosmogan.training.metrics import Record
+from cosmogan.training.metrics import MetricsLogger
 from cosmogan.training.trainer import Collapse, Trainer
 from hpc.log import Progress, say
 from hpc.settings import to_tree
@@ -111,12 +111,12 @@ def _train(
     """Train until the end, a signal or a collapse, in one order: step, record, judge, save, preview."""
     settings, rank = trainer.train, trainer.processes.rank
     saved = _resume(trainer, store)
-    watch = Watch(saved.get("watch"))
+    watch = CollapseDetector(saved.get("watch"))
     to_save, to_preview = Clock(settings.checkpoint_minutes), Clock(settings.preview_minutes)
     batches = data.batches(trainer.seed, trainer.n_seen, settings.batch_size, trainer.part)
     progress = Progress("train", trainer.steps, "steps", rank)
     progress.resume_at(trainer.step)
-    with Record(folder, trainer, saved.get("record")) as record, progress:
+    with MetricsLogger(folder, trainer, saved.get("record")) as record, progress:
         while trainer.step < trainer.steps:
             with record.waiting():
                 batch = next(batches)
@@ -153,7 +153,7 @@ def _save_to_leave(trainer: Trainer, store: Checkpoints, state: dict[str, Any]) 
     trainer.processes.each(trainer.processes.rank == 0, save)
 
 
-def _state(trainer: Trainer, watch: Watch, sums: torch.Tensor | None) -> dict[str, Any]:
+def _state(trainer: Trainer, watch: CollapseDetector, sums: torch.Tensor | None) -> dict[str, Any]:
     state = {"step": trainer.step, "trainer": trainer.state(), "watch": watch.sums, "record": sums}
     return {**state, "model": to_tree(trainer.model)}  # for whoever finds the file alone: prior, scaling, networks
 
@@ -207,7 +207,7 @@ def _go_back(trainer: Trainer, store: Checkpoints, complaint: str) -> None:
     say(f"{complaint}; {again}", processes.rank)
     processes.barrier()  # all have read it before it is replaced
     if processes.rank == 0:
-        store.save(_state(trainer, Watch(None), saved["record"] if saved else None))
+        store.save(_state(trainer, CollapseDetector(None), saved["record"] if saved else None))
         store.wait()
     processes.barrier()
 

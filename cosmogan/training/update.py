@@ -1,4 +1,4 @@
-"""What the device does in a step of training, in pieces: between them processes average, and the host decides."""
+"""Update both networks once, in pieces: between them processes average, and the host decides."""
 
 import math
 from collections.abc import Iterator

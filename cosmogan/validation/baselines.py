@@ -1,4 +1,4 @@
-"""More sets that `validate` measures beside the generated one: mapped Gaussian mocks, and the generator as trained."""
+"""Add baselines to a comparison: mapped Gaussian mocks, and the generator as trained."""
 
 import dataclasses
 import hashlib

@@ -1,4 +1,4 @@
-"""What `validate` compares: sets of volumes, wherever they come from, and how they are measured."""
+"""Define what is compared: sets of volumes from anywhere, and how they are measured."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""What `validate` measures of a conditional generator beside all else: each condition, and the way between."""
+"""Measure a conditional generator at every condition, and along the redshift."""
 
 import json
 import math

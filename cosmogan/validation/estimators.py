@@ -1,4 +1,4 @@
-"""What is measured of every volume, and by which code."""
+"""List the statistics of a volume, and the code that measures each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What `validate` does: measure every volume of all sets on all ranks, and what two volumes have in common."""
+"""Measure every volume of all sets on all ranks, and pairs of them."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What `validate` measures of a run with rejection sampling beside all else: P(k) of all samples, accepted or not."""
+"""Measure P(k) of all samples that rejection sampling drew, accepted or not."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
 import pytest
 
-from hpc.notes import Notes
 from hpc.part import Part, share_of
+from hpc.partial_results import PartialResults
 
 
 @pytest.mark.parametrize("text", ["5/4", "0/4", "x", "", "1", "1/0", "-1/4", "1/2/3", " 1/2"])
@@ -22,5 +22,5 @@ def test_parts_share_all_items_and_none_twice(of):
 def test_each_rank_of_each_part_writes_notes_of_its_own(tmp_path):
     for part in (None, Part(1, 2), Part(2, 2), Part(1, 3)):
         for rank in (0, 1):
-            Notes(tmp_path, rank, part).add(f"{part} {rank}", 1)
-    assert len(list(tmp_path.iterdir())) == len(Notes(tmp_path, 0).read()) == 8
+            PartialResults(tmp_path, rank, part).add(f"{part} {rank}", 1)
+    assert len(list(tmp_path.iterdir())) == len(PartialResults(tmp_path, 0).read()) == 8

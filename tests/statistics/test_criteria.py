@@ -9,7 +9,7 @@ from cosmogan.statistics import criteria
 def test_judging_finds_the_shift_its_error_and_the_noise():
     rng = np.random.default_rng(0)
     real, fake = 10 + rng.standard_normal((400, 1)), 11 + rng.standard_normal((400, 1))
-    again = criteria.Again.of(np.zeros(400), None, np.ones(400), 400, seed=0)
+    again = criteria.Resamples.of(np.zeros(400), None, np.ones(400), 400, seed=0)
     found = criteria.judge(criteria.worst_mean, real, fake, again)
     assert found.value == pytest.approx(0.1, abs=0.02)
     assert found.error == pytest.approx(np.sqrt(2 / 400) / 10, rel=0.4)

@@ -14,7 +14,7 @@ def make(**train):
 
 
 def watched(n, loss=1.0, gate=1.0):
-    made = collapse.Watch(None)
+    made = collapse.CollapseDetector(None)
     for _ in range(n):
         made.add(Outcome(loss, 0.5, 0.5, 0.0, 0.0, gate))
     return made

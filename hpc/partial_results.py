@@ -7,7 +7,7 @@ from typing import Any
 from hpc.part import Part, name
 
 
-class Notes:
+class PartialResults:
     """A JSON line for each result, in a file for every rank; a line that was cut off is passed over.
 
     Parameters
