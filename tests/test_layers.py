@@ -92,3 +92,9 @@ def test_preprocess_needs_no_torch():
 def test_no_benchmark_hides_a_standard_module():
     """A script's own folder comes first where Python looks for what another script there imports."""
     assert not {path.stem for path in (ROOT / "benchmarks").glob("*.py")} & sys.stdlib_module_names
+
+
+def test_the_files_that_contributors_are_sent_to_exist():
+    rows = [line for line in (ROOT / "CONTRIBUTING.md").read_text().splitlines() if line.startswith("| ")][1:]
+    names = [name for row in rows for name in row.split("|")[2].split("`")[1::2]]
+    assert len(rows) >= 25 and not [name for name in names if not (ROOT / name).exists()]
