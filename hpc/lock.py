@@ -32,6 +32,8 @@ def alone(folder: Path, stage: str, part: int | None = None) -> Iterator[None]:
             held.enter_context(_locked(folder, stage, fcntl.LOCK_SH))
             stage = f"{stage}-part-{part}"
         held.enter_context(_locked(folder, stage, fcntl.LOCK_EX))
+        for left in folder.glob(f".{stage}-part-*.lock"):  # by parts that were killed
+            left.unlink(missing_ok=True)
         yield
 
 
@@ -67,8 +69,9 @@ def _locked(folder: Path, stage: str, kind: int) -> Iterator[None]:
         try:
             yield
         finally:
-            if kind == fcntl.LOCK_EX:  # whoever has opened it meanwhile sees that it is gone
-                _path(folder, stage).unlink(missing_ok=True)
+            with contextlib.suppress(BlockingIOError):  # other parts are at work: the last removes it
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _path(folder, stage).unlink(missing_ok=True)  # whoever has opened it meanwhile sees that it is gone
 
 
 def _taken(folder: Path, stage: str, kind: int) -> IO[str] | None:
