@@ -26,8 +26,7 @@ def alone(folder: Path, stage: str, part: int | None = None) -> Iterator[None]:
     ValueError
         when another process is at it: names its host, its number, and since when it is.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as held:
+    with _there(folder), contextlib.ExitStack() as held:
         if part is not None:
             held.enter_context(_locked(folder, stage, fcntl.LOCK_SH))
             stage = f"{stage}-part-{part}"
@@ -49,6 +48,19 @@ def holder(folder: Path, stage: str) -> dict[str, str] | None:
         return found if any(holder(folder, path.name[1:-5]) for path in folder.glob(f".{stage}-part-*.lock")) else None
     except OSError:
         return None
+
+
+@contextlib.contextmanager
+def _there(folder: Path) -> Iterator[None]:
+    """Make a folder, and remove it again if nothing came into it."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # it is not empty
+            for path in made:
+                path.rmdir()
 
 
 def _path(folder: Path, stage: str) -> Path:
