@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -92,9 +93,15 @@ def at_work(
     if rank > 0:
         yield
         return
-    with lock.alone(folder or experiment.folder, stage, None if part is None else part.number):
-        experiment.freeze()
-        yield
+    fresh = not experiment.folder.exists()
+    try:
+        with lock.alone(folder or experiment.folder, stage, None if part is None else part.number):
+            experiment.freeze()
+            yield
+    except BaseException:
+        if fresh and [path.name for path in experiment.folder.glob("*")] == ["config.yaml"]:  # refused before any work
+            shutil.rmtree(experiment.folder)
+        raise
 
 
 def load(arguments: list[str], rank: int = 0, default: Path | None = None) -> config.Experiment:

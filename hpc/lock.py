@@ -26,12 +26,13 @@ def alone(folder: Path, stage: str, part: int | None = None) -> Iterator[None]:
     ValueError
         when another process is at it: names its host, its number, and since when it is.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as held:
+    with _there(folder), contextlib.ExitStack() as held:
         if part is not None:
             held.enter_context(_locked(folder, stage, fcntl.LOCK_SH))
             stage = f"{stage}-part-{part}"
         held.enter_context(_locked(folder, stage, fcntl.LOCK_EX))
+        for left in folder.glob(f".{stage}-part-*.lock"):  # by parts that were killed
+            left.unlink(missing_ok=True)
         yield
 
 
@@ -47,6 +48,19 @@ def holder(folder: Path, stage: str) -> dict[str, str] | None:
         return found if any(holder(folder, path.name[1:-5]) for path in folder.glob(f".{stage}-part-*.lock")) else None
     except OSError:
         return None
+
+
+@contextlib.contextmanager
+def _there(folder: Path) -> Iterator[None]:
+    """Make a folder, and remove it again if nothing came into it."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # it is not empty
+            for path in made:
+                path.rmdir()
 
 
 def _path(folder: Path, stage: str) -> Path:
@@ -67,8 +81,9 @@ def _locked(folder: Path, stage: str, kind: int) -> Iterator[None]:
         try:
             yield
         finally:
-            if kind == fcntl.LOCK_EX:  # whoever has opened it meanwhile sees that it is gone
-                _path(folder, stage).unlink(missing_ok=True)
+            with contextlib.suppress(BlockingIOError):  # other parts are at work: the last removes it
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _path(folder, stage).unlink(missing_ok=True)  # whoever has opened it meanwhile sees that it is gone
 
 
 def _taken(folder: Path, stage: str, kind: int) -> IO[str] | None:

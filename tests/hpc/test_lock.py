@@ -67,13 +67,15 @@ def test_parts_work_side_by_side_but_not_twice_nor_beside_the_whole(tmp_path, at
             pass
     first.kill()
     first.wait()
-    with lock.alone(tmp_path, "train"):
+    with lock.alone(tmp_path, "train", 2):
         pass
+    assert [path.name for path in tmp_path.iterdir()] == [".train-part-1.lock"]  # of the one that was killed
+    with lock.alone(tmp_path, "train"):
+        assert [path.name for path in tmp_path.iterdir()] == [".train.lock"]
 
 
 def test_whoever_looks_does_not_keep_the_work_from_beginning(tmp_path):
-    with lock.alone(tmp_path, "train", 1):
-        pass  # leaves a file to look at
+    (tmp_path / ".train.lock").touch()
     with open(tmp_path / ".train.lock") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         timer = threading.Timer(0.3, lambda: fcntl.flock(file, fcntl.LOCK_UN))
