@@ -34,7 +34,7 @@ def test_a_small_gpu_gets_a_coarse_mesh_and_says_so(free, capsys):
     free(16)
     assert box.fitting(experiment(), GPU) == experiment(mesh_factor=1)
     printed = capsys.readouterr().out
-    assert printed.startswith("warning: simulate.mesh_factor: 2 needs 34.7 GB, found 16 GB free on cuda; taking 1")
+    assert printed.startswith("warning: simulate.mesh_factor: 2 needs 28.3 GB, found 16 GB free on cuda; taking 1")
 
 
 def test_what_does_not_fit_is_refused_with_what_would(free):
@@ -44,10 +44,10 @@ def test_what_does_not_fit_is_refused_with_what_would(free):
     assert "found 8 GB free on cpu; expected at most 464³ particles, or more memory" in str(refused.value)
     assert box.fitting(experiment(464), CPU) == experiment(464)
     free(16)
-    with pytest.raises(ValueError, match=r"expected at most 376³ particles, simulate\.mesh_factor=1"):
+    with pytest.raises(ValueError, match=r"expected at most 406³ particles, simulate\.mesh_factor=1"):
         box.fitting(experiment(), GPU, fixed=True)  # boxes of one run have one mesh
     free(1)
-    with pytest.raises(ValueError, match=r"expected at most 130³ particles, or more memory$"):
+    with pytest.raises(ValueError, match=r"expected at most 135³ particles, or more memory$"):
         box.fitting(experiment(), GPU)
 
 
