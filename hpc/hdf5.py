@@ -36,12 +36,10 @@ _ADVICE = (
         "it is compressed in a way that this HDF5 does not know: install hdf5plugin and set HDF5_PLUGIN_PATH to its "
         "folder of plugins, or write the file anew without it: h5repack -f NONE",
     ),
-    (
-        ("version number", "bad version", "unknown version", "wrong version", "unsupported version", "message version"),
-        "it was written by a newer HDF5: update h5py, or write the file anew for this one: h5repack --high=1",
-    ),
     (("external", "can't open file"), "it refers to another file, which is not there: copy that one, too"),
 )
+_VERSION = ("version number", "bad version", "unknown version", "wrong version", "unsupported version")
+_NEWER = "if it was written by a newer HDF5, update h5py, or write it anew for this one (h5repack --high=1); else "
 _NONE = "file signature not found"
 
 
@@ -259,4 +257,6 @@ def advice(error: Exception, damaged: str) -> str:
     damaged : what to do about a file that is truncated, damaged, or none of HDF5's
     """
     text = str(error).lower()
+    if any(word in text for word in _VERSION):  # HDF5 cannot tell a newer file from bytes that are wrong
+        return _NEWER + damaged
     return next((told for words, told in _ADVICE if any(word in text for word in words)), damaged)

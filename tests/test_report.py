@@ -129,7 +129,7 @@ def test_a_damaged_file_of_statistics_is_named(tmp_path):
     experiment = config.load(synthetic.write_config(tmp_path))
     experiment.folder.mkdir()
     experiment.statistics_path.write_bytes(b"\x89HDF\r\n\x1a\n cut off")
-    with pytest.raises(ValueError, match=r"statistics.h5: damaged .*validate"):
+    with pytest.raises(ValueError, match=r"statistics.h5: cannot be read .*damaged: delete it .*validate"):
         statistics_file.read(experiment.statistics_path)
 
 
