@@ -26,7 +26,7 @@ def write_shards(folder: Path, redshifts=REDSHIFTS, simulations: int = 3, varied
             path = folder / f"simulation-{number:03d}-snapshot-{output:03d}.h5"
             with shards.create(path, ROWS, geometry, "simulated", {"parameters": parameters}) as file:
                 file["density"][:] = np.exp(amplitude * field - amplitude**2 / 2)
-                file["simulation"][:] = number
+                file["simulation"][:], file["corner"][:] = number, 0
             lines.append(shards.describe(path))
     shards.write_manifest(folder, geometry, "simulated", lines, {})
 

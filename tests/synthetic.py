@@ -37,7 +37,7 @@ def write_simulated(folder, n_boxes=3, geometry=GEOMETRY):
         path = Path(folder) / f"shard-{number}.h5"
         with shards.create(path, len(density), geometry, "simulated", {}) as file:
             file["density"][:] = density
-            file["simulation"][:] = number
+            file["simulation"][:], file["corner"][:] = number, 0
         listed.append(shards.describe(path))
     shards.write_manifest(Path(folder), geometry, "simulated", listed, {})
 

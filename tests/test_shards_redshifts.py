@@ -66,7 +66,7 @@ def add_redshift(folder, redshift):
         path = folder / f"z{redshift:g}-{number}.h5"
         with shards.create(path, len(density), geometry, "simulated", {}) as file:
             file["density"][:] = density
-            file["simulation"][:] = number
+            file["simulation"][:], file["corner"][:] = number, 0
         lines.append(shards.describe(path))
     shards.write_manifest(folder, geometry, "simulated", lines, {})
     return old

@@ -152,7 +152,7 @@ FULL = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from cosmogan import archive, results
+from cosmogan.shards import latents_file, statistics_file
 from hpc import mpi
 path, numbers = Path(sys.argv[1]), np.zeros((10**5, 4), np.float32)
 resource.setrlimit(resource.RLIMIT_FSIZE, (10**5, 10**5))
@@ -164,8 +164,8 @@ with mpi.abort_on_error(mpi.SerialComm()):
 @pytest.mark.parametrize(
     "write",
     [
-        "results.write(path, {'format': results.FORMAT, 'power': {'samples': numbers, 'mean': numbers[0]}})",
-        "archive.write(path, archive.Latents(numbers, *np.zeros((2, 10**5), int)), {'generator': 'abc'})",
+        "statistics_file.write(path, {'format': statistics_file.FORMAT, 'power': {'samples': numbers, 'mean': numbers[0]}})",
+        "latents_file.write(path, latents_file.Latents(numbers, *np.zeros((2, 10**5), int)), {'generator': 'abc'})",
     ],
 )
 def test_any_file_that_cannot_grow_is_one_line_and_the_earlier_one_stays(tmp_path, write):

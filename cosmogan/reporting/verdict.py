@@ -157,21 +157,6 @@ def _cross_power(tree: Tree) -> list[Row]:
     ]
 
 
-def _cross_power(tree: Tree) -> Row:
-    cross = tree["cross_power"]
-    inside = cross["k"] <= cross["k_nyquist"]
-    generated, nbody = (cross[name]["samples"][:, inside] for name in ("generated_generated", "nbody_nbody"))
-    return Row(
-        "cross_power",
-        PAPER,
-        "cross power of generated pairs like zero up to Nyquist: within 2 σ, rms over k",
-        "not zero for k ≥ 0.5 Mpc⁻¹",
-        Finding(criteria.significance(generated), math.nan, criteria.significance(nbody)),
-        2.0,
-        "σ",
-    )
-
-
 def _densities(tree: Tree, resamples: Resamples) -> list[Row]:
     pdf, density = tree["pdf_unscaled"], tree["mean_density"]
     agreement = partial(criteria.lowest_agreement, lower_edges=pdf["edges"][:-1])

@@ -20,7 +20,7 @@ def volumes(seed, cells, n=8):
 @pytest.mark.parametrize(
     ("cells", "settings", "left_out"),
     [
-        (2, [], {"power", "variance", "cross_power", "demo_power", "bispectrum"}),  # one bin, beyond Nyquist
+        (2, [], {"power", "variance", "cross_power", "bispectrum"}),  # one bin, beyond Nyquist
         (4, ["validate.n_k=2"], {"bispectrum"}),  # no triangle
     ],
 )
@@ -32,7 +32,7 @@ def test_the_report_leaves_out_what_small_volumes_do_not_have(tmp_path, cells, s
     validate.judge(parsed(words), mpi.SerialComm())
     found = {row.name for row in verdict.rows(statistics_file.read(tmp_path / "out" / "statistics.h5"))}
     everything = {"power", "power_all", "variance", "cross_power", "mean_density", "voxel_pdf", "bispectrum", "peaks"}
-    everything |= {"copies", "repeats", "diversity", "demo_power", "demo_density"}
+    everything |= {"minkowski", "copies", "repeats", "diversity"}
     assert found == everything - left_out
     assert "Left out: " in (tmp_path / "out" / "report" / "index.html").read_text()
 
