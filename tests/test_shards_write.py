@@ -164,7 +164,7 @@ with mpi.abort_on_error(mpi.SerialComm()):
 @pytest.mark.parametrize(
     "write",
     [
-        "statistics_file.write(path, {'format': statistics_file.FORMAT, 'power': {'samples': numbers, 'mean': numbers[0]}})",
+        "statistics_file.write(path, {'format': statistics_file.FORMAT, 'power': {'samples': numbers}})",
         "latents_file.write(path, latents_file.Latents(numbers, *np.zeros((2, 10**5), int)), {'generator': 'abc'})",
     ],
 )
