@@ -67,7 +67,7 @@ BAD = {  # defect: (what is done to the four files, the line; {0} … {3} are th
     ),
     "total": (
         header_of(3, NumPart_Total=np.array([0, 29, 0, 0, 0, 0])),
-        "{3}: the total is (0, 29, 0, 0, 0, 0), but {0.name} has (0, 28, 0, 0, 0, 0); " + LEFT_OVER,
+        "{3}: the total is [0, 29, 0, 0, 0, 0], but {0.name} has [0, 28, 0, 0, 0, 0]; " + LEFT_OVER,
     ),
     "number of files": (
         header_of(2, NumFilesPerSnapshot=5),
