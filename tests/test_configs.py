@@ -27,6 +27,7 @@ DIFFERENCES = {
         "model.discriminator_kappa: [] -> [0.5]",
         "train.random_crops: False -> True",
         "select.orient: False -> True",
+        "select.calibrate: False -> True",
     },
     "feder2020-wgan": {
         "train.loss: bce -> wasserstein",

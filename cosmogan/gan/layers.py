@@ -104,20 +104,31 @@ class ResizeDeconv(DensityDeconv):
 
 
 class LatentDeconv(nn.ConvTranspose3d):
-    """The transposed convolution of latents, which have one cell: a matrix product."""
+    """The transposed convolution of latents, which have one cell: on a GPU a matrix product.
+
+    On a CPU a product of few rows has other last bits than one of many, and samples must not depend on their batch.
+    """
 
     def forward(self, x: torch.Tensor, output_size: Any = None) -> torch.Tensor:
         """Convolve (n, numbers, 1, 1, 1) to (n, channels, *kernel_size)."""
+        x = x.to(self.weight.dtype)
+        return self.product(x) if x.is_cuda else super().forward(x)
+
+    def product(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the same as `forward`, by a matrix product."""
         weight = self.weight.permute(0, 2, 3, 4, 1)  # as it lies in memory, channels last
-        out = x.flatten(1).to(weight.dtype) @ weight.flatten(1)
-        return out.view(-1, *weight.shape[1:]).permute(0, 4, 1, 2, 3)
+        return (x.flatten(1) @ weight.flatten(1)).view(-1, *weight.shape[1:]).permute(0, 4, 1, 2, 3)
 
 
 class LogitConv(nn.Conv3d):
-    """The convolution that sees all cells at once, and gives one number: a matrix product."""
+    """The convolution that sees all cells at once, and gives one number: on a GPU a matrix product."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Convolve (n, channels, *kernel_size) to (n, 1, 1, 1, 1)."""
+        return self.product(x) if x.is_cuda else super().forward(x)
+
+    def product(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the same as `forward`, by a matrix product."""
         samples, weight = (t.permute(0, 2, 3, 4, 1).flatten(1) for t in (x, self.weight))
         return F.linear(samples, weight, self.bias)[:, :, None, None, None]
 

@@ -131,6 +131,19 @@ def test_doubled_cells_are_convolved(bias):
     assert made(torch.randn(2, 100, 1, 1, 1)).shape == (2, 1, 16, 16, 16)
 
 
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (networks.LatentDeconv(5, 3, 4, 1, 0, bias=False), (2, 5, 1, 1, 1)),
+        (networks.LogitConv(3, 1, 4), (2, 3, 4, 4, 4)),
+    ],
+)
+def test_what_a_gpu_multiplies_is_the_convolution(layer, shape):
+    x = torch.randn(shape, dtype=torch.float64)
+    layer = layer.double().to(memory_format=torch.channels_last_3d)
+    torch.testing.assert_close(layer.product(x), layer(x))
+
+
 def test_views_are_the_density_scaled_with_each_kappa():
     density = torch.tensor([0.0, 1e-3, 0.5, 4.0, 300.0], dtype=torch.float64).view(1, 1, 1, 1, 5)
     views = networks.Views([0.5 / 4, 30 / 4])(scaling.scale(density, 4.0))
