@@ -129,8 +129,8 @@ def test_what_is_one_piece_has_no_parts(released_at, setting):
 def test_the_number_of_items_is_known_before_anything_is_made_and_without_torch(tmp_path):
     code = """
 import sys
-from cosmogan import command, preprocess, sample, select, simulate
-experiment = command.load(sys.argv[1:])
+from cosmogan import cli, preprocess, sample, select, simulate
+experiment = cli.load(sys.argv[1:])
 print([module.parts(experiment) for module in (simulate, preprocess, select, sample)], "torch" in sys.modules)
 """
     overrides = [f"output={tmp_path / 'run'}", "simulate.n_simulations=20", "train.epochs=7", "select.first_epoch=3"]

@@ -14,9 +14,9 @@ from cosmogan.training.trainer import Trainer
 
 DRIVER = """\
 import os, runpy
-from cosmogan.gan import record
+from cosmogan.training import metrics
 from cosmogan.training.trainer import Trainer
-record.INTERVAL = 5
+metrics.INTERVAL = 5
 update = Trainer.update
 def stopped(self, density, votes):
     if self.step == {step}:
