@@ -98,7 +98,8 @@ class MetricsLogger:
         means = {name: s / n if n else None for name, s, n in zip(NAMES, sums, counts, strict=True)}
         weights = {f"weights_{name}": getattr(trainer, name).norm().item() for name in ("discriminator", "generator")}
         elapsed = now - self._began
-        weights["pace"] = trainer.pace.discriminator
+        if trainer.train.discriminator_loss is not None:
+            weights["pace"] = trainer.pace.discriminator  # the factor of its rate
         machine = {
             "samples_per_second": (trainer.step - self._from) * trainer.train.batch_size / elapsed,
             "data_wait": self._waited / elapsed,  # share of the time
