@@ -72,7 +72,7 @@ def test_memory_does_not_hold_the_volumes(tmp_path):
             held.append(len(rows))
             return super().read(rows)
 
-    compared = validate.beside.compared(experiment)
+    compared = validate.baselines.compared(experiment)
     for volumes in (compared.nbody, compared.generated, compared.training):
         object.__setattr__(volumes, "source", Watched(volumes.source.path))
     measure.everything(compared, tmp_path / "blocks", SerialComm())
