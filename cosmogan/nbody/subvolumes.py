@@ -17,7 +17,7 @@ LARGEST_ROUND = 1 << 22  # with more, a round gains nothing, and touching fresh 
 
 FEW = 1000  # particles that need not reach the box's ends
 MARGIN = 0.1  # of the box: h is a larger difference
-SPARSE = 16  # of so many particles one is looked at more closely
+LOOKED_AT = 1 << 16  # positions of a round, at most, whose extent is looked at
 
 Particles = tuple[np.ndarray, np.ndarray | None]  # positions (n, 3); masses (n,) float32 where they differ
 
@@ -42,11 +42,11 @@ class Extent:
         self._looked_at = np.zeros(2, np.int64)  # particles, and those of them outside the box
 
     def add(self, positions: np.ndarray) -> None:
-        """Take up (n, 3) positions: all for the ends, some for how many are outside."""
+        """Take up (n, 3) positions: some of them, where they are many."""
         if len(positions) == 0:
             return
-        self.low, self.high = min(self.low, float(positions.min())), max(self.high, float(positions.max()))
-        some = positions[::SPARSE]
+        some = positions[:: 1 + len(positions) // LOOKED_AT]
+        self.low, self.high = min(self.low, float(some.min())), max(self.high, float(some.max()))
         outside = ((some < 0) | (some > self.box_size)).any(axis=1)
         self._looked_at += (len(some), np.count_nonzero(outside))
 
