@@ -94,7 +94,7 @@ setup(
         "mpi": ["mpich"],
         # Independent codes that the tests compare with. They rarely build with plain pip: `make reference` does it.
         "reference": ["nbodykit==0.3.16", "Pylians==0.12"],
-        "test": ["pytest", "pytest-xdist", "ruff", "mypy", "types-PyYAML", *TESTED_WITH],
+        "test": ["pytest", "pytest-timeout", "pytest-xdist", "ruff", "mypy", "types-PyYAML", *TESTED_WITH],
     },
     zip_safe=False,
 )

@@ -38,7 +38,8 @@ def data() -> Path:
 def environment(**more):
     """Return the environment of a user's command: the tests' Python first on PATH, one thread, this tree's packages."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PATH": path, **more}
+    own = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    return {**own, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PATH": path, **more}
 
 
 def run(arguments, cwd=None, **more):

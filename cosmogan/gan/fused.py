@@ -7,18 +7,20 @@ Arrays of samples are in channels-last memory, rows of channels: a group of samp
 in float32 in an order that depends on the shape alone, so the same input gives the same bytes.
 """
 
+import contextlib
 import functools
+import os
 
 import torch
 import torch.nn.functional as F
 
 from hpc.log import say
 
-try:
-    import triton
-    import triton.language as tl
-except ImportError:  # torch's builds for CPUs
-    triton = None
+triton = None
+if torch.backends.cuda.is_built() or "TRITON_INTERPRET" in os.environ:  # a second of imports that a CPU never needs
+    with contextlib.suppress(ImportError):
+        import triton
+        import triton.language as tl
 
 OLDEST = (8, 0)  # compute capability that Triton supports
 CHUNKS = 128  # parts that the rows of a group are summed in, at most

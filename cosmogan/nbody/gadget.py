@@ -122,17 +122,18 @@ def _find_blocks(records: Records, particle_type: int | str) -> SnapshotFile:
     records.file.seek(offset)
     header = _header(np.frombuffer(records.file.read(_HEADER_BYTES), np.dtype(_HEADER).newbyteorder(records.order))[0])
     header.check(records.path)
-    n, offset, length, rest = sum(header.n_part), records.place, 0, ["VEL", "ID"]
+    n, offset, length = sum(header.n_part), records.place, 0
+    rest = {"VEL": (12 * n, 24 * n), "ID": (4 * n, 8 * n)}
     if n > 0:  # a file without particles, as a set may have, ends after its header
         offset, length = records.find("POS", (12 * n, 24 * n))
     in_block = [count if mass == 0 else 0 for count, mass in zip(header.n_part, header.mass_table, strict=True)]
     mass_offset, mass_width = None, 4
     if any(in_block[kind] for kind in types(particle_type)):
         if not records.labelled:  # labels lead to MASS, whatever lies between
-            records.find("VEL", (12 * n, 24 * n))
-            records.find("ID", (4 * n, 8 * n))
+            for name, lengths in rest.items():
+                records.find(name, lengths)
         mass_offset, mass_length = records.find("MASS", (4 * sum(in_block), 8 * sum(in_block)))
-        mass_width, rest = mass_length // sum(in_block), []
+        mass_width, rest = mass_length // sum(in_block), {}
     records.check_rest(rest)
     dtype = np.dtype("f8" if n > 0 and length == 24 * n else "f4")
     return SnapshotFile(records.path, header, dtype, records.order, offset, mass_offset, mass_width)

@@ -5,12 +5,13 @@ of four characters, and the block's length.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 MARKER_WRAP = 1 << 32  # markers are 32-bit: a longer block states its length modulo this
 LABEL_BYTES = 8
+MOST_RECORDS = 1000  # behind the positions; no code writes a hundred
 
 
 class Records:
@@ -71,22 +72,28 @@ class Records:
             f"found {after}; copy it again"
         )
 
-    def check_rest(self, names: Sequence[str]) -> None:
+    def check_rest(self, lengths: Mapping[str, tuple[int, ...]]) -> None:
         """Pass over all that follows and check that it is whole.
 
         Parameters
         ----------
-        names : of the next blocks, where a file ends after any of them
+        lengths : that the next blocks are likely to have [bytes], by name; a file may end after any of them
         """
-        for name in itertools.chain(names, itertools.repeat("last")):
+        blocks = itertools.chain(lengths.items(), itertools.repeat(("last", ()), MOST_RECORDS))
+        for name, likely in blocks:
             if self.place == self.size:
                 return
-            self._pass_over(name)  # a label is a record like any other
+            self._pass_over(name, likely)  # a label is a record like any other
+        raise ValueError(
+            f"{self.path}: damaged: expected the end of the file after at most {MOST_RECORDS} records, found "
+            f"{self.size - self.place} bytes more (a file that is filled up with zeros looks so); copy it again"
+        )
 
-    def _pass_over(self, name: str) -> None:
+    def _pass_over(self, name: str, likely: tuple[int, ...] = ()) -> None:
         marker = self._marker(self.place, name)
-        # Its length is not known from the counts: a wrapped marker stands for any of these.
-        self._take(name, range(marker, max(self.size, marker + 1), MARKER_WRAP), marker)
+        fitting = sorted((length for length in likely if length % MARKER_WRAP == marker), reverse=True)
+        # A length that is not known from the counts: a wrapped marker stands for any of these.
+        self._take(name, [*fitting, *range(marker, max(self.size, marker + 1), MARKER_WRAP)], marker)
 
     def _go_to(self, name: str) -> None:
         """Stand at the block with a label: back, if it was passed over, or else further on."""

@@ -74,3 +74,9 @@ def test_a_block_above_4_gib_that_is_cut_is_truncated(tmp_path):
     sparse(tmp_path / "s", 400_000_000, {"POS": 12}, size=4_500_000_000)
     with pytest.raises(ValueError, match="truncated in the POS block: expected at least 4800000272 bytes, found 45"):
         gadget.open_file(tmp_path / "s")
+
+
+def test_a_file_that_is_filled_up_with_zeros_is_damaged(tmp_path):
+    sparse(tmp_path / "s", 100, {"POS": 12}, size=2**32)
+    with pytest.raises(ValueError, match="damaged: expected the end of the file after at most 1000 records, found 42"):
+        gadget.open_file(tmp_path / "s")
