@@ -1,5 +1,6 @@
 """What several tests share: the real snapshots, and commands run as a user runs them."""
 
+import contextlib
 import json
 import os
 import re
@@ -22,6 +23,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # tests run beside each other: none has
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch computes
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton is imported: its kernels run on the host
+    with contextlib.suppress(ImportError):
+        import triton  # noqa: F401, where it is imported before cosmogan, its kernels are there
 
 
 def pytest_collection_modifyitems(items):

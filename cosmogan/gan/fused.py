@@ -9,7 +9,7 @@ in float32 in an order that depends on the shape alone, so the same input gives 
 
 import contextlib
 import functools
-import os
+import sys
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from hpc.log import say
 
 triton = None
-if torch.backends.cuda.is_built() or "TRITON_INTERPRET" in os.environ:  # a second of imports that a CPU never needs
+if torch.backends.cuda.is_built() or "triton" in sys.modules:  # a second of imports that a CPU does not need
     with contextlib.suppress(ImportError):
         import triton
         import triton.language as tl
