@@ -1,5 +1,5 @@
 #!/bin/bash
-# sbatch slurm/validate.sh [CONFIG] [section.key=value ...]: with no CONFIG, cosmogan.yaml here, else the demo
+# sbatch slurm/validate.sh [CONFIG] [section.key=value ...]; without CONFIG: cosmogan.yaml in this folder, else the demo
 #SBATCH --job-name=validate
 #SBATCH --nodes=4
 #SBATCH --ntasks-per-node=16
@@ -9,8 +9,8 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=%x-%j.log
-# site.env lies beside this script, of which SLURM runs a copy
+# site.env lies beside this script. SLURM runs a copy of the script, so its folder is asked for.
 export COSMOGAN_SITE=${COSMOGAN_SITE:-$(scontrol show job "$SLURM_JOB_ID" | sed -n '/^ *Command=/{s|.*Command=\(.*\)/[^/]*\.sh.*|\1|p;q}')/site.env}
 source "$COSMOGAN_SITE" || exit
-# Ranks, threads, log and record, and another begin when the time is up: hpc/batch.py
+# hpc/batch.py starts ranks and threads, writes log and record, and requeues at the time limit
 exec python -m hpc.batch validate "$@"
