@@ -15,7 +15,7 @@ class Select:
     first_epoch: int = 1  # earlier ones are not scored
     bispectrum: bool = False  # two of the paper's pairs of sides count in the score, too
     n_tune: int = 1024  # generated for each trial of the latent scale; 0 leaves it at 1
-    calibrate: bool = False  # what it draws is calibrated to the training set; docs/training.md
+    calibrate: bool = False  # what it draws is calibrated to the training set; docs/selection.md
     n_calibrate: int = 1024  # generated to fit the calibration
     generator: str | None = None  # calibrate this released one's .safetensors; null: choose one of this run's training
     orient: bool = False  # the released generator turns its volumes into all 48 orientations of the cube alike
@@ -45,7 +45,7 @@ class Sample:
     from_latents: FilePath | None = None  # draw the volumes of such a file (--from-latents FILE)
     condition: dict[str, float] = field(default_factory=dict)  # what a conditional generator is told (--redshift Z);
     # empty: in turn all conditions of the held-out simulations, n_samples each
-    rejection: bool = False  # keep what the discriminator does not reject (appendix A); docs/training.md
+    rejection: bool = False  # keep what the discriminator does not reject (appendix A); docs/sampling.md
     rejection_epochs: int = 5  # by which the discriminator is trained on, against the released generator
     rejection_bound: int = 2000  # samples whose largest logit stands for the largest of all
     rejection_epsilon: float = 0.01  # eq. (A5)

@@ -1,7 +1,7 @@
 """Compute the score of a set of samples, its error, and the amplitude of the mean power.
 
 The score is a weighted sum of parts, each a mean squared log-ratio, or fractional error, of a statistic of the samples
-to that of the training set; 0 is equal, smaller is nearer. `docs/training.md` says it in full.
+to that of the training set; 0 is equal, smaller is nearer. `docs/selection.md` says it in full.
 """
 
 from dataclasses import dataclass, fields
