@@ -38,7 +38,7 @@ def released(tmp_path_factory):
 
 def test_a_released_generator_knows_what_it_was_told(released):
     generator = released[1]
-    assert generator.conditions.names == ("redshift",) and generator.conditions.known == ((0.0,), (1.0,), (3.0,))
+    assert generator.conditions.names == ("redshift",) and generator.conditions.distinct == ((0.0,), (1.0,), (3.0,))
     assert generator.settings["conditions"]["high"] == [3.0]
     early, late = (generator.sample(4, seed=2, redshift=z) for z in (2.0, 0.0))
     assert early.shape == (4, 8, 8, 8) and not np.array_equal(early, late)
@@ -52,7 +52,7 @@ def test_outside_of_the_trained_range_it_warns(released):
 
 @pytest.mark.parametrize("told", [{}, {"redshift": 0.0, "omega_m": 0.3}, {"sigma_8": 0.8}])
 def test_a_generator_is_told_just_its_numbers(released, told):
-    with pytest.raises(ValueError, match="condition: this generator is told redshift; found"):
+    with pytest.raises(ValueError, match="condition: this generator is conditioned on redshift; found"):
         released[1].sample(1, **told)
 
 
@@ -187,7 +187,7 @@ def test_numbers_of_the_simulations_are_conditions_too(tmp_path):
     experiment = conditional_experiment.load(tmp_path, condition=["redshift", "omega_m"], held_out=[1])
     folder = subvolumes.open_shards(experiment)
     told = subvolumes.of_training(experiment, folder, setup.training_rows(experiment, folder))
-    assert {one[1] for one in told.conditions.known} == {0.2, 0.4} and len(told.conditions.known) == 6
+    assert {one[1] for one in told.conditions.distinct} == {0.2, 0.4} and len(told.conditions.distinct) == 6
     assert np.isnan(folder.geometry.mean_cell_mass)  # each Ω_m has its own
 
 

@@ -75,12 +75,12 @@ def assert_same(found, expected, device):
 def trained(folder, device, model, steps, waits=(), **settings):
     """Take some steps as a session does; return what they came to and how often the host waited in them."""
     cubes = np.random.default_rng(0).gamma(0.5, 2.0, (16, 16, 16, 16)).astype(np.float32)
-    told = TrainingConditions(model, np.arange(16.0)[:, None] % 2, "uniform") if model.condition else None
+    conditions = TrainingConditions(model, np.arange(16.0)[:, None] % 2, "uniform") if model.condition else None
     around = (np.arange(16)[:, None] + np.arange(8)) % 16 if settings.pop("crops") else None
-    data = dataset.TrainingSet(cubes.__getitem__, np.arange(16), 16, device, device, told, around)
+    data = dataset.TrainingSet(cubes.__getitem__, np.arange(16), 16, device, device, conditions, around)
     data._hold(np.arange(16))  # as the first pass does
     made = Trainer(model, Train(batch_size=8, ema=100, precision="float64", **settings), 16, 10, Processes(), device)
-    made.shown = told and told.shown()[0]
+    made.preview_condition = conditions and conditions.of_preview()[0]
     with MetricsLogger(folder, made, None) as record:
         before, losses = len(waits), []
         for batch in itertools.islice(data.batches(1, 0, 8, made.part), steps):
@@ -88,7 +88,7 @@ def trained(folder, device, model, steps, waits=(), **settings):
             record.add(outcome)
             losses.append(outcome.loss_discriminator)
         waited = len(waits) - before
-    return waited, losses, record.sums.tolist(), made.look(2).cpu()
+    return waited, losses, record.sums.tolist(), made.preview_samples(2).cpu()
 
 
 @pytest.mark.parametrize("device", DEVICES)

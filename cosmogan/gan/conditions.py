@@ -23,11 +23,11 @@ class Conditions:
     Parameters
     ----------
     names : of the numbers in a condition, in the networks' order
-    known : the distinct conditions of the training set, rising
+    distinct : conditions of the training set, each once, rising
     """
 
     names: tuple[str, ...]
-    known: tuple[tuple[float, ...], ...]
+    distinct: tuple[tuple[float, ...], ...]
 
     @classmethod
     def of(cls, names: Sequence[str], values: np.ndarray) -> "Conditions":
@@ -38,37 +38,37 @@ class Conditions:
         ValueError
             when a number is the same in all rows: nothing could be learnt of it.
         """
-        known = np.unique(values, axis=0)
-        for name, found in zip(names, known.T, strict=True):
-            if found.min() == found.max():
+        distinct = np.unique(values, axis=0)
+        for name, numbers in zip(names, distinct.T, strict=True):
+            if numbers.min() == numbers.max():
                 raise ValueError(
-                    f"model.condition: all training subvolumes have {name} = {found[0]:g}, expected several"
+                    f"model.condition: all training subvolumes have {name} = {numbers[0]:g}, expected several"
                 )
-        return cls(tuple(names), tuple(map(tuple, known.tolist())))
+        return cls(tuple(names), tuple(map(tuple, distinct.tolist())))
 
     @classmethod
     def read(cls, plain: dict[str, Any]) -> "Conditions":
-        """Return what `plain` wrote."""
-        return cls(tuple(plain["names"]), tuple(tuple(map(float, one)) for one in plain["known"]))
+        """Return the conditions that `plain` wrote."""
+        return cls(tuple(plain["names"]), tuple(tuple(map(float, condition)) for condition in plain["known"]))
 
     def plain(self) -> dict[str, Any]:
-        """Return plain data: names and known conditions, and what follows from them, for whoever reads the file."""
+        """Return plain data for a file: names and distinct conditions, and for its readers what follows from them."""
         mean, deviation = self._moments()
         derived = {"low": self.low, "high": self.high, "mean": mean.tolist(), "deviation": deviation.tolist()}
-        return {"names": list(self.names), "known": [list(one) for one in self.known], **derived}
+        return {"names": list(self.names), "known": [list(condition) for condition in self.distinct], **derived}
 
     @property
     def low(self) -> list[float]:
         """The smallest trained value of each number."""
-        return np.min(self.known, axis=0).tolist()
+        return np.min(self.distinct, axis=0).tolist()
 
     @property
     def high(self) -> list[float]:
         """The largest trained value of each number."""
-        return np.max(self.known, axis=0).tolist()
+        return np.max(self.distinct, axis=0).tolist()
 
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.mean(self.known, axis=0), np.std(self.known, axis=0)
+        return np.mean(self.distinct, axis=0), np.std(self.distinct, axis=0)
 
     def standardised(self, values: np.ndarray) -> torch.Tensor:
         """Return conditions (n, names) as the networks see them, (n, names) float32."""
@@ -83,7 +83,7 @@ class Conditions:
         kappa = model.kappa * (1 + z) ** -model.kappa_redshift
         return torch.from_numpy(kappa.astype(np.float32))[:, None, None, None, None]
 
-    def vector(self, told: dict[str, float]) -> np.ndarray:
+    def vector(self, condition: dict[str, float]) -> np.ndarray:
         """Return a condition's numbers in order, (1, names).
 
         Raises
@@ -91,18 +91,19 @@ class Conditions:
         ValueError
             when one is missing, or is none of the generator's.
         """
-        if set(told) != set(self.names):
+        if set(condition) != set(self.names):
             raise ValueError(
-                f"condition: this generator is told {', '.join(self.names)}; found {', '.join(told) or 'nothing'}"
+                f"condition: this generator is conditioned on {', '.join(self.names)}; "
+                f"found {', '.join(condition) or 'nothing'}"
             )
-        return np.array([[told[name] for name in self.names]], float)
+        return np.array([[condition[name] for name in self.names]], float)
 
     def outside(self, values: np.ndarray) -> list[str]:
         """Return a line for each number that leaves the trained range somewhere in ``values`` (n, names)."""
         lines = []
-        for name, found, low, high in zip(self.names, values.T, self.low, self.high, strict=True):
+        for name, numbers, low, high in zip(self.names, values.T, self.low, self.high, strict=True):
             margin = ROUNDING * (high - low)
-            wrong = found[(found < low - margin) | (found > high + margin)]
+            wrong = numbers[(numbers < low - margin) | (numbers > high + margin)]
             if len(wrong):
                 lines.append(
                     f"{name} = {wrong[0]:g} is outside of what the generator was trained on, {low:g} to {high:g}"
@@ -110,8 +111,8 @@ class Conditions:
         return lines
 
 
-class Told(NamedTuple):
-    """What the networks are told of one process's part of a batch."""
+class BatchConditions(NamedTuple):
+    """The conditions of one process's part of a batch."""
 
     real: torch.Tensor  # (n, names), standardised, as everywhere below
     fake: torch.Tensor  # (n, names)
@@ -134,20 +135,20 @@ class TrainingConditions:
         self._model, self._values, self._prior = model, values, prior
         _, group = np.unique(values, axis=0, return_inverse=True)
         # The places of each distinct condition's rows: batches take them in turn.
-        self.groups = [np.flatnonzero(group.ravel() == i) for i in range(len(self.conditions.known))]
+        self.groups = [np.flatnonzero(group.ravel() == i) for i in range(len(self.conditions.distinct))]
 
-    def shown(self) -> tuple[torch.Tensor, float]:
-        """Return the first distinct condition, which previews show, standardised (1, names), and its kappa."""
-        first = np.array(self.conditions.known[:1])
+    def of_preview(self) -> tuple[torch.Tensor, float]:
+        """Return the condition of previews, the first, standardised (1, names), and its kappa."""
+        first = np.array(self.conditions.distinct[:1])
         kappa = self.conditions.kappa(self._model, first)
         return self.conditions.standardised(first), float(kappa)
 
-    def told(self, places: np.ndarray, seed: int, first: int) -> Told:
-        """Return what is told of samples number ``first`` on, which are the rows at ``places``."""
+    def of_batch(self, places: np.ndarray, seed: int, first: int) -> BatchConditions:
+        """Return the conditions of samples number ``first`` on, the rows at ``places``, and of their fakes."""
         values, conditions = self._values[places], self.conditions
         fakes = values
         if self._prior == "uniform":
             low, high = np.array(conditions.low), np.array(conditions.high)
             fakes = low + (high - low) * latent.uniform(seed, latent.CONDITION, first, values.shape)
         real, fake = conditions.standardised(values), conditions.standardised(fakes)
-        return Told(real, fake, conditions.kappa(self._model, values))
+        return BatchConditions(real, fake, conditions.kappa(self._model, values))

@@ -1,19 +1,43 @@
-"""Compute the losses of both networks, and their penalties."""
+"""Compute the losses of both networks, and their penalties; a new loss is functions here and a line in `OBJECTIVES`."""
 
 import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from torch import nn
 from torch.nn.functional import softplus
+
+from cosmogan.config import Model
+from cosmogan.gan import networks
 
 
 class Objective(NamedTuple):
-    """A pair of losses of the discriminator's outputs, and the score that an output stands for."""
+    """A pair of losses, and all that depends on which pair it is.
 
-    discriminator: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # of real and fake samples' outputs
-    generator: Callable[[torch.Tensor], torch.Tensor] | None  # of fake samples' outputs; None: see the objective
+    Attributes
+    ----------
+    network : makes the discriminator for a model, cells a side and the samples in a BatchNorm group
+    discriminator : its loss, of its outputs for real and for fake samples
+    generator : its loss, of the discriminator's outputs for fake samples, and for real ones too when ``relative``
+    score : of an output: what the gate and the metrics take
+    gradient_penalty : as `gradient_penalty`; None: there is none
+    relative : whether real and fake samples are compared in pairs; the R1 penalty at real samples then comes with R2
+        at fake ones
+    likelihood_ratio : whether an output is ln(p_data / p_generator) of a sample, as rejection sampling needs it
+    chance : the loss of a discriminator that cannot tell real from fake; None: no number
+    won : a mean loss below which the discriminator has nothing left to learn; None: no number
+    """
+
+    network: Callable[[Model, int, int], nn.Sequential]
+    discriminator: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    generator: Callable[..., torch.Tensor]
     score: Callable[[torch.Tensor], torch.Tensor]
+    gradient_penalty: Callable[..., torch.Tensor] | None = None
+    relative: bool = False
+    likelihood_ratio: bool = False
+    chance: float | None = None
+    won: float | None = None
 
 
 def discriminator_loss(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
@@ -49,18 +73,25 @@ def relativistic_loss(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
 
 
 def gradient_penalty(
-    critic: Callable[[torch.Tensor], torch.Tensor], real: torch.Tensor, fake: torch.Tensor, mix: torch.Tensor
+    critic: Callable[..., torch.Tensor],
+    real: torch.Tensor,
+    fake: torch.Tensor,
+    mix: torch.Tensor,
+    *conditions: torch.Tensor,
 ) -> torch.Tensor:
     """Return the mean of (|gradient of f| - 1)² between real and fake samples (Gulrajani et al. 2017, eq. 3).
 
     Parameters
     ----------
-    critic : f, which takes each sample by itself: (n, 1, m, m, m) → (n, 1, 1, 1, 1)
+    critic : f, which takes each sample by itself: (n, 1, m, m, m) and any conditions (n, numbers) → (n, 1, 1, 1, 1)
     real, fake : (n, 1, m, m, m)
     mix : (n,) in (0, 1), each pair's place on the line from fake to real
+    conditions : for conditional networks those of the real and of the fake samples, (2n, numbers)
     """
     between = torch.lerp(fake, real, mix[:, None, None, None, None]).requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    pairs = [both.chunk(2) for both in conditions]
+    between_conditions = [torch.lerp(of_fake, of_real, mix[:, None]) for of_real, of_fake in pairs]
+    (gradient,) = torch.autograd.grad(critic(between, *between_conditions).sum(), between, create_graph=True)
     return ((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean()
 
 
@@ -82,9 +113,34 @@ def zero_centred_penalty(outputs: torch.Tensor, samples: torch.Tensor, n: int) -
     return gradient.square().sum() / (2 * n)
 
 
-CHANCE = {"bce": 2 * math.log(2), "relativistic": math.log(2)}  # the loss of a discriminator that knows nothing
+def _critic(model: Model, subvolume: int, _: int) -> nn.Sequential:
+    """Make a critic that takes each sample by itself, as its gradient penalty expects."""
+    return networks.critic(model, subvolume, group=1)
+
+
 OBJECTIVES = {
-    "bce": Objective(discriminator_loss, generator_loss, torch.sigmoid),
-    "wasserstein": Objective(critic_loss, critic_generator_loss, torch.Tensor.clone),
-    "relativistic": Objective(relativistic_loss, None, torch.Tensor.clone),
+    "bce": Objective(
+        network=networks.discriminator,
+        discriminator=discriminator_loss,
+        generator=generator_loss,
+        score=torch.sigmoid,
+        likelihood_ratio=True,
+        chance=2 * math.log(2),
+        won=1e-3,
+    ),
+    "wasserstein": Objective(
+        network=_critic,
+        discriminator=critic_loss,
+        generator=critic_generator_loss,
+        score=torch.Tensor.clone,
+        gradient_penalty=gradient_penalty,
+    ),
+    "relativistic": Objective(
+        network=networks.critic,
+        discriminator=relativistic_loss,
+        generator=relativistic_loss,
+        score=torch.Tensor.clone,
+        relative=True,
+        chance=math.log(2),
+    ),
 }

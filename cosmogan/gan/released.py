@@ -268,7 +268,7 @@ def _read_calibration(tensors: dict[str, torch.Tensor], generator: Released, pat
         when it is damaged: says what is wrong with it.
     """
     conditions = generator.conditions
-    told = torch.empty(1, 0) if conditions is None else conditions.standardised(np.array(conditions.known))
+    told = torch.empty(1, 0) if conditions is None else conditions.standardised(np.array(conditions.distinct))
     try:
         tables = Tables(*(tensors[name] for name in Tables._fields))
         calibration = Calibration(tensors["wavenumbers"], tables)

@@ -55,6 +55,6 @@ def refine(learner: Learner, batches: Iterable[torch.Tensor], generator: Release
         fake = generator.volumes(generator.latents(seed, np.arange(number, number + len(real)), latent.JUDGED))
         number += len(real)
         both = torch.cat([scaling.scale(real, kappa), scaling.scale(fake, kappa)[:, None]])
-        learner.differentiate(losses.discriminator_loss(*learner(both.to(learner.parameters[0].dtype)).chunk(2)))
+        learner.backward(losses.discriminator_loss(*learner(both.to(learner.parameters[0].dtype)).chunk(2)))
         loss, _ = learner.descend()
         yield float(loss)

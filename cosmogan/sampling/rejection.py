@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from cosmogan.config import Experiment
-from cosmogan.gan import latent, networks, released
+from cosmogan.gan import latent, losses, networks, released
 from cosmogan.sampling import acceptance
 from cosmogan.shards import latents_file
 from cosmogan.training import plan, setup
@@ -158,10 +158,12 @@ def _is_released(experiment: Experiment, generator: released.Released) -> bool:
 def _release(experiment: Experiment, generator: released.Released) -> None:
     """Train the discriminator on from the newest checkpoint, against the released generator, and write it."""
     settings, sampling = experiment.train, experiment.sample
-    if settings.loss != "bce":
+    objective = losses.OBJECTIVES[settings.loss]
+    if not objective.likelihood_ratio:
+        possible = [name for name, each in losses.OBJECTIVES.items() if each.likelihood_ratio]
         raise ValueError(
-            f"sample.rejection: expected train.loss = bce, found {settings.loss}: a critic's output is no ratio of "
-            "likelihoods"
+            f"sample.rejection: expected train.loss = {' or '.join(possible)}, found {settings.loss}: a critic's "
+            "output is no ratio of likelihoods"
         )
     trainer, data = _trained(experiment)
     steps = sampling.rejection_epochs * trainer.epoch_steps
@@ -182,7 +184,7 @@ def _release(experiment: Experiment, generator: released.Released) -> None:
     released.write(experiment.discriminator_path, network, about, released.DISCRIMINATOR)
     say(
         f"sample: trained the discriminator on for {steps} steps, loss {loss:.4f} in the last epoch (knowing nothing: "
-        f"{2 * np.log(2):.4f}); its largest logit of {sampling.rejection_bound} samples is {bound:.2f}"
+        f"{objective.chance:.4f}); its largest logit of {sampling.rejection_bound} samples is {bound:.2f}"
     )
 
 

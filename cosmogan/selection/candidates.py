@@ -87,7 +87,7 @@ class CandidateScorer:
         if self._told is None:
             yield None, model.kappa, _some(rows, REFERENCE_ROWS)
             return
-        known = self._told.conditions.known
+        known = self._told.conditions.distinct
         chosen = _some(np.arange(len(known)), MAX_LOOKS)
         for i in chosen:
             values = np.array([known[i]])

@@ -5,14 +5,15 @@ import math
 import torch
 
 from cosmogan.gan import losses
-from cosmogan.training.trainer import Collapse, Outcome, Trainer
+from cosmogan.training import schedule
+from cosmogan.training.trainer import Trainer
+from cosmogan.training.update import Collapse, Outcome
 from hpc.log import say
 
 WINDOW = 200  # an epoch of fewer steps is judged together with those after it
-ZERO_LOSS = 1e-3  # the discriminator's mean cross-entropy below which it has nothing left to learn
 NOTHING, ALL = 0.95, 0.05  # losses, in units of that at chance, from which a discriminator is warned of
 SPREAD = 1e-3  # rms difference of scaled density from sample to sample, below which samples are all the same
-N_LOOK = 8  # samples that are compared
+N_COMPARED = 8  # samples that are compared
 
 
 class CollapseDetector:
@@ -47,7 +48,7 @@ class CollapseDetector:
             self.sums = [0.0, 0.0, 0.0]
 
     def _warning(self, trainer: Trainer) -> str:
-        settings, chance = trainer.train, losses.CHANCE.get(trainer.train.loss)
+        settings, chance = trainer.train, losses.OBJECTIVES[trainer.train.loss].chance
         loss, _, n = self.sums
         if n < WINDOW or chance is None or NOTHING * chance > loss / n > ALL * chance:
             return ""
@@ -69,18 +70,20 @@ class CollapseDetector:
         d_rate = f"train.discriminator_rate ({settings.discriminator_rate:g})"
         norms = torch.stack([trainer.generator.norm(), trainer.discriminator.norm()])
         if not norms.isfinite().all():
-            return f"weights are not finite numbers; lower {trainer.rates()}"
+            return f"weights are not finite numbers; lower {schedule.in_words(settings)}"
         if n >= WINDOW and steps == 0:
             return (
                 f"the discriminator rested for all of {n:.0f} steps, as fakes never deceive it (gate shut); "
                 f"lower {d_rate} or train.gate ({settings.gate:g}), or raise train.generator_rate "
                 f"({settings.generator_rate:g})"
             )
-        if n >= WINDOW and settings.loss == "bce" and loss / n < ZERO_LOSS:
+        won = losses.OBJECTIVES[settings.loss].won
+        if n >= WINDOW and won is not None and loss / n < won:
             return f"the discriminator's loss is {loss / n:.1e} over {n:.0f} steps: it always wins; lower {d_rate}"
-        spread = _spread(trainer.look(N_LOOK))
+        spread = _spread(trainer.preview_samples(N_COMPARED))
         if trainer.processes.any(not spread >= SPREAD, trainer.device):
-            return f"all fakes are the same (scaled density differs by {spread:.1e}, rms); lower {trainer.rates()}"
+            rates = schedule.in_words(settings)
+            return f"all fakes are the same (scaled density differs by {spread:.1e}, rms); lower {rates}"
         return ""
 
 

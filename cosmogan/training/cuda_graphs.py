@@ -1,20 +1,19 @@
-"""Work on a GPU in CUDA graphs: recorded once, then launched as a whole and not kernel by kernel.
+"""Replace methods by CUDA graphs of them: recorded once, then launched as a whole and not kernel by kernel.
 
 A graph is a list of kernels and of the memory that each reads and writes. So all that differs from one run to the next
 lies in tensors that stay where they are, and what the host reads or decides comes between two graphs.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 from hpc.log import say
 
 T = TypeVar("T")
-Work = Callable[..., Iterator[Any]]  # tensors → what each piece of the work gives
 WARM_UP = 3  # whole runs before the recording: in them cuDNN chooses its algorithms, and Adam makes its moments
 
 
@@ -34,11 +33,11 @@ class Recorder:
 
     def rehearse(self, work: Callable[[], T]) -> T:
         """Do some work, on the stream of the recording: autograd's nodes remember theirs."""
-        here = torch.cuda.current_stream()
-        self._stream.wait_stream(here)
+        caller = torch.cuda.current_stream()
+        self._stream.wait_stream(caller)
         with torch.cuda.stream(self._stream):
             result = work()
-        here.wait_stream(self._stream)
+        caller.wait_stream(self._stream)
         return result
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
@@ -51,67 +50,96 @@ class Recorder:
 
 
 class Graphs:
-    """Runs work that comes in pieces, and records each piece when all ran `WARM_UP` times.
+    """Replaces methods by CUDA graphs of them.
 
-    A run may be broken off after any piece, but ends before the next begins: all compute in the same memory. What they
-    give lies elsewhere, or the next graph would overwrite it. Where recording fails one line says so, and the work
-    is done without it.
+    Methods that are called one after the other are recorded together, when all of them ran `WARM_UP` times. A run may
+    be broken off after any of them, but ends before the next begins: all compute in the same memory. What they return
+    lies elsewhere, or the next graph would overwrite it. Where recording fails one line says so, and kernels are
+    launched one by one.
 
     Parameters
     ----------
-    recorder : of the pieces
+    recorder : of the methods
     rank : this process's; the first says what fails
     """
 
     def __init__(self, recorder: Recorder, rank: int = 0) -> None:
-        self._recorder, self._rank = recorder, rank
-        self._failed = False
-        self._whole: Counter[str] = Counter()
-        self._recorded: dict[str, tuple[list[torch.Tensor], list[tuple[Callable[[], Any], Any]]]] = {}
+        self.recorder, self.rank = recorder, rank
+        self.failed = False
 
-    def run(self, name: str, work: Work, *inputs: torch.Tensor) -> Iterator[Any]:
-        """Yield what each piece of the work of that name gives; tensors hold until it runs again."""
-        if name in self._recorded:
-            kept, pieces = self._recorded[name]
-            for old, new in zip(kept, inputs, strict=True):
-                old.copy_(new)
-            for replay, given in pieces:
-                replay()
-                yield given
-            return
-        results = []
-        for given in self._rehearsed(work(*inputs)):
-            results.append(given)
-            yield given
-        self._whole[name] += 1
-        if self._whole[name] == WARM_UP and not self._failed:
-            self._record(name, work, [x.clone() for x in inputs], results)
+    def replace(self, owner: object, *names: str) -> None:
+        """Replace an object's methods by ones that launch their graphs.
 
-    def _rehearsed(self, pieces: Iterator[Any]) -> Iterator[Any]:
-        end = object()
-        while (given := self._recorder.rehearse(lambda: next(pieces, end))) is not end:
-            yield given
+        Parameters
+        ----------
+        owner : of the methods
+        names : of the methods, as they are called. The first takes tensors; each of the others takes the tensors that
+            require gradients among what the one before it returns
+        """
+        sequence = _Sequence(self, [getattr(owner, name) for name in names])
+        for i, name in enumerate(names):
+            setattr(owner, name, functools.partial(sequence.call, i))
 
-    def _record(self, name: str, work: Work, kept: list[torch.Tensor], results: list[Any]) -> None:
-        """Record the pieces, with a copy of what each gives into tensors outside of the graphs' memory."""
-        pieces, given = work(*kept), tree_map_only(torch.Tensor, torch.clone, results)
+
+class _Sequence:
+    """Methods that are called one after the other, and their recordings."""
+
+    def __init__(self, graphs: Graphs, methods: list[Callable[..., Any]]) -> None:
+        self._graphs, self._methods = graphs, methods
+        self._inputs: Any = ()  # of the first method: the latest, or those that the graphs read
+        self._results: list[Any] = [None] * len(methods)
+        self._replays: list[Callable[[], None]] = []
+        self._runs = 0
+
+    def call(self, i: int, *inputs: Any) -> Any:
+        """Call method i, or launch its graph; tensors that it returns hold until it is called again."""
+        if self._replays:
+            if i == 0:
+                _copy(inputs, self._inputs)
+            self._replays[i]()
+            return self._results[i]
+        result = self._graphs.recorder.rehearse(lambda: self._methods[i](*inputs))
+        if self._runs < WARM_UP:
+            self._inputs = inputs if i == 0 else self._inputs
+            self._results[i] = tree_map(_returned, result)
+            self._runs += i == len(self._methods) - 1
+            if self._runs == WARM_UP and not self._graphs.failed:
+                self._record()
+        return result
+
+    def _record(self) -> None:
+        """Record all methods, with a copy of what each returns into tensors outside of the graphs' memory."""
+        self._inputs = tree_map_only(torch.Tensor, torch.clone, self._inputs)
+        inputs, replays = [*self._inputs], []
+
+        def call(method: Callable[..., Any], copies: Any) -> None:
+            result = method(*inputs)
+            inputs[:] = [x for x in tree_leaves(result) if _requires_gradient(x)]
+            _copy(result, copies)
+
         try:
-            replays = [self._recorder.record(lambda to=one: _copy(next(pieces), to)) for one in given]
+            for method, copies in zip(self._methods, self._results, strict=True):
+                replays.append(self._graphs.recorder.record(functools.partial(call, method, copies)))
         except RuntimeError as error:
-            self._failed = True
+            self._graphs.failed = True
             reason = str(error).partition("\n")[0]
-            say(f"train: CUDA graphs cannot be recorded ({reason}); kernels are launched one by one", self._rank)
+            line = f"train: CUDA graphs cannot be recorded ({reason}); kernels are launched one by one"
+            say(line, self._graphs.rank)
             return
-        self._recorded[name] = kept, list(zip(replays, given, strict=True))
+        self._replays = replays
 
 
-def _copy(results: Any, given: Any) -> None:
-    """Copy the tensors of some results, in place, into those of others of their kind."""
-    for new, old in zip(tree_leaves(results), tree_leaves(given), strict=True):
-        if isinstance(old, torch.Tensor):
-            old.copy_(new)
+def _requires_gradient(x: Any) -> bool:
+    return isinstance(x, torch.Tensor) and x.requires_grad
 
 
-def directly(_: str, work: Work, *inputs: torch.Tensor) -> Iterator[Any]:
-    """Do as `Graphs.run`, without graphs."""
-    return work(*inputs)
+def _returned(x: Any) -> Any:
+    """Return a copy of a tensor; None of one that the next method alone takes, as it requires gradients."""
+    return None if _requires_gradient(x) else x.clone() if isinstance(x, torch.Tensor) else x
+
+
+def _copy(tensors: Any, copies: Any) -> None:
+    """Copy the tensors of nested containers, in place, into those of others of their kind, where there are any."""
+    for x, copy in zip(tree_leaves(tensors), tree_leaves(copies), strict=True):
+        if isinstance(copy, torch.Tensor):
+            copy.copy_(x)

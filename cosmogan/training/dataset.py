@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from cosmogan.gan import latent
-from cosmogan.gan.conditions import Told, TrainingConditions
+from cosmogan.gan.conditions import BatchConditions, TrainingConditions
 from cosmogan.gan.symmetry import SYMMETRIES, each_oriented
 from cosmogan.training import crops
 
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
     """A process's part of a batch."""
 
     density: torch.Tensor  # (n, 1, m, m, m), in units of the mean
-    told: Told | None = None  # what conditional networks are told
+    conditions: BatchConditions | None = None  # for conditional networks
 
 
 class TrainingSet:
@@ -103,20 +103,20 @@ class TrainingSet:
             yield batch
 
     def fake_conditions(self, seed: int, first: int, n: int) -> torch.Tensor | None:
-        """Return what conditional networks are told of consecutive fakes, (n, names); None for others."""
+        """Return the conditions of consecutive fakes, (n, names); None for unconditional networks."""
         if self._conditions is None:
             return None
-        return self._conditions.told(self.places(seed, np.arange(first, first + n)), seed, first).fake
+        return self._conditions.of_batch(self.places(seed, np.arange(first, first + n)), seed, first).fake
 
     def _load(self, seed: int, first: int, n: int) -> Batch:
         places = self.places(seed, np.arange(first, first + n))
-        told = None if self._conditions is None else self._conditions.told(places, seed, first)
+        conditions = None if self._conditions is None else self._conditions.of_batch(places, seed, first)
         turns = symmetries(seed, first, n)
         if self._cached is None or self._cached.device.type == "cpu":
             cubes = each_oriented(crops.to_device(self._on_host(places, seed, first), self.device), turns)
         else:
             cubes = crops.crop_on_device(self._cached, *self._pieces(places, seed, first), turns)
-        return Batch(cubes[:, None], told)
+        return Batch(cubes[:, None], conditions)
 
     def _on_host(self, places: np.ndarray, seed: int, first: int) -> torch.Tensor:
         """Return the samples at some places as they lie in their box, (n, m, m, m)."""
@@ -146,12 +146,12 @@ class TrainingSet:
 
     def _order_of(self, seed: int, number: int, group: int) -> np.ndarray:
         """Return the order of a group's rows in a pass over them."""
-        found = self._orders.get(group)
-        if found is None or found[:2] != (seed, number):
+        kept = self._orders.get(group)
+        if kept is None or kept[:2] != (seed, number):
             first = number * len(self._groups) + group
             words = latent.bits(seed, latent.SHUFFLE, first, (1, len(self.rows)))[0]
-            found = self._orders[group] = (seed, number, np.argsort(words[: len(self._groups[group])]))
-        return found[2]
+            kept = self._orders[group] = (seed, number, np.argsort(words[: len(self._groups[group])]))
+        return kept[2]
 
 
 def cache(wanted: str, n_bytes: int, device: torch.device, processes: int) -> torch.device | None:

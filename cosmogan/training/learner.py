@@ -1,17 +1,13 @@
-"""A network that learns: its optimiser and rates, its gradients in one buffer, and the precision of its arithmetic."""
+"""Hold a network with its optimiser, its gradients in one buffer, and the precision of its arithmetic."""
 
-import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.func import functional_call
 
-from cosmogan.config import Train
 from hpc.distributed import Processes
 
-PACE_GAIN = 0.01  # at chance, 0.4 above the aim, the rates move apart by a factor e in 250 steps
-LARGEST_EXCESS, LARGEST_PACE = 0.4, math.log(64)
 AMPERE = (8, 0)  # the compute capability from which a GPU multiplies in TF32 and bfloat16
 
 
@@ -48,10 +44,10 @@ class Learner:
     """A network, its optimiser, and its gradients in one buffer.
 
     One all-reduce of the buffer averages the gradients, and the loss that rides in its last place.
-    DistributedDataParallel would hide the same sum in hooks, which have to be told of every step that the gate skips
-    and of the discriminator's pass in the generator's step. Running statistics lie in one buffer too, for the same
-    reason. Convolutions of lower precision have copies of their weights in it, renewed once a step: autocast would
-    make them in every pass.
+    DistributedDataParallel would hide the same sum in hooks, which would need special cases for each step that the
+    gate skips, and for the discriminator's pass in the generator's step. Running statistics lie in one buffer too, for
+    the same reason. Convolutions of lower precision have copies of their weights in it, renewed once per step:
+    autocast would make them in every pass.
     """
 
     def __init__(self, network: nn.Sequential, rate: float, betas: tuple[float, ...], low: torch.dtype | None):
@@ -59,7 +55,7 @@ class Learner:
         named = dict(network.named_parameters())
         self.parameters = list(named.values())
         self._copies = {name: named[name].detach().to(low).requires_grad_() for name in _convolved(network) if low}
-        self._taught = [self._copies.get(name, parameter) for name, parameter in named.items()]
+        self._differentiated = [self._copies.get(name, parameter) for name, parameter in named.items()]
         first = self.parameters[0]
         sizes = [parameter.numel() for parameter in self.parameters]
         self._buffer = first.new_zeros(sum(sizes) + 1)
@@ -69,28 +65,28 @@ class Learner:
         self._statistics = _gathered(network)
         # On the device, where recorded work reads it anew; in the type that the fused kernel of a GPU, or a CPU, takes.
         dtype = torch.float32 if first.is_cuda else torch.float64
-        self._present_rate = torch.tensor(rate, dtype=dtype, device=first.device)
+        self._rate_on_device = torch.tensor(rate, dtype=dtype, device=first.device)
         moments = betas[0], betas[1]
-        self.optimizer = torch.optim.Adam(self.parameters, self._present_rate, moments, fused=True, capturable=True)
+        self.optimizer = torch.optim.Adam(self.parameters, self._rate_on_device, moments, fused=True, capturable=True)
 
-    def __call__(self, x: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
-        """Return what the network makes of a batch and its conditions, if any, in the weights' precision."""
-        return functional_call(self.network, self._copies, (x, *told)).to(self._buffer.dtype)
+    def __call__(self, x: torch.Tensor, *conditions: torch.Tensor) -> torch.Tensor:
+        """Return the network's output for a batch and its conditions, if any, in the weights' precision."""
+        return functional_call(self.network, self._copies, (x, *conditions)).to(self._buffer.dtype)
 
     def set_rate(self, factor: float) -> None:
-        """Move on at ``factor`` times the rate."""
-        self._present_rate.fill_(self.rate * factor)
+        """Set the present rate to ``factor`` times the rate of the settings."""
+        self._rate_on_device.fill_(self.rate * factor)
 
-    def differentiate(self, loss: torch.Tensor) -> None:
+    def backward(self, loss: torch.Tensor) -> None:
         """Put the loss and its gradients into the buffer.
 
         Only this network's gradients are computed: not the discriminator's in the generator's step.
         """
-        torch._foreach_copy_([p.grad for p in self.parameters], torch.autograd.grad(loss, self._taught))
+        torch._foreach_copy_([p.grad for p in self.parameters], torch.autograd.grad(loss, self._differentiated))
         self._buffer[-1] = loss.detach()
 
-    def share_gradients(self, processes: Processes) -> None:
-        """Average what `differentiate` found over the processes."""
+    def average_gradients(self, processes: Processes) -> None:
+        """Average the loss and the gradients over the processes."""
         processes.mean(self._buffer)
 
     def descend(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -106,13 +102,13 @@ class Learner:
         return self._buffer[-1].clone(), self.gradients.norm()
 
     def _renew_copies(self) -> None:
-        """Give the copies of lower precision the present weights."""
+        """Copy the present weights into those of lower precision."""
         if self._copies:
             with torch.no_grad():
                 torch._foreach_copy_([*self._copies.values()], [self.network.get_parameter(n) for n in self._copies])
 
-    def share_statistics(self, processes: Processes) -> None:
-        """Give all processes the same running statistics: the mean over all of the batch's groups."""
+    def average_statistics(self, processes: Processes) -> None:
+        """Average the running statistics over the processes: the mean over all of the batch's groups."""
         if len(self._statistics):
             processes.mean(self._statistics)
 
@@ -125,62 +121,12 @@ class Learner:
         return {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what ``state`` returned."""
+        """Restore what ``state`` returned."""
         self.network.load_state_dict(state["network"])
         self._renew_copies()
-        settings = self.optimizer.state_dict()["param_groups"]  # this run's, as it may be told to go on with others
+        settings = self.optimizer.state_dict()["param_groups"]  # this run's, which train.allow_changed may have changed
         self.optimizer.load_state_dict({**state["optimizer"], "param_groups": settings})
-        self.optimizer.param_groups[0]["lr"] = self._present_rate
-
-
-class Pace:
-    """Keeps the discriminator's loss near an aim.
-
-    A discriminator at chance teaches the generator nothing, nor does one that always wins; and how fast it learns
-    depends on the size of the networks, the batch and the data. Above the aim its rate is raised and the generator's
-    lowered, below it its rate is lowered. The logarithm of the ratio of the rates is the sum over the steps of the
-    loss's excess over the aim: the same on any number of processes, whose losses are averaged.
-
-    Parameters
-    ----------
-    aim : None: rates stay as they are
-
-    Attributes
-    ----------
-    log : ln of the factor by which the rates move apart, up to `LARGEST_PACE` either way
-    """
-
-    def __init__(self, aim: float | None) -> None:
-        self._aim, self.log = aim, 0.0
-
-    def add(self, loss: float) -> None:
-        """Take in the discriminator's loss of a step."""
-        if self._aim is not None:
-            excess = min(max(loss - self._aim, -LARGEST_EXCESS), LARGEST_EXCESS)
-            self.log = min(max(self.log + PACE_GAIN * excess, -LARGEST_PACE), LARGEST_PACE)
-
-    @property
-    def discriminator(self) -> float:
-        """What multiplies the discriminator's rate."""
-        return math.exp(self.log / 2)
-
-    @property
-    def generator(self) -> float:
-        """What multiplies the generator's rate."""
-        return math.exp(-max(self.log, 0.0) / 2)
-
-
-def rate_factor(train: Train, progress: float, updates: int) -> float:
-    """Return what multiplies the rates.
-
-    Parameters
-    ----------
-    train : rate_end, rate_decay, decay_every
-    progress : fraction of the training that is done: in its second half the rates fall linearly to ``rate_end``
-    updates : steps that the generator took; after each ``decay_every`` of them ``rate_decay`` multiplies the rates
-    """
-    line = 1.0 - (1.0 - train.rate_end) * max(0.0, 2 * progress - 1)
-    return line * train.rate_decay ** (updates // train.decay_every)
+        self.optimizer.param_groups[0]["lr"] = self._rate_on_device
 
 
 def _convolved(network: nn.Module) -> list[str]:

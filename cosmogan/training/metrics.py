@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from cosmogan.training.trainer import Outcome, Trainer
+from cosmogan.training.trainer import Trainer
+from cosmogan.training.update import Outcome
 from hpc.log import Metrics
 
 INTERVAL = 50  # steps whose mean makes one record

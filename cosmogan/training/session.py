@@ -16,7 +16,8 @@ from cosmogan.training.checkpoint import Checkpoints
 from cosmogan.training.collapse import CollapseDetector
 from cosmogan.training.dataset import TrainingSet
 from cosmogan.training.metrics import MetricsLogger
-from cosmogan.training.trainer import Collapse, Trainer
+from cosmogan.training.trainer import Trainer
+from cosmogan.training.update import Collapse
 from hpc.log import Progress, say
 from hpc.settings import to_tree
 
@@ -139,7 +140,7 @@ def _train(
                 to_save.wind()
             if rank == 0 and to_preview.due():
                 trainer.calibrate(data.fake_conditions)
-                record.show(preview(trainer.look(N_PREVIEW)))
+                record.show(preview(trainer.preview_samples(N_PREVIEW)))
                 to_preview.wind()
 
 
@@ -220,7 +221,7 @@ def save_generators(trainer: Trainer, folder: Path) -> None:
     ValueError
         when a file cannot be written.
     """
-    networks = {False: trainer.generator.network, True: trainer.average}
+    networks = {False: trainer.generator.network, True: trainer.ema}
     for ema, network in networks.items():
         path = generator_path(folder, trainer.epoch, ema)
         try:

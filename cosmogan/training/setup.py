@@ -129,9 +129,9 @@ def prepare(
             f"train.random_crops: the {in_bytes(n_bytes)} of the training set, once a process, are more than half of "
             f"this host's memory; use fewer processes a host or n_training, or set train.cache: host if they do fit"
         )
-    told, kappa = subvolumes.of_training(experiment, folder, rows), experiment.model.kappa
-    data = dataset.TrainingSet(folder.read, rows, subvolume, device, cache, told, around)
-    if told is not None:  # previews are of one condition
-        trainer.shown, kappa = told.shown()
-        rows = rows[told.groups[0]]
+    conditions, kappa = subvolumes.of_training(experiment, folder, rows), experiment.model.kappa
+    data = dataset.TrainingSet(folder.read, rows, subvolume, device, cache, conditions, around)
+    if conditions is not None:  # previews are of one condition
+        trainer.preview_condition, kappa = conditions.of_preview()
+        rows = rows[conditions.groups[0]]
     return trainer, data, Preview(folder, rows, kappa)

@@ -1,45 +1,21 @@
 """Adversarial training: a discriminator's step a batch, and the generator's; the same for any number of processes."""
 
 import copy
-import functools
-import math
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
 from cosmogan.config import Model, Train
-from cosmogan.gan import batch_norm, latent, networks, scaling
-from cosmogan.gan.conditions import Told
-from cosmogan.training import cuda_graphs
+from cosmogan.gan import batch_norm, latent, losses, networks, scaling
+from cosmogan.training import cuda_graphs, schedule
 from cosmogan.training.dataset import Batch, Part
-from cosmogan.training.learner import Learner, Pace, precision, rate_factor
-from cosmogan.training.update import R1_INTERVAL, Step
+from cosmogan.training.learner import Learner, precision
+from cosmogan.training.update import DiscriminatorStep, GeneratorStep, Inputs, Outcome, r1_counts, update_networks
 from hpc.distributed import Processes
 
 RESEED = 1_000_003  # between the seeds of one training's restarts
 CALIBRATION = 512  # samples whose statistics an averaged generator gets
-
-
-class Collapse(Exception):
-    """Training has come to where it does not learn any more; the message says why, and what to change."""
-
-
-class Outcome(NamedTuple):
-    """What one step did, averaged over all processes; None stands for what did not take place.
-
-    Numbers that decide are here; those only to be recorded stay on the device, and hold until the next step.
-    """
-
-    loss_discriminator: float
-    score_real: float  # mean of sigmoid(logit), or of a critic's output
-    score_fake: float
-    stop: float  # share of the processes that voted for it
-    save: float
-    gate_rate: float  # 1 when the discriminator took its step
-    gradient_discriminator: torch.Tensor | None = None  # norms
-    gradient_generator: torch.Tensor | None = None
-    loss_generator: torch.Tensor | None = None
 
 
 class Trainer:
@@ -55,7 +31,7 @@ class Trainer:
 
     Attributes
     ----------
-    shown : what conditional networks are told of the samples of `look`, (1, numbers); whoever has the data sets it
+    preview_condition : of the samples of `preview_samples`, (1, numbers), standardised; whoever has the data sets it
     """
 
     def __init__(
@@ -66,19 +42,16 @@ class Trainer:
         self.part = share(train, processes)
         self.precision = precision(train.precision, device)
         self._subvolume = subvolume
-        self.shown: torch.Tensor | None = None
+        self.preview_condition: torch.Tensor | None = None
         self.begin(restarts=0)
 
     def begin(self, restarts: int) -> None:
         """Go to the first step, with the weights and the seed of the given restart."""
         model, train = self.model, self.train
-        self.restarts, self.step, self.pace = restarts, 0, Pace(train.discriminator_loss)
+        self.restarts, self.step, self.pace = restarts, 0, schedule.Pace(train.discriminator_loss)
         generator = networks.generator(model, self._subvolume, train.batch_norm_group)
-        if train.loss == "bce":
-            discriminator = networks.discriminator(model, self._subvolume, train.batch_norm_group)
-        else:
-            group = 1 if train.loss == "wasserstein" else train.batch_norm_group
-            discriminator = networks.critic(model, self._subvolume, group)
+        objective = losses.OBJECTIVES[train.loss]
+        discriminator = objective.network(model, self._subvolume, train.batch_norm_group)
         networks.initialise(generator, 2 * self.seed, output=networks.mean_output(model.kappa))
         networks.initialise(discriminator, 2 * self.seed + 1, output=0.0)
         for network in (generator, discriminator):
@@ -86,17 +59,20 @@ class Trainer:
         options = train.betas, self.precision.autocast
         self.generator = Learner(generator, train.generator_rate, *options)
         self.discriminator = Learner(discriminator, train.discriminator_rate, *options)
-        self.average = copy.deepcopy(generator).requires_grad_(False) if train.ema else None
-        self._work = Step(train, self.generator, self.discriminator, self.average)
-        self._forget_graphs()
+        self.ema = copy.deepcopy(generator).requires_grad_(False) if train.ema else None
+        self._make_steps()
 
-    def _forget_graphs(self) -> None:
-        """Record the work anew, if at all: tensors are elsewhere now."""
+    def _make_steps(self) -> None:
+        """Make the steps of both networks, on a GPU in CUDA graphs; anew whenever tensors lie elsewhere."""
+        learners = self.train, self.generator, self.discriminator
+        self._discriminator_steps = [DiscriminatorStep(*learners, penalised) for penalised in (False, True)]
+        self._generator_step = GeneratorStep(*learners, self.ema)
         wanted = self.train.cuda_graphs
         if wanted or (wanted is None and self.device.type == "cuda"):
-            self._run = cuda_graphs.Graphs(cuda_graphs.Recorder(self.device), self.processes.rank).run
-        else:
-            self._run = cuda_graphs.directly
+            graphs = cuda_graphs.Graphs(cuda_graphs.Recorder(self.device), self.processes.rank)
+            for step in self._discriminator_steps:
+                graphs.replace(step, "score", "backward", "descend")
+            graphs.replace(self._generator_step, "backward", "descend")
 
     @property
     def seed(self) -> int:
@@ -136,116 +112,97 @@ class Trainer:
         Collapse
             when the loss is not a finite number.
         """
-        settings, norms = self.train, {}
-        factor = rate_factor(settings, self.step / self.steps, self.step // settings.n_critic)
+        settings = self.train
+        factor = schedule.rate_factor(settings, self.step / self.steps, self.step // settings.n_critic)
         self.generator.set_rate(factor * self.pace.generator)
         self.discriminator.set_rate(factor * self.pace.discriminator)
-        of_discriminator, of_generator = self._inputs(batch, votes)
-        penalised = settings.r1 > 0 and self.step % R1_INTERVAL == 0
-        name, train = f"discriminator, {penalised=}", functools.partial(self._work.train_discriminator, penalised)
-        work = self._run(name, train, *of_discriminator)
-        seen = self.processes.mean(next(work)).tolist()
-        if not math.isfinite(seen[0]):
-            raise Collapse(f"the loss is {seen[0]}; lower {self.rates()}")
-        self.pace.add(seen[0])
-        gate = settings.gate == 0 or seen[2] > settings.gate
-        if gate:
-            _, norms["gradient_discriminator"] = self._descend(self.discriminator, work)
-        if (self.step + 1) % settings.n_critic == 0:
-            work = self._run("generator", self._work.train_generator, *of_generator)
-            norms["loss_generator"], norms["gradient_generator"] = self._descend(self.generator, work)
-        for learner in (self.generator, self.discriminator):
-            learner.share_statistics(self.processes)
+        of_discriminator = self._discriminator_steps[r1_counts(settings, self.step)]
+        of_generator = self._generator_step if (self.step + 1) % settings.n_critic == 0 else None
+        outcome = update_networks(of_discriminator, of_generator, self._inputs(batch, votes), self.processes)
+        self.pace.add(outcome.loss_discriminator)
         self.step += 1
-        return Outcome(*seen, float(gate), **norms)
+        return outcome
 
-    def _inputs(self, batch: Batch, votes: tuple[bool, bool]) -> tuple[tuple[torch.Tensor, ...], ...]:
-        """Return what the discriminator's work takes, and the generator's."""
+    def _inputs(self, batch: Batch, votes: tuple[bool, bool]) -> Inputs:
+        """Return what both networks' steps take."""
         first, n = self.n_seen + self.part.offset, self.part.size
-        kappa, of_real, fake = self.model.kappa, (), ()
-        if batch.told is not None:
-            told = Told(*map(self._here, batch.told))
-            kappa, of_real, fake = told.kappa, (told.real,), (told.fake,)
-        real = scaling.scale(self._here(batch.density), kappa)
-        latents = [self._latents(stream, first, n, *fake) for stream in (latent.DISCRIMINATOR, latent.GENERATOR)]
+        kappa: float | torch.Tensor = self.model.kappa
+        of_real: tuple[torch.Tensor, ...] = ()
+        of_fake: tuple[torch.Tensor, ...] = ()
+        if batch.conditions is not None:
+            kappa = self._to_device(batch.conditions.kappa)
+            of_real, of_fake = (self._to_device(batch.conditions.real),), (self._to_device(batch.conditions.fake),)
+        real = scaling.scale(self._to_device(batch.density), kappa)
+        latents = [self._latents(stream, first, n, *of_fake) for stream in (latent.DISCRIMINATOR, latent.GENERATOR)]
         mix = torch.from_numpy(latent.uniform(self.seed, latent.MIX, first, (n, 1))[:, 0])
-        both = tuple(torch.cat(pair) for pair in zip(of_real, fake, strict=True))
-        compared = (real, *of_real) if self.train.loss == "relativistic" else ()
-        of_discriminator = (real, latents[0], self._here(mix), self._here(torch.tensor(votes)), *both)
-        return of_discriminator, (latents[1], *compared, *fake)
+        both = [torch.cat(pair) for pair in zip(of_real, of_fake, strict=True)]
+        compared = (real, *of_real) if losses.OBJECTIVES[self.train.loss].relative else ()
+        return Inputs(
+            (real, latents[0], self._to_device(mix), self._to_device(torch.tensor(votes)), *both),
+            (latents[1], of_fake, compared),
+        )
 
-    def _descend(self, learner: Learner, work: Iterator[Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Let a network take its step, the rest of its work; return what `Learner.descend` gives."""
-        next(work)
-        learner.share_gradients(self.processes)
-        (descended,) = work
-        return descended
-
-    def _here(self, x: Any) -> Any:
+    def _to_device(self, x: Any) -> Any:
         """Return a tensor in this training's precision and place; a number as it is."""
         return x.to(self.device, self.precision.dtype, non_blocking=True) if isinstance(x, torch.Tensor) else x
 
-    def _latents(self, stream: int, first: int, n: int, *told: torch.Tensor) -> torch.Tensor:
+    def _latents(self, stream: int, first: int, n: int, *conditions: torch.Tensor) -> torch.Tensor:
         """Return latents, and the conditions after them, as the generator takes them."""
-        z = self._here(latent.draw(self.model, self.seed, stream, first, n))
-        return torch.cat((z, *told), dim=1)[:, :, None, None, None]
+        z = self._to_device(latent.draw(self.model, self.seed, stream, first, n))
+        return torch.cat((z, *conditions), dim=1)[:, :, None, None, None]
 
     def calibrate(self, conditions: Callable[[int, int, int], torch.Tensor | None]) -> None:
-        """Give the averaged generator the running statistics of its own samples, the same ones each time.
+        """Set the EMA generator's running statistics to those of its own samples, the same ones each time.
 
         Those of the present generator, or their average, belong to other weights: P(k) comes out wrong by factors.
 
         Parameters
         ----------
-        conditions : (seed, first, n) → what conditional networks are told of those fakes, (n, numbers); else None
+        conditions : (seed, first, n) → the conditions of those fakes, (n, numbers); None for unconditional networks
         """
         n = self.train.batch_size
 
         def latents(first: int) -> torch.Tensor:
-            told = conditions(self.seed, first, n)
-            return self._latents(latent.CALIBRATE, first, n, *(() if told is None else (self._here(told),)))
+            values = conditions(self.seed, first, n)
+            return self._latents(latent.CALIBRATE, first, n, *(() if values is None else (self._to_device(values),)))
 
-        if self.average is not None:
-            batch_norm.calibrate(self.average, map(latents, range(0, CALIBRATION, n)))
+        if self.ema is not None:
+            batch_norm.calibrate(self.ema, map(latents, range(0, CALIBRATION, n)))
 
-    def look(self, n: int) -> torch.Tensor:
-        """Return always the same ``n`` samples, (n, m, m, m) scaled, of the averaged generator where there is one.
+    def preview_samples(self, n: int) -> torch.Tensor:
+        """Draw always the same ``n`` samples, (n, m, m, m) scaled, from the EMA generator where there is one.
 
         Drawn as samples are, with the running statistics.
         """
-        network = self.generator.network if self.average is None else self.average
+        network = self.generator.network if self.ema is None else self.ema
         network.eval()
         with torch.no_grad():
-            told = () if self.shown is None else (self._here(self.shown.expand(n, -1)),)
-            samples = network(self._latents(latent.SAMPLE, 0, n, *told))[:, 0]
+            shown = self.preview_condition
+            conditions = () if shown is None else (self._to_device(shown.expand(n, -1)),)
+            samples = network(self._latents(latent.SAMPLE, 0, n, *conditions))[:, 0]
         network.train()
         return samples
 
-    def rates(self) -> str:
-        """Return both rates in words, for advice."""
-        g, d = self.train.generator_rate, self.train.discriminator_rate
-        return f"train.generator_rate ({g:g}) and train.discriminator_rate ({d:g})"
-
     def state(self) -> dict[str, Any]:
-        """Return all that training needs to go on from here."""
+        """Return all that training needs to resume from this step."""
         return {
             "step": self.step,
             "restarts": self.restarts,
             "pace": self.pace.log,
             "generator": self.generator.state(),
             "discriminator": self.discriminator.state(),
-            "average": {} if self.average is None else self.average.state_dict(),
+            "average": {} if self.ema is None else self.ema.state_dict(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what ``state`` returned."""
+        """Restore what ``state`` returned."""
         self.step, self.restarts = state["step"], state["restarts"]
         self.pace.log = state.get("pace", 0.0)
         self.generator.restore(state["generator"])
         self.discriminator.restore(state["discriminator"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        self._forget_graphs()
+        if self.ema is not None:
+            self.ema.load_state_dict(state["average"])
+        self._make_steps()
 
 
 def share(train: Train, processes: Processes) -> Part:
@@ -254,7 +211,7 @@ def share(train: Train, processes: Processes) -> Part:
     Raises
     ------
     ValueError
-        when the batch's groups cannot be dealt out evenly.
+        when the batch's groups cannot be assigned evenly.
     """
     if train.batch_size % (train.batch_norm_group * processes.size):
         raise ValueError(

@@ -139,7 +139,7 @@ def _sequence(experiment: Experiment) -> Tree:
     told, size, n = generator.conditions, _size(generator), generator.geometry["subvolume"]
     at = told.names.index("redshift")
     redshifts = growing_redshifts(told.high[at], told.low[at], experiment.cosmology.omega_m, N_STEPS)
-    values = np.repeat([told.known[len(told.known) // 2]], N_STEPS, axis=0)  # the other numbers stay
+    values = np.repeat([told.distinct[len(told.distinct) // 2]], N_STEPS, axis=0)  # the other numbers stay
     values[:, at] = redshifts
     latents = generator.latents(experiment.validate.seed, np.arange(N_LATENTS))
     spectra, steps, slabs, before = [], [], [], None

@@ -34,9 +34,9 @@ def test_one_number_makes_the_papers_networks_of_101_latents():
 def test_constant_channels_that_are_never_made_do_what_real_ones_do(kernel, stride, padding):
     layer = ConditionedConv(3 + 2, 5, kernel, stride, padding).double()
     x = torch.randn(4, 3, 8, 8, 8, dtype=torch.float64)
-    told = torch.randn(4, 2, dtype=torch.float64)
-    full = torch.cat((x, told[:, :, None, None, None].expand(-1, -1, 8, 8, 8)), dim=1)
-    ours, theirs = layer(x, told), F.conv3d(full, layer.weight, layer.bias, stride, padding)
+    conditions = torch.randn(4, 2, dtype=torch.float64)
+    full = torch.cat((x, conditions[:, :, None, None, None].expand(-1, -1, 8, 8, 8)), dim=1)
+    ours, theirs = layer(x, conditions), F.conv3d(full, layer.weight, layer.bias, stride, padding)
     torch.testing.assert_close(ours, theirs)
     weights = torch.randn_like(ours)
     found = [torch.autograd.grad((weights * out).sum(), list(layer.parameters())) for out in (ours, theirs)]
@@ -47,7 +47,7 @@ def test_constant_channels_that_are_never_made_do_what_real_ones_do(kernel, stri
 def test_conditions_are_standardised_over_the_distinct_ones():
     values = np.array([[0.0, 0.2], [0.0, 0.2], [0.0, 0.4], [3.0, 0.4], [3.0, 0.2]])
     made = Conditions.of(("redshift", "omega_m"), values)
-    seen = made.standardised(np.array(made.known))
+    seen = made.standardised(np.array(made.distinct))
     torch.testing.assert_close(seen.mean(0), torch.zeros(2), atol=1e-6, rtol=0)
     torch.testing.assert_close(seen.std(0, correction=0), torch.ones(2))
     assert made.low == [0.0, 0.2] and made.high == [3.0, 0.4]
@@ -74,9 +74,9 @@ def test_kappa_falls_with_the_redshift_where_it_is_asked_to():
 
 
 def training_set(prior="training"):
-    told = TrainingConditions(MODEL, REDSHIFTS[:, None], prior)
+    conditions = TrainingConditions(MODEL, REDSHIFTS[:, None], prior)
     cubes = np.arange(20, dtype=np.float32)[:, None, None, None] * np.ones((20, 4, 4, 4), np.float32)
-    return TrainingSet(cubes.__getitem__, np.arange(20), 4, CPU, CPU, told)
+    return TrainingSet(cubes.__getitem__, np.arange(20), 4, CPU, CPU, conditions)
 
 
 def take(data, part, n, stride=8):
@@ -88,7 +88,7 @@ def test_every_batch_holds_each_condition_as_often():
     for batch in take(training_set(), Part(0, 8), 35):
         rows = batch.density[:, 0, 0, 0, 0].numpy().astype(int)
         assert sorted(REDSHIFTS[rows]) == [0.0, 0.0, 0.5, 0.5, 1.5, 1.5, 3.0, 3.0]
-        torch.testing.assert_close(batch.told.real, CONDITIONS.standardised(REDSHIFTS[rows, None]))
+        torch.testing.assert_close(batch.conditions.real, CONDITIONS.standardised(REDSHIFTS[rows, None]))
         seen.extend(rows)
     counts = np.bincount(seen)
     for z, times in ((0.0, 14), (1.5, 14), (3.0, 10)):  # each condition passes over its own rows
@@ -101,7 +101,9 @@ def test_parts_of_a_batch_are_the_batch():
     for i, batch in enumerate(whole):
         assert torch.equal(batch.density, torch.cat([part[i].density for part in parts]))
         for name in ("real", "fake"):
-            assert torch.equal(getattr(batch.told, name), torch.cat([getattr(part[i].told, name) for part in parts]))
+            assert torch.equal(
+                getattr(batch.conditions, name), torch.cat([getattr(part[i].conditions, name) for part in parts])
+            )
 
 
 def test_without_conditions_the_order_is_one_permutation_a_pass():
@@ -114,15 +116,16 @@ def test_without_conditions_the_order_is_one_permutation_a_pass():
 def test_fakes_take_their_conditions_from_where_they_are_told_to():
     low, high = (CONDITIONS.standardised(np.array([[z]])).item() for z in (0.0, 3.0))
     same, uniform = (take(training_set(prior), Part(0, 8), 50) for prior in ("training", "uniform"))
-    assert all(torch.equal(batch.told.fake, batch.told.real) for batch in same)
-    drawn = torch.cat([batch.told.fake for batch in uniform])
+    assert all(torch.equal(batch.conditions.fake, batch.conditions.real) for batch in same)
+    drawn = torch.cat([batch.conditions.fake for batch in uniform])
     assert low < drawn.min() < low + 0.05 and high - 0.05 < drawn.max() < high
     assert drawn.mean().item() == pytest.approx((low + high) / 2, abs=0.15)
 
 
 def batch():
-    told = TrainingConditions(MODEL, REDSHIFTS[:, None], "training").told(np.array([0, 6, 9, 19, 1, 7, 10, 14]), 1, 0)
-    return Batch(torch.rand(8, 1, 16, 16, 16, generator=torch.Generator().manual_seed(1)) * 3, told)
+    places = np.array([0, 6, 9, 19, 1, 7, 10, 14])
+    conditions = TrainingConditions(MODEL, REDSHIFTS[:, None], "training").of_batch(places, 1, 0)
+    return Batch(torch.rand(8, 1, 16, 16, 16, generator=torch.Generator().manual_seed(1)) * 3, conditions)
 
 
 @pytest.mark.parametrize("loss", ["bce", "wasserstein"])
@@ -134,10 +137,10 @@ def test_both_networks_learn_from_the_condition(loss):
     before = first.weight[-1].clone(), own.weight[:, -1].clone()  # the weights of the condition
     made.update(batch(), (False, False))
     assert not torch.equal(first.weight[-1], before[0]) and not torch.equal(own.weight[:, -1], before[1])
-    made.shown = torch.tensor([[1.0]])
-    looked = made.look(2)
-    made.shown = torch.tensor([[-1.0]])
-    assert not torch.equal(made.look(2), looked)
+    made.preview_condition = torch.tensor([[1.0]])
+    drawn = made.preview_samples(2)
+    made.preview_condition = torch.tensor([[-1.0]])
+    assert not torch.equal(made.preview_samples(2), drawn)
 
 
 def test_an_unconditional_network_has_nothing_of_it():

@@ -3,7 +3,8 @@ import torch
 
 from cosmogan.config import Model, Train
 from cosmogan.training import collapse
-from cosmogan.training.trainer import Collapse, Outcome, Trainer
+from cosmogan.training.trainer import Trainer
+from cosmogan.training.update import Collapse, Outcome
 from hpc.distributed import Processes
 
 

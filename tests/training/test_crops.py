@@ -104,11 +104,11 @@ def test_each_subvolume_is_read_once():
 
 def test_a_crop_is_of_the_condition_that_is_told():
     boxes = cut()[1]
-    told = TrainingConditions(Model(kappa=1.0, condition=("redshift",)), boxes[:, None].astype(float), "training")
+    conditions = TrainingConditions(Model(kappa=1.0, condition=("redshift",)), boxes[:, None].astype(float), "training")
     levels = np.ones((1, 4, 4, 4), np.float32) * boxes.astype(np.float32)[:, None, None, None]
-    data = training_set(levels.__getitem__, told)
+    data = training_set(levels.__getitem__, conditions)
     for batch in itertools.islice(data.batches(1, 0, 4, Part(0, 4)), 5):
-        assert torch.equal(batch.density[:, 0, 0, 0, 0], (batch.told.real[:, 0] > 0).float())
+        assert torch.equal(batch.density[:, 0, 0, 0, 0], (batch.conditions.real[:, 0] > 0).float())
         assert torch.equal(batch.density.amin((1, 2, 3, 4)), batch.density.amax((1, 2, 3, 4)))
 
 

@@ -11,11 +11,12 @@ from cosmogan.config import Model, Train
 from cosmogan.gan import latent, scaling
 from cosmogan.gan.conditions import TrainingConditions
 from cosmogan.training.dataset import Batch
-from cosmogan.training.trainer import R1_INTERVAL, Trainer
+from cosmogan.training.trainer import Trainer
+from cosmogan.training.update import R1_INTERVAL
 from hpc.distributed import Processes
 
 PLAIN = Model(kappa=4.0, width=4, latent_dimension=6, density_bias=True)
-TOLD = Model(kappa=4.0, width=4, latent_dimension=6, condition=("redshift",))
+CONDITIONAL = Model(kappa=4.0, width=4, latent_dimension=6, condition=("redshift",))
 M = 16  # cells a side: the smallest discriminator with a BatchNorm
 R1 = 3.0
 
@@ -35,7 +36,7 @@ def batch(model=PLAIN):
     density = 3 * torch.rand(8, 1, M, M, M, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     if not model.condition:
         return Batch(density)
-    return Batch(density, TrainingConditions(model, np.arange(8.0)[:, None], "training").told(np.arange(8), 1, 0))
+    return Batch(density, TrainingConditions(model, np.arange(8.0)[:, None], "training").of_batch(np.arange(8), 1, 0))
 
 
 def gradients(made, taken):
@@ -46,8 +47,8 @@ def gradients(made, taken):
 
 def textbook(made, taken):
     """The next step's loss as a function of (network, differentiable?): each group by itself, |∇D|² of each sample."""
-    told = () if taken.told is None else (taken.told.real.double(),)
-    z = torch.cat((latent.draw(made.model, 1, latent.DISCRIMINATOR, 0, 8).double(), *told), 1)
+    conditions = () if taken.conditions is None else (taken.conditions.real.double(),)
+    z = torch.cat((latent.draw(made.model, 1, latent.DISCRIMINATOR, 0, 8).double(), *conditions), 1)
     with torch.no_grad():
         fakes = copy.deepcopy(made.generator.network)(z[:, :, None, None, None])
     reals = scaling.scale(taken.density, 4.0)
@@ -55,7 +56,7 @@ def textbook(made, taken):
     def loss(network, differentiable):
         total = 0.0
         for rows in torch.arange(8).split(4):
-            of_group = [one[rows] for one in told]
+            of_group = [one[rows] for one in conditions]
             x = reals[rows].requires_grad_()
             out = network(x, *of_group)
             (slope,) = torch.autograd.grad(out.sum(), x, create_graph=differentiable, retain_graph=True)
@@ -67,7 +68,7 @@ def textbook(made, taken):
     return loss
 
 
-@pytest.mark.parametrize("model", [PLAIN, TOLD], ids=["plain", "told"])
+@pytest.mark.parametrize("model", [PLAIN, CONDITIONAL], ids=["plain", "conditional"])
 def test_the_gradient_is_the_textbooks_and_that_of_finite_differences(model):
     made, taken = make(model, r1=R1), batch(model)
     network, loss = copy.deepcopy(made.discriminator.network), textbook(made, taken)

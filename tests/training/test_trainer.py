@@ -6,9 +6,10 @@ import torch
 
 from cosmogan.config import Model, Train
 from cosmogan.gan import latent, scaling
-from cosmogan.training import learner, trainer
+from cosmogan.training import learner, schedule, trainer
 from cosmogan.training.dataset import Batch
-from cosmogan.training.trainer import Collapse, Trainer
+from cosmogan.training.trainer import Trainer
+from cosmogan.training.update import Collapse
 from hpc.distributed import Processes
 
 MODEL = Model(kappa=4.0, width=4, latent_dimension=6)
@@ -74,31 +75,31 @@ def test_the_gate_opens_only_above_its_score():
 
 def test_the_average_counts_samples():
     made = make(ema=40)
-    start = weights(made.average)
+    start = weights(made.ema)
     made.update(densities(), NO_VOTES)
     now, weight = weights(made.generator.network), 1 - math.exp(-8 / 40)
-    torch.testing.assert_close(weights(made.average), start + weight * (now - start))
+    torch.testing.assert_close(weights(made.ema), start + weight * (now - start))
 
 
 def test_the_average_is_drawn_from_with_the_statistics_of_its_own_samples():
     made = make(ema=40, generator_rate=1e-2)
     made.update(densities(), NO_VOTES)
     made.calibrate(lambda *_: None)
-    first, norm = made.average[:2]
+    first, norm = made.ema[:2]
     with torch.no_grad():
         out = first(latent.draw(MODEL, 1, latent.CALIBRATE, 0, trainer.CALIBRATION)[:, :, None, None, None])
     torch.testing.assert_close(norm.running_mean, out.mean((0, 2, 3, 4)), rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(norm.running_var, out.var((0, 2, 3, 4)), rtol=0.05, atol=0)
     assert norm.momentum == 0.1 and not torch.equal(norm.running_mean, made.generator.network[1].running_mean)
-    before = copy.deepcopy(made.average.state_dict())
+    before = copy.deepcopy(made.ema.state_dict())
     made.calibrate(lambda *_: None)
-    torch.testing.assert_close(made.average.state_dict(), before, rtol=0, atol=0)  # nothing of it is random
+    torch.testing.assert_close(made.ema.state_dict(), before, rtol=0, atol=0)  # nothing of it is random
 
 
 def test_rates_are_held_and_then_fall():
-    falling = [learner.rate_factor(Train(rate_end=0.1), p, 0) for p in (0, 0.5, 0.75, 1)]
+    falling = [schedule.rate_factor(Train(rate_end=0.1), p, 0) for p in (0, 0.5, 0.75, 1)]
     assert falling == pytest.approx([1, 1, 0.55, 0.1])
-    assert learner.rate_factor(Train(), 0.9, 10**6) == 1
+    assert schedule.rate_factor(Train(), 0.9, 10**6) == 1
     made = make(rate_end=0.5, generator_rate=1e-3)
     made.step = 15  # of 20
     made.update(densities(), NO_VOTES)
@@ -106,7 +107,7 @@ def test_rates_are_held_and_then_fall():
 
 
 def test_a_discriminator_that_lags_behind_gets_a_higher_rate_and_one_that_leads_a_lower_one():
-    pace = learner.Pace(1.0)
+    pace = schedule.Pace(1.0)
     for _ in range(250):
         pace.add(1.386)
     assert pace.log == pytest.approx(250 * 0.01 * 0.386) and pace.discriminator == pytest.approx(math.exp(pace.log / 2))
@@ -125,7 +126,7 @@ def test_a_discriminator_that_lags_behind_gets_a_higher_rate_and_one_that_leads_
 
 def test_rates_decay_with_the_generators_steps():
     halved = Train(rate_decay=0.5)
-    assert [learner.rate_factor(halved, 0.9, n) for n in (0, 999, 1000, 2500)] == [1, 1, 0.5, 0.25]
+    assert [schedule.rate_factor(halved, 0.9, n) for n in (0, 999, 1000, 2500)] == [1, 1, 0.5, 0.25]
     made = make(rate_decay=0.5, decay_every=2, n_critic=3, gate=0)
     made.step = 9  # the generator took three steps
     made.update(densities(), NO_VOTES)
@@ -213,13 +214,13 @@ def test_a_precision_that_the_device_lacks_is_refused(monkeypatch):
 
 def test_another_restart_has_other_weights_and_samples():
     made = make()
-    before, looked = weights(made.generator.network), made.look(2)
+    before, drawn = weights(made.generator.network), made.preview_samples(2)
     made.update(densities(), NO_VOTES)
     made.begin(1)
     assert made.step == 0 and not torch.equal(weights(made.generator.network), before)
-    assert not torch.equal(made.look(2), looked)
+    assert not torch.equal(made.preview_samples(2), drawn)
     made.begin(0)
-    assert torch.equal(weights(made.generator.network), before) and torch.equal(made.look(2), looked)
+    assert torch.equal(weights(made.generator.network), before) and torch.equal(made.preview_samples(2), drawn)
 
 
 def test_a_batch_that_cannot_be_dealt_out_is_refused():
@@ -243,7 +244,7 @@ def test_training_goes_on_exactly_from_its_state():
         made.update(densities(), NO_VOTES)
     assert torch.equal(weights(one.generator.network), weights(two.generator.network))
     assert torch.equal(weights(one.discriminator.network), weights(two.discriminator.network))
-    assert torch.equal(weights(one.average), weights(two.average))
+    assert torch.equal(weights(one.ema), weights(two.ema))
 
 
 def test_it_goes_on_with_this_runs_betas_and_rate():
