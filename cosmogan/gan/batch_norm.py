@@ -1,4 +1,4 @@
-"""BatchNorm in groups of samples, and the activation after it."""
+"""Normalise batches in groups of samples, and activate."""
 
 from collections.abc import Iterable
 
@@ -27,6 +27,8 @@ class GroupedBatchNorm(nn.Module):
     """
 
     eps, momentum = 1e-5, 0.1
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
 
     def __init__(self, channels: int, group: int, slope: float) -> None:
         super().__init__()

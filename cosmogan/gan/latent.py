@@ -1,4 +1,4 @@
-"""Randomness that belongs to the sample: a pure function of (seed, stream, number), from the Philox counter.
+"""Draw random numbers that belong to the sample: a pure function of (seed, stream, number), by Philox.
 
 No state: which process draws a sample, in what batch and when, changes nothing. The raw bits of Philox 4x64 are
 fixed by its definition, and the transforms are written out here, so a latent archived as (seed, index) lasts.
@@ -80,8 +80,8 @@ def orientations(latents: torch.Tensor) -> list[int]:
     ----------
     latents : (n, numbers), 6 or more
     """
-    telling = latents[:, :6].cpu()
-    first, second, third = telling[:, :3].argsort(dim=1).T
+    deciding = latents[:, :6].cpu()
+    first, second, third = deciding[:, :3].argsort(dim=1).T
     order = 2 * first + (second > third)
-    signs = (telling[:, 3:] < 0).long() * torch.tensor([4, 2, 1])
+    signs = (deciding[:, 3:] < 0).long() * torch.tensor([4, 2, 1])
     return (8 * order + signs.sum(dim=1)).tolist()

@@ -1,4 +1,4 @@
-"""The layers next to the density, whose few channels make torch's slow; and the one that is told the condition.
+"""Convolve next to the density, where few channels make torch's own layers slow, and with a condition.
 
 On an axis padded by one cell at either end, a kernel of 4 at stride 2 is a kernel of 2 at stride 1 over pairs of cells:
 tap t is cell t mod 2 of pair t div 2. So the 2³ cells of a block become 8 channels, and the kernel 2³ blocks, with no
@@ -139,15 +139,15 @@ class ConditionedConv(nn.Conv3d):
     A constant channel gives the same pattern for all samples, times its value, so the channels are never made.
     """
 
-    def forward(self, x: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
-        """Convolve (n, channels, m, m, m), told (n, numbers)."""
-        kernel, of_constants = self.weight.split((x.shape[1], told.shape[1]), dim=1)
+    def forward(self, x: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        """Convolve (n, channels, m, m, m) under conditions (n, numbers)."""
+        kernel, of_constants = self.weight.split((x.shape[1], conditions.shape[1]), dim=1)
         out = F.conv3d(x, kernel.contiguous(**CHANNELS_LAST), self.bias, self.stride, self.padding)
         ones = x.new_ones(1, 1, *x.shape[2:])
         each = of_constants.transpose(0, 1).reshape(-1, 1, *self.kernel_size)
         patterns = F.conv3d(ones, each, None, self.stride, self.padding).unflatten(1, (-1, out.shape[1]))[0]
         patterns = patterns.permute(0, 2, 3, 4, 1)  # channels last, as out is
-        return out + (told @ patterns.flatten(1)).view(len(out), *patterns.shape[1:]).permute(0, 4, 1, 2, 3)
+        return out + (conditions @ patterns.flatten(1)).view(len(out), *patterns.shape[1:]).permute(0, 4, 1, 2, 3)
 
 
 class _Blocks(torch.autograd.Function):
@@ -162,8 +162,8 @@ class _Blocks(torch.autograd.Function):
         n, channels, m = cells.shape[:3]
         h = m // 2 + 1
         blocks = cells.new_zeros(n, h, h, h, 8, channels, dtype=dtype).permute(0, 4, 5, 1, 2, 3)
-        for here, there in _places():
-            blocks[there] = cells[here]
+        for of_cells, of_blocks in _places():
+            blocks[of_blocks] = cells[of_cells]
         return blocks.flatten(1, 2)
 
     @staticmethod

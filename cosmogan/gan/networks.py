@@ -1,7 +1,8 @@
-"""The generator and the discriminator (Feder, Berger & Stein 2020, Table I)."""
+"""Make the generator and the discriminator (Feder, Berger & Stein 2020, Table I)."""
 
 import itertools
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -59,7 +60,7 @@ def generator(model: Model, subvolume: int, group: int) -> nn.Sequential:
     bias = model.density_bias
     last = ResizeDeconv(widths[-1], bias) if model.resize else DensityDeconv(widths[-1], 1, 4, 2, 1, bias=bias)
     layers += [last, nn.Tanh()]
-    return nn.Sequential(*layers).to(memory_format=torch.channels_last_3d)
+    return _channels_last(nn.Sequential(*layers))
 
 
 def discriminator(model: Model, subvolume: int, group: int) -> nn.Sequential:
@@ -113,18 +114,23 @@ def _views(model: Model) -> list[nn.Module]:
 
 def _whole(layers: list[nn.Module], model: Model, subvolume: int, group: int) -> nn.Sequential:
     """Return the discriminator, or critic, of some layers, of the condition and of the spectra that it sees."""
-    network = _told(layers, len(model.condition))
+    network = _conditioned(layers, len(model.condition))
     if model.discriminator_power:
         network = Sum(network, Spectra(model.discriminator_power, model.kappa, subvolume, group))
-    return network.to(memory_format=torch.channels_last_3d)
+    return _channels_last(network)
+
+
+def _channels_last(network: nn.Sequential) -> nn.Sequential:
+    """Lay out weights so that channels come last in memory; torch's types do not know of it."""
+    return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
 
 class Sum(nn.Sequential):
-    """Two networks whose logits are added, of which only the first is told the condition."""
+    """Two networks whose logits are added; only the first takes conditions."""
 
-    def forward(self, x: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
-        """Return the logits (n, 1, 1, 1, 1) of (n, 1, m, m, m), told (n, numbers) or nothing."""
-        return self[0](x, *told) + self[1](x)
+    def forward(self, x: torch.Tensor, *conditions: torch.Tensor) -> torch.Tensor:
+        """Return the logits (n, 1, 1, 1, 1) of (n, 1, m, m, m), with conditions (n, numbers) or without."""
+        return self[0](x, *conditions) + self[1](x)
 
 
 def follow(network: nn.Module, real: torch.Tensor) -> None:
@@ -135,23 +141,23 @@ def follow(network: nn.Module, real: torch.Tensor) -> None:
 
 
 class Conditioned(nn.Sequential):
-    """Layers of which one is told the condition."""
+    """Layers of which one takes the conditions."""
 
-    def forward(self, x: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
-        """Return the last layer's output of (n, 1, m, m, m), told (n, numbers)."""
+    def forward(self, x: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        """Return the last layer's output of (n, 1, m, m, m) under conditions (n, numbers)."""
         for layer in self:
-            x = layer(x, told) if isinstance(layer, ConditionedConv) else layer(x)
+            x = layer(x, conditions) if isinstance(layer, ConditionedConv) else layer(x)
         return x
 
 
-def _told(layers: list[nn.Module], numbers: int) -> nn.Sequential:
+def _conditioned(layers: list[nn.Module], numbers: int) -> nn.Sequential:
     """Return the network of some layers, whose second convolution takes so many constant channels more."""
     if numbers == 0:
         return nn.Sequential(*layers)
-    at = [i for i, layer in enumerate(layers) if isinstance(layer, nn.Conv3d)][1]
-    old = layers[at]
-    sizes = old.kernel_size, old.stride, old.padding
-    layers[at] = ConditionedConv(old.in_channels + numbers, old.out_channels, *sizes, bias=old.bias is not None)
+    at, plain = [(i, layer) for i, layer in enumerate(layers) if isinstance(layer, nn.Conv3d)][1]
+    channels = plain.in_channels + numbers, plain.out_channels
+    sizes: dict[str, Any] = {name: getattr(plain, name) for name in ("kernel_size", "stride", "padding")}
+    layers[at] = ConditionedConv(*channels, **sizes, bias=plain.bias is not None)
     return Conditioned(*layers)
 
 

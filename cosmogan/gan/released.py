@@ -1,4 +1,4 @@
-"""A generator to draw from: its weights as safetensors, its settings as JSON beside them."""
+"""Read and write released generators: weights as safetensors, settings as JSON beside them."""
 
 import contextlib
 import copy
@@ -79,12 +79,12 @@ class Released:
         return self.latent_scale * torch.cat([torch.empty(0, self.model.latent_dimension), *drawn])
 
     def volumes(self, latents: torch.Tensor, values: np.ndarray | None = None) -> torch.Tensor:
-        """Return the subvolumes that latents make, (n, m, m, m) on the device, without gradients; see `density`."""
+        """Draw the subvolumes of latents, (n, m, m, m) on the device, without gradients; see `density`."""
         with torch.inference_mode():
             return self.density(latents, values)
 
     def density(self, latents: torch.Tensor, values: np.ndarray | None = None) -> torch.Tensor:
-        """Return the subvolumes that latents make, (n, m, m, m) on the device; gradients reach the latents.
+        """Draw the subvolumes of latents, (n, m, m, m) on the device; gradients reach the latents.
 
         Parameters
         ----------
@@ -93,34 +93,35 @@ class Released:
         """
         inputs = latents
         kappa: float | torch.Tensor = self.model.kappa
-        told = torch.empty(1, 0)
+        conditions = torch.empty(1, 0)  # standardised
         if self.conditions is not None and values is not None:
-            told = self.conditions.standardised(values)
-            inputs = torch.cat((latents, told.expand(len(latents), -1)), dim=1)
+            conditions = self.conditions.standardised(values)
+            inputs = torch.cat((latents, conditions.expand(len(latents), -1)), dim=1)
             kappa = self.conditions.kappa(self.model, values)
             kappa = kappa.to(self.device)[:, 0] if isinstance(kappa, torch.Tensor) else kappa
         with in_float32():
             scaled = self.network(inputs.to(self.device)[:, :, None, None, None])
         density = scaling.unscale(scaled[:, 0], kappa)
         density = density if self._densest is None else density.clamp(max=self._densest)
-        density = density if self.calibration is None else _calibrated(self.calibration, density, told)
+        density = density if self.calibration is None else _calibrated(self.calibration, density, conditions)
         return each_oriented(density, latent.orientations(latents)) if self._oriented else density
 
     def draw(self, seed: int, first: int, n: int, values: np.ndarray | None = None) -> torch.Tensor:
-        """Return samples number ``first`` to ``first + n - 1`` of a seed, (n, m, m, m) on the device; see `volumes`."""
+        """Draw samples number ``first`` to ``first + n - 1`` of a seed, (n, m, m, m) on the device; see `volumes`."""
         return self.volumes(self.latents(seed, np.arange(first, first + n)), values)
 
-    def told(self, condition: dict[str, float]) -> np.ndarray | None:
+    def condition_values(self, condition: dict[str, float]) -> np.ndarray | None:
         """Return a condition's numbers as `volumes` takes them, and warn where they leave the trained range.
 
         Raises
         ------
         ValueError
-            when they are not those that this generator is told.
+            when they are not those that this generator is conditioned on.
         """
         if self.conditions is None:
             if condition:
-                raise ValueError(f"condition: this generator is told nothing; found {', '.join(condition)}")
+                found = ", ".join(condition)
+                raise ValueError(f"condition: this generator is unconditional; found {found}; draw without a condition")
             return None
         values = self.conditions.vector(condition)
         for line in self.conditions.outside(values):
@@ -136,7 +137,7 @@ class Released:
         seed : of the latents
         first : number of the first
         batch_size : drawn at a time
-        condition : what a conditional generator is told, as ``redshift=0.5``
+        condition : of a conditional generator, as ``redshift=0.5``
 
         Returns
         -------
@@ -144,7 +145,7 @@ class Released:
         """
         if n < 0 or batch_size < 1:
             raise ValueError(f"sample: expected n of 0 or more and a batch_size of 1 or more, found {n}, {batch_size}")
-        values = self.told(condition)
+        values = self.condition_values(condition)
         out = np.empty((n, *(self.geometry["subvolume"],) * 3), np.float32)
         for start in range(0, n, batch_size):
             size = min(batch_size, n - start)
@@ -152,15 +153,15 @@ class Released:
         return out
 
 
-def _calibrated(calibration: Calibration, density: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+def _calibrated(calibration: Calibration, density: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
     """Return calibrated volumes, those under each of the conditions (n, names) or (1, names) together."""
-    if len(told) == 1:
-        return calibration(density, told[0])
-    return torch.cat([calibration(one[None], condition) for one, condition in zip(density, told, strict=True)])
+    if len(conditions) == 1:
+        return calibration(density, conditions[0])
+    return torch.cat([calibration(cube[None], c) for cube, c in zip(density, conditions, strict=True)])
 
 
 def in_float32() -> contextlib.AbstractContextManager[None]:
-    """Let a GPU, too, convolve float32 numbers as such, and not as TF32, whatever this process did before."""
+    """Switch TF32 off for convolutions, also where training has switched it on in this process."""
     return torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)
 
 
@@ -220,9 +221,9 @@ def read_settings(path: Path | str, kind: str = GENERATOR) -> dict[str, Any]:
         if not wanted.exists():
             raise ValueError(f"{wanted}: not found; run `select` to release a generator")
     settings = rundir.read_json(settings_path)
-    found = settings.get("format") if isinstance(settings, dict) else settings
-    if found not in READABLE[kind]:
-        raise ValueError(f"{settings_path}: expected format {kind}, found {found!r}")
+    file_format = settings.get("format") if isinstance(settings, dict) else settings
+    if file_format not in READABLE[kind]:
+        raise ValueError(f"{settings_path}: expected format {kind}, found {file_format!r}")
     if rundir.checksum(path) != settings.get("sha256"):
         raise ValueError(
             f"{path}: damaged, or not the weights that {settings_path.name} belongs to (sha256 differs); select again"
@@ -244,19 +245,19 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> Released:
         if missing:
             raise KeyError(f"model.{missing[0]}")
         network = networks.generator(model_of(settings), settings["model"]["subvolume"], group=1)
-        made = Released(settings, network.to(device), torch.device(device))
-        sides = settings["model"]["subvolume"], made.geometry["subvolume"]
+        generator = Released(settings, network.to(device), torch.device(device))
+        sides = settings["model"]["subvolume"], generator.geometry["subvolume"]
     except (KeyError, TypeError, AttributeError, SettingsError) as error:
         raise ValueError(f"{settings_path}: damaged: {error}; run `select` again") from None
-    if sides[0] != sides[1] or not 0 < made.latent_scale <= LARGEST_SCALE:
+    if sides[0] != sides[1] or not 0 < generator.latent_scale <= LARGEST_SCALE:
         raise ValueError(
             f"{settings_path}: expected a latent_scale in (0, {LARGEST_SCALE:g}] and one size of subvolumes, "
-            f"found {made.latent_scale:g}, and {sides[0]} and {sides[1]} cells a side"
+            f"found {generator.latent_scale:g}, and {sides[0]} and {sides[1]} cells a side"
         )
-    tensors = fill(network, path)
+    tensors = load_weights(network, path)
     if tensors:
-        made.calibration = _read_calibration(tensors, made, path).to(device)
-    return made
+        generator.calibration = _read_calibration(tensors, generator, path).to(device)
+    return generator
 
 
 def _read_calibration(tensors: dict[str, torch.Tensor], generator: Released, path: Path | str) -> Calibration:
@@ -268,11 +269,11 @@ def _read_calibration(tensors: dict[str, torch.Tensor], generator: Released, pat
         when it is damaged: says what is wrong with it.
     """
     conditions = generator.conditions
-    told = torch.empty(1, 0) if conditions is None else conditions.standardised(np.array(conditions.distinct))
+    values = torch.empty(1, 0) if conditions is None else conditions.standardised(np.array(conditions.distinct))
     try:
         tables = Tables(*(tensors[name] for name in Tables._fields))
         calibration = Calibration(tensors["wavenumbers"], tables)
-        wrong = [line for one in told if (line := calibration.damage(one))]
+        wrong = [line for condition in values if (line := calibration.damage(condition))]
     except (KeyError, RuntimeError, ValueError) as error:
         wrong = [" ".join(str(error).split())[:160]]
     if wrong:
@@ -280,7 +281,7 @@ def _read_calibration(tensors: dict[str, torch.Tensor], generator: Released, pat
     return calibration
 
 
-def fill(network: nn.Module, path: Path | str) -> dict[str, torch.Tensor]:
+def load_weights(network: nn.Module, path: Path | str) -> dict[str, torch.Tensor]:
     """Read weights into a network, in place; return the calibration's tensors beside them, by name.
 
     Raises

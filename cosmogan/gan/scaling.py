@@ -1,4 +1,4 @@
-"""The scaling between the density and what the networks see, eq. (5)."""
+"""Scale the density to what the networks see, and back, eq. (5)."""
 
 import torch
 
@@ -7,18 +7,18 @@ import torch
 LIMIT = 1 - 2**-12
 
 
-def scale(density: torch.Tensor, kappa: float) -> torch.Tensor:
+def scale(density: torch.Tensor, kappa: float | torch.Tensor) -> torch.Tensor:
     """Return c = 2 rho / (rho + kappa) - 1, in [-1, 1).
 
     Parameters
     ----------
     density : (...) tensor, in units of the mean
-    kappa : the density at which c = 0, in units of the mean
+    kappa : the density at which c = 0, in units of the mean; a tensor: one for each sample
     """
     return 2 * density / (density + kappa) - 1
 
 
-def unscale(scaled: torch.Tensor, kappa: float) -> torch.Tensor:
+def unscale(scaled: torch.Tensor, kappa: float | torch.Tensor) -> torch.Tensor:
     """Return the density rho = kappa (1 + c) / (1 - c), in units of the mean; c is taken as at most `LIMIT`."""
     density = scaled.clamp(max=LIMIT)
     below = 1 - density

@@ -1,4 +1,4 @@
-"""Power spectra that gradients flow through, and the part of a discriminator that sees them."""
+"""Compute power spectra that gradients flow through, and a logit of them for the discriminator."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -87,11 +87,11 @@ class Spectra(nn.Module):
             self.mean.copy_(self.next_mean)
             self.squared.copy_(self.next_squared)
             self.known.copy_(self.followed.clamp(max=1))
-            found = self._log_power(real)
-            going_on = (self.followed < FOLLOWED).to(found.dtype)
+            log_power = self._log_power(real)
+            going_on = (self.followed < FOLLOWED).to(log_power.dtype)
             weight = going_on / (self.followed + 1)
-            self.next_mean.lerp_(found.mean(0), weight)
-            self.next_squared.lerp_(found.square().mean(0), weight)
+            self.next_mean.lerp_(log_power.mean(0), weight)
+            self.next_squared.lerp_(log_power.square().mean(0), weight)
             self.followed.add_(going_on)
 
     def _log_power(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The 48 orientations of a cube, in which the universe looks alike."""
+"""Turn cubes into their 48 orientations, in all of which the universe looks alike."""
 
 import itertools
 from collections.abc import Iterable

@@ -60,7 +60,7 @@ class _Judge:
         about = released.read_settings(path, released.DISCRIMINATOR)
         self._generator, self._bound = generator, about["bound"]
         self._network = networks.discriminator(generator.model, generator.geometry["subvolume"], group=1)
-        released.fill(self._network, path)
+        released.load_weights(self._network, path)
         self._network.to(generator.device).eval()
         self.key = f"{about['sha256']} {about['recipe']['generator']} {self._settings.seed}"
 

@@ -158,7 +158,7 @@ class CandidateScorer:
         """Return the generator that was released before, `select.generator`, as a candidate with its scores."""
         path = str(self.settings.generator)
         known = released.read_settings(path)
-        candidate = {"generator": path, **{name: known[name] for name in ("epoch", "ema") if name in known}}
+        candidate: Candidate = {"generator": path, **{name: known[name] for name in ("epoch", "ema") if name in known}}
         return {**candidate, **self.scored(self.drawn(self.generator(candidate, 1.0), self.settings.n_samples))}
 
     def candidate(self, line: dict[str, Any]) -> Candidate:
@@ -176,7 +176,7 @@ class CandidateScorer:
         self, candidate: Candidate, latent_scale: float, calibration: Calibration | None = None
     ) -> released.Released:
         """Return a candidate as it is drawn from; the next call changes its weights."""
-        released.fill(self._network, self.path(candidate))
+        released.load_weights(self._network, self.path(candidate))
         settings = {**self._describe(candidate), "latent_scale": latent_scale}
         return released.Released(settings, self._network.to(self.device), self.device, calibration)
 

@@ -1,4 +1,4 @@
-"""Checkpoints: whole files, written beside the training, the last few kept; a damaged one is passed over."""
+"""Write checkpoints while training runs, keep the last few, and read the newest that is not damaged."""
 
 import io
 import pickle
@@ -62,7 +62,7 @@ class Checkpoints:
         if writing is not None:
             writing.result()
 
-    def found(self) -> list[Path]:
+    def paths(self) -> list[Path]:
         """Return the checkpoints, newest first."""
         return sorted(self.folder.glob("step-*.pt"), reverse=True)
 
@@ -71,9 +71,9 @@ class Checkpoints:
 
         Parameters
         ----------
-        report : is told one line of each damaged one
+        report : takes one line about each damaged one
         """
-        for path in self.found():
+        for path in self.paths():
             try:
                 return _load(path)
             except DAMAGES as error:
@@ -82,16 +82,16 @@ class Checkpoints:
         return None
 
     def drop_doubtful(self) -> int:
-        """Remove what was saved after the last good one; return that one's step, 0 when there is none."""
+        """Remove the checkpoints after the last good one; return its step, 0 when there is none."""
         self.wait()
         good = self._last_good()
-        for path in self.found():
+        for path in self.paths():
             if good is None or path > good:
                 path.unlink()
         return 0 if good is None else _step(good)
 
     def _last_good(self) -> Path | None:
-        return next((path for path in self.found() if _step(path) % self._epoch_steps == 0), None)
+        return next((path for path in self.paths() if _step(path) % self._epoch_steps == 0), None)
 
     def _write(self, state: dict[str, Any]) -> None:
         path = self.folder / f"step-{state['step']:08d}.pt"
@@ -100,7 +100,7 @@ class Checkpoints:
         with whole_file(path) as temporary:
             temporary.write_bytes(buffer.getbuffer())
         good = self._last_good()
-        for old in self.found()[self._keep :]:
+        for old in self.paths()[self._keep :]:
             if old != good:
                 old.unlink()
         for left in self.folder.glob(".step-*.part"):  # by a run that was killed while it wrote

@@ -10,18 +10,18 @@ from cosmogan.training.trainer import Trainer
 from cosmogan.training.update import Collapse, Outcome
 from hpc.log import say
 
-WINDOW = 200  # an epoch of fewer steps is judged together with those after it
+WINDOW = 200  # an epoch of fewer steps is checked together with those after it
 NOTHING, ALL = 0.95, 0.05  # losses, in units of that at chance, from which a discriminator is warned of
 SPREAD = 1e-3  # rms difference of scaled density from sample to sample, below which samples are all the same
 N_COMPARED = 8  # samples that are compared
 
 
 class CollapseDetector:
-    """Sums over the present epoch, judged at its end.
+    """Sums over the present epoch, checked at its end.
 
     Parameters
     ----------
-    sums : what another watch held before a resume
+    sums : those of the detector before a resume
     """
 
     def __init__(self, sums: list[float] | None) -> None:
@@ -32,8 +32,8 @@ class CollapseDetector:
         for i, number in enumerate((outcome.loss_discriminator, outcome.gate_rate, 1.0)):
             self.sums[i] += number
 
-    def judge(self, trainer: Trainer) -> None:
-        """Look at the epoch that ended, and begin the next.
+    def check(self, trainer: Trainer) -> None:
+        """Check the epoch that ended, and begin the next.
 
         Raises
         ------

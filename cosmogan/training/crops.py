@@ -1,4 +1,4 @@
-"""Crops of a periodic box at any offset, put together from the subvolumes that the box was cut into."""
+"""Cut crops of a periodic box at any offset, from the subvolumes that the box was cut into."""
 
 import itertools
 

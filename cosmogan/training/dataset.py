@@ -1,4 +1,4 @@
-"""The training samples: number n is a subvolume, or a crop, in one of the cube's 48 orientations, whoever asks."""
+"""Give training samples by number: each a subvolume, or a crop, in one of the cube's 48 orientations."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -63,7 +63,7 @@ class TrainingSet:
         neighbours: np.ndarray | None = None,
     ) -> None:
         self.rows, self.device = rows, device
-        self._read = read
+        self._read, self._subvolume = read, subvolume
         self._held = np.zeros(len(rows), bool)
         self._cached = None if cache is None else torch.empty(len(rows), *[subvolume] * 3, device=cache)
         self._conditions, self._neighbours = conditions, neighbours
@@ -132,7 +132,7 @@ class TrainingSet:
         n, shift = len(places), np.zeros((len(places), 3), int)
         pieces = np.repeat(places[:, None], 8, axis=1)
         if self._neighbours is not None:
-            pieces, shift = self._neighbours[places], crops.shifts(seed, first, n, self._cached.shape[-1])
+            pieces, shift = self._neighbours[places], crops.shifts(seed, first, n, self._subvolume)
         self._hold(pieces.ravel())
         return pieces, shift
 

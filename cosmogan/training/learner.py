@@ -60,8 +60,10 @@ class Learner:
         sizes = [parameter.numel() for parameter in self.parameters]
         self._buffer = first.new_zeros(sum(sizes) + 1)
         self.gradients = self._buffer[:-1]
-        for parameter, part in zip(self.parameters, self.gradients.split(sizes), strict=True):
-            parameter.grad = part.as_strided(parameter.shape, parameter.stride())
+        parts = zip(self.parameters, self.gradients.split(sizes), strict=True)
+        self._gradients = [part.as_strided(parameter.shape, parameter.stride()) for parameter, part in parts]
+        for parameter, gradient in zip(self.parameters, self._gradients, strict=True):
+            parameter.grad = gradient
         self._statistics = _gathered(network)
         # On the device, where recorded work reads it anew; in the type that the fused kernel of a GPU, or a CPU, takes.
         dtype = torch.float32 if first.is_cuda else torch.float64
@@ -82,7 +84,7 @@ class Learner:
 
         Only this network's gradients are computed: not the discriminator's in the generator's step.
         """
-        torch._foreach_copy_([p.grad for p in self.parameters], torch.autograd.grad(loss, self._differentiated))
+        torch._foreach_copy_(self._gradients, torch.autograd.grad(loss, self._differentiated))
         self._buffer[-1] = loss.detach()
 
     def average_gradients(self, processes: Processes) -> None:
@@ -131,7 +133,7 @@ class Learner:
 
 def _convolved(network: nn.Module) -> list[str]:
     """Return the names of the weights of convolutions, and of the biases of those that are not transposed."""
-    kinds = {"weight": (nn.Conv3d, nn.ConvTranspose3d), "bias": nn.Conv3d}
+    kinds: dict[str, Any] = {"weight": (nn.Conv3d, nn.ConvTranspose3d), "bias": nn.Conv3d}
     return [
         name
         for name, _ in network.named_parameters()

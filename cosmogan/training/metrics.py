@@ -20,7 +20,7 @@ NAMES = ON_HOST + ON_DEVICE
 
 
 class MetricsLogger:
-    """Means over the last steps, written every `INTERVAL` steps by rank 0; without gaps or doubles after a resume.
+    """Writes means over the last steps, every `INTERVAL` steps by rank 0; without gaps or doubles after a resume.
 
     A step in which a network rested does not count in the means of what that network would have given.
 

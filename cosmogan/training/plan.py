@@ -4,7 +4,15 @@ from cosmogan import config
 from hpc import rundir
 
 # What may differ when training goes on: where it runs, how far, and how often it saves.
-FREE = ("epochs", "device", "cuda_graphs", "cache", "checkpoint_minutes", "keep_checkpoints", "preview_minutes")
+FREE: tuple[str, ...] = (
+    "epochs",
+    "device",
+    "cuda_graphs",
+    "cache",
+    "checkpoint_minutes",
+    "keep_checkpoints",
+    "preview_minutes",
+)
 FREE += ("stage_to", "on_collapse", "max_restarts", "allow_changed")
 # What may never differ: the step would stand for other samples, or the networks for others.
 FIXED = ("train.batch_size", "train.epoch_repeats", "train.loss", "train.n_critic")
@@ -13,7 +21,7 @@ FIXED = ("train.batch_size", "train.epoch_repeats", "train.loss", "train.n_criti
 def receipt(experiment: config.Experiment) -> rundir.Receipt:
     """Return the record of this training: the settings and the data that its result depends on."""
     manifest = experiment.shards_folder / "manifest.json"
-    names = ("model", "train", "held_out", "n_training", "redshift")
+    names: tuple[str, ...] = ("model", "train", "held_out", "n_training", "redshift")
     if "redshift" in experiment.model.condition:
         names += ("redshifts", "separate_boxes")
     recipe = experiment.section(*names)

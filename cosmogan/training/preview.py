@@ -12,7 +12,7 @@ from cosmogan.gan import scaling
 from cosmogan.reporting import figures_training
 from cosmogan.statistics import fourier, pdf, power
 
-ROWS = 64  # of the training set are measured
+N_ROWS = 64  # of the training set that are measured
 
 
 class Preview:
@@ -26,13 +26,13 @@ class Preview:
 
     def __init__(self, folder: shards.Folder, rows: np.ndarray, kappa: float) -> None:
         self._folder, self._kappa = folder, kappa
-        self._rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), ROWS)).astype(int)]
+        self._rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), N_ROWS)).astype(int)]
         self._size = folder.geometry.subvolume_size
 
     def __call__(self, samples: torch.Tensor) -> Figure:
         """Return the figure of samples (n, m, m, m), scaled."""
-        found = self._measure(scaling.unscale(samples.float(), self._kappa))
-        return figures_training.preview(self._training, found, fourier.k_nyquist(self._size, samples.shape[-1]))
+        statistics = self._measure(scaling.unscale(samples.float(), self._kappa))
+        return figures_training.preview(self._training, statistics, fourier.k_nyquist(self._size, samples.shape[-1]))
 
     @cached_property
     def _training(self) -> dict[str, Any]:

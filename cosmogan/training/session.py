@@ -1,4 +1,4 @@
-"""One session of training: from the newest checkpoint, or the start, to the end or to a signal."""
+"""Train from the newest checkpoint, or from the start, to the end or to a signal."""
 
 import math
 import signal
@@ -56,14 +56,14 @@ Preview = Callable[[torch.Tensor], Any]  # a generator's samples (n, m, m, m), s
 
 
 class Clock:
-    """Says when some minutes have passed since it was last wound; never, when there are none."""
+    """Says when some minutes have passed since its last reset; never, when there are none."""
 
     def __init__(self, minutes: float | None) -> None:
         self._seconds = math.inf if minutes is None else 60 * minutes
-        self.wind()
+        self.reset()
 
-    def wind(self) -> None:
-        """Begin to count anew."""
+    def reset(self) -> None:
+        """Count from now."""
         self._start = time.monotonic()
 
     def due(self) -> bool:
@@ -98,7 +98,7 @@ def run(trainer: Trainer, data: TrainingSet, folder: Path, preview: Preview) -> 
             try:
                 return _train(trainer, data, folder, store, interruption, preview)
             except Collapse as collapse:
-                _go_back(trainer, store, f"train: collapsed at step {trainer.step}: {collapse}")
+                _restart(trainer, store, f"train: collapsed at step {trainer.step}: {collapse}")
 
 
 def _train(
@@ -109,39 +109,39 @@ def _train(
     interruption: Interruption,
     preview: Preview,
 ) -> None:
-    """Train until the end, a signal or a collapse, in one order: step, record, judge, save, preview."""
+    """Train until the end, a signal or a collapse, in one order: step, log, check for a collapse, save, preview."""
     settings, rank = trainer.train, trainer.processes.rank
     saved = _resume(trainer, store)
-    watch = CollapseDetector(saved.get("watch"))
+    detector = CollapseDetector(saved.get("watch"))
     to_save, to_preview = Clock(settings.checkpoint_minutes), Clock(settings.preview_minutes)
     batches = data.batches(trainer.seed, trainer.n_seen, settings.batch_size, trainer.part)
     progress = Progress("train", trainer.steps, "steps", rank)
     progress.resume_at(trainer.step)
-    with MetricsLogger(folder, trainer, saved.get("record")) as record, progress:
+    with MetricsLogger(folder, trainer, saved.get("record")) as logger, progress:
         while trainer.step < trainer.steps:
-            with record.waiting():
+            with logger.waiting():
                 batch = next(batches)
             to_stop = interruption.number > 0 or store.failed()
             outcome = trainer.update(batch, votes=(to_stop, rank == 0 and to_save.due()))
-            record.add(outcome)
-            watch.add(outcome)
-            progress.advance(1, record.note())
+            logger.add(outcome)
+            detector.add(outcome)
+            progress.advance(1, logger.note())
             if trainer.epoch_ends:
                 trainer.calibrate(data.fake_conditions)
-                watch.judge(trainer)
+                detector.check(trainer)
                 if rank == 0:
                     save_generators(trainer, folder / "generators")
             if outcome.stop:
-                _save_to_leave(trainer, store, _state(trainer, watch, record.sums))
+                _save_to_leave(trainer, store, _state(trainer, detector, logger.sums))
                 raise Interrupted(interruption.number or signal.SIGTERM)
             if trainer.epoch_ends or outcome.save:
                 if rank == 0:
-                    store.save(_state(trainer, watch, record.sums))
-                to_save.wind()
+                    store.save(_state(trainer, detector, logger.sums))
+                to_save.reset()
             if rank == 0 and to_preview.due():
                 trainer.calibrate(data.fake_conditions)
-                record.show(preview(trainer.preview_samples(N_PREVIEW)))
-                to_preview.wind()
+                logger.show(preview(trainer.preview_samples(N_PREVIEW)))
+                to_preview.reset()
 
 
 def _save_to_leave(trainer: Trainer, store: Checkpoints, state: dict[str, Any]) -> None:
@@ -154,13 +154,13 @@ def _save_to_leave(trainer: Trainer, store: Checkpoints, state: dict[str, Any]) 
     trainer.processes.each(trainer.processes.rank == 0, save)
 
 
-def _state(trainer: Trainer, watch: CollapseDetector, sums: torch.Tensor | None) -> dict[str, Any]:
-    state = {"step": trainer.step, "trainer": trainer.state(), "watch": watch.sums, "record": sums}
+def _state(trainer: Trainer, detector: CollapseDetector, sums: torch.Tensor | None) -> dict[str, Any]:
+    state = {"step": trainer.step, "trainer": trainer.state(), "watch": detector.sums, "record": sums}
     return {**state, "model": to_tree(trainer.model)}  # for whoever finds the file alone: prior, scaling, networks
 
 
 def _resume(trainer: Trainer, store: Checkpoints) -> dict[str, Any]:
-    """Put the trainer where the newest checkpoint stands; return that, or nothing when there is none.
+    """Restore the trainer from the newest checkpoint; return that, or nothing when there is none.
 
     Raises
     ------
@@ -182,8 +182,8 @@ def _resume(trainer: Trainer, store: Checkpoints) -> dict[str, Any]:
     return saved
 
 
-def _go_back(trainer: Trainer, store: Checkpoints, complaint: str) -> None:
-    """Remove the checkpoints after the last good one, and begin there anew with another seed, if that is allowed.
+def _restart(trainer: Trainer, store: Checkpoints, complaint: str) -> None:
+    """Restart from the last good checkpoint with another seed, if that is allowed; remove those after it.
 
     Raises
     ------
@@ -196,7 +196,7 @@ def _go_back(trainer: Trainer, store: Checkpoints, complaint: str) -> None:
     restarts = trainer.restarts + 1
     if settings.on_collapse == "stop" or restarts > settings.max_restarts:
         raise ValueError(
-            f"{complaint}; the last good step is {good}. To go on from there with other settings name them in "
+            f"{complaint}; the last good step is {good}. To resume there with other settings name them in "
             "train.allow_changed" + (f" ({settings.max_restarts} restarts were made)" if trainer.restarts else "")
         )
     trainer.begin(restarts)
@@ -204,8 +204,8 @@ def _go_back(trainer: Trainer, store: Checkpoints, complaint: str) -> None:
     if saved:
         trainer.restore(saved["trainer"])
         trainer.restarts = restarts
-    again = f"restart {restarts} of {settings.max_restarts}: another seed from step {trainer.step}"
-    say(f"{complaint}; {again}", processes.rank)
+    restart = f"restart {restarts} of {settings.max_restarts}: another seed from step {trainer.step}"
+    say(f"{complaint}; {restart}", processes.rank)
     processes.barrier()  # all have read it before it is replaced
     if processes.rank == 0:
         store.save(_state(trainer, CollapseDetector(None), saved["record"] if saved else None))
@@ -214,7 +214,7 @@ def _go_back(trainer: Trainer, store: Checkpoints, complaint: str) -> None:
 
 
 def save_generators(trainer: Trainer, folder: Path) -> None:
-    """Write the generator of the epoch that just ended, and its moving average.
+    """Write the generator of the epoch that just ended, and its EMA.
 
     Raises
     ------

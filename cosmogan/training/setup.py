@@ -17,12 +17,12 @@ from hpc import memory, staging
 from hpc.distributed import Processes
 from hpc.log import say
 
-SOME = 32  # subvolumes whose mean density is looked at
+N_CHECKED = 32  # subvolumes whose mean density is checked
 
 
 @contextlib.contextmanager
 def staged(experiment: config.Experiment, processes: Processes) -> Iterator[Mapping[Path, Path]]:
-    """Copy the shards that are trained on to each node, by ``train.stage_to``, and give where the copies are."""
+    """Copy the shards that are trained on to each node, by ``train.stage_to``; yield where each copy is."""
     place = experiment.train.stage_to
     if place is None:
         yield {}
@@ -54,30 +54,30 @@ def training_rows(experiment: config.Experiment, folder: Folder) -> np.ndarray:
 
 
 def check_densities(folder: Folder, rows: np.ndarray, subvolume: int) -> None:
-    """Refuse shards of another subvolume size or unit than the model expects.
+    """Check that shards have the subvolume size and the unit that the model expects.
 
     Raises
     ------
     ValueError
         names the folder, what was found and what was expected.
     """
-    found = folder.geometry.subvolume
-    if found != subvolume:
+    side = folder.geometry.subvolume
+    if side != subvolume:
         raise ValueError(
-            f"{folder.path}: subvolumes of {found}³ cells, expected preprocess.subvolume = {subvolume}; "
+            f"{folder.path}: subvolumes of {side}³ cells, expected preprocess.subvolume = {subvolume}; "
             "preprocess again, or set preprocess.subvolume"
         )
-    some = folder.read(rows[:: -(-len(rows) // SOME)])
-    mean = float(some.mean(dtype=float))
-    if not 0.5 < mean < 2 or some.min() < 0:
+    densities = folder.read(rows[:: -(-len(rows) // N_CHECKED)])
+    mean = float(densities.mean(dtype=float))
+    if not 0.5 < mean < 2 or densities.min() < 0:
         raise ValueError(
-            f"{folder.path}: densities with a mean of {mean:.3g} and a minimum of {some.min():.3g}, expected a mean "
-            "near 1 and none below 0: in units of the mean density"
+            f"{folder.path}: densities with a mean of {mean:.3g} and a minimum of {densities.min():.3g}, expected a "
+            "mean near 1 and none below 0: in units of the mean density"
         )
 
 
 def neighbours(folder: Folder, rows: np.ndarray) -> np.ndarray:
-    """Return in which of the rows random crops lie, (n, 8).
+    """Return the rows of the subvolumes that random crops lie in, (n, 8).
 
     Raises
     ------
@@ -87,8 +87,8 @@ def neighbours(folder: Folder, rows: np.ndarray) -> np.ndarray:
     kinds = np.stack([folder.simulations[rows], folder.redshifts[rows]], axis=1)
     _, boxes = np.unique(kinds, axis=0, return_inverse=True)
     geometry = folder.geometry
-    found = crops.neighbours(boxes.ravel(), folder.corners[rows], geometry.n_mesh, geometry.subvolume)
-    missing = (found < 0).any(axis=1)
+    pieces = crops.neighbours(boxes.ravel(), folder.corners[rows], geometry.n_mesh, geometry.subvolume)
+    missing = (pieces < 0).any(axis=1)
     if missing.any():
         simulation, redshift = kinds[missing][0]
         raise ValueError(
@@ -96,7 +96,7 @@ def neighbours(folder: Folder, rows: np.ndarray) -> np.ndarray:
             f"{(geometry.n_mesh // geometry.subvolume) ** 3} subvolumes once, by their corners; train.random_crops "
             "expects whole boxes: preprocess them, or set train.random_crops: false"
         )
-    return found
+    return pieces
 
 
 def prepare(

@@ -1,4 +1,4 @@
-"""Conditional runs, between the libraries: which subvolumes are trained on, and the numbers that belong to each."""
+"""Choose the subvolumes that are trained on, and read the conditions that belong to each."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # which imports torch
 
 
 def open_shards(experiment: Experiment) -> shards.Folder:
-    """Open the simulated subvolumes: at all redshifts when the generator is told the redshift, else at one."""
+    """Open the simulated subvolumes: at all redshifts when the generator is conditioned on it, else at one."""
     if "redshift" in experiment.model.condition:
         return shards.open(experiment.shards_folder)
     return shards.open_one(experiment.shards_folder, experiment.redshift)
@@ -34,9 +34,9 @@ def column(folder: shards.Folder, name: str) -> np.ndarray:
         return folder.redshifts
     for shard in folder.shards:
         if name not in shard.parameters:
-            there = ", ".join(["redshift", *shard.parameters])
+            names = ", ".join(["redshift", *shard.parameters])
             raise ValueError(
-                f"model.condition: {shard.path} does not carry {name}, it has {there}; give it in "
+                f"model.condition: {shard.path} does not carry {name}, it has {names}; give it in "
                 "preprocess.parameters and preprocess again, or condition on what is there"
             )
     return np.repeat([shard.parameters[name] for shard in folder.shards], [shard.rows for shard in folder.shards])
@@ -85,8 +85,7 @@ def of_training(experiment: Experiment, folder: shards.Folder, rows: np.ndarray)
         return None
     from cosmogan.gan.conditions import TrainingConditions
 
-    found = values(experiment, folder)[rows]
-    return TrainingConditions(experiment.model, found, experiment.train.fake_conditions)
+    return TrainingConditions(experiment.model, values(experiment, folder)[rows], experiment.train.fake_conditions)
 
 
 def to_sample(experiment: Experiment) -> list[dict[str, float]]:
@@ -99,13 +98,13 @@ def to_sample(experiment: Experiment) -> list[dict[str, float]]:
         return [dict(experiment.sample.condition)]
     folder = open_shards(experiment)
     rows = folder.rows_of(list(experiment.held_out)) if experiment.held_out else np.arange(len(folder))
-    known = np.unique(values(experiment, folder)[rows], axis=0)
-    return [dict(zip(names, one, strict=True)) for one in known.tolist()]
+    conditions = np.unique(values(experiment, folder)[rows], axis=0)
+    return [dict(zip(names, condition, strict=True)) for condition in conditions.tolist()]
 
 
 def geometry_of(geometry: dict[str, Any], condition: dict[str, float]) -> shards.Geometry:
     """Return the geometry of subvolumes that are drawn under a condition; nan where nothing says a cell's mass."""
-    known = {name: float("nan") if value is None else value for name, value in geometry.items()}
+    known: dict[str, Any] = {name: float("nan") if value is None else value for name, value in geometry.items()}
     made = shards.Geometry(**known)
     if "redshift" in condition:
         made = dataclasses.replace(made, redshift=condition["redshift"])

@@ -50,7 +50,7 @@ class Inputs(NamedTuple):
     """What a step takes: the arguments of `DiscriminatorStep.score` and of `GeneratorStep.backward`."""
 
     discriminator: tuple[torch.Tensor, ...]
-    generator: tuple[torch.Tensor | tuple[torch.Tensor, ...], ...]
+    generator: tuple[torch.Tensor, tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]
 
 
 def update_networks(d: "DiscriminatorStep", g: "GeneratorStep | None", inputs: Inputs, processes: Processes) -> Outcome:

@@ -124,4 +124,4 @@ def test_a_wrong_or_damaged_file_is_one_line(path):
 def test_another_file_as_weights_is_one_line(tmp_path):
     (tmp_path / "weights").write_bytes(b"no tensors here at all")
     with pytest.raises(ValueError, match="weights: not a readable safetensors file"):
-        released.fill(networks.generator(MODEL, 8, 4), tmp_path / "weights")
+        released.load_weights(networks.generator(MODEL, 8, 4), tmp_path / "weights")

@@ -20,12 +20,12 @@ def save(folder, *steps, keep=2, epoch_steps=10**9):
 
 
 def names(store):
-    return [int(path.stem[5:]) for path in store.found()]
+    return [int(path.stem[5:]) for path in store.paths()]
 
 
 def test_the_newest_comes_back_and_the_last_few_are_kept(tmp_path):
     store = save(tmp_path, 5, 50, 500, keep=2)
-    assert [path.name for path in store.found()] == ["step-00000500.pt", "step-00000050.pt"]
+    assert [path.name for path in store.paths()] == ["step-00000500.pt", "step-00000050.pt"]
     found = store.newest(pytest.fail)
     assert found["step"] == 500 and torch.equal(found["weights"], torch.full((1000,), 500.0))
 
@@ -46,7 +46,7 @@ def test_what_is_written_is_the_state_at_the_call(tmp_path, monkeypatch):
     with Checkpoints(tmp_path, 2, 1) as store:
         store.save({"step": 1, "nested": [{"weights": weights}]})
         weights += 1
-        assert not store.found()
+        assert not store.paths()
         go.set()
     assert not store.newest(pytest.fail)["nested"][0]["weights"].any()
 
@@ -92,7 +92,7 @@ def flip(data):
 @pytest.mark.parametrize("damage", [truncate, flip, lambda data: b"", lambda data: b"not a checkpoint"])
 def test_a_damaged_one_is_passed_over_in_one_line(tmp_path, damage):
     store = save(tmp_path, 1, 2)
-    newest = store.found()[0]
+    newest = store.paths()[0]
     newest.write_bytes(damage(newest.read_bytes()))
     lines = []
     assert store.newest(lines.append)["step"] == 1
