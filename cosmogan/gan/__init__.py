@@ -1,1 +1,1 @@
-"""The generative adversarial network and its training."""
+"""Hold the model: networks, latents, losses, released generators."""

@@ -247,13 +247,13 @@ def _agrees(device: torch.device) -> bool:
     weight, bias, mean, var = torch.linspace(-1, 1, 32, device=device).view(4, 8)
     taught = [t.clone().requires_grad_() for t in (x, weight, bias)]
     with torch.enable_grad(), torch.inference_mode(False):
-        found = BatchNormActivation.apply(*taught, mean.clone(), var.clone(), 2, 0.1, 1e-5, 0.2)
+        ours = BatchNormActivation.apply(*taught, mean.clone(), var.clone(), 2, 0.1, 1e-5, 0.2)
         normal = torch.cat(
             [F.batch_norm(part, None, None, *taught[1:], True, 0.0, 1e-5) for part in taught[0].split(2)]
         )
-        right = F.leaky_relu(normal, 0.2)
-        pairs = [(found, right)]
-        pairs += zip(*(torch.autograd.grad(y.square().sum(), taught) for y in (found, right)), strict=True)
+        expected = F.leaky_relu(normal, 0.2)
+        pairs = [(ours, expected)]
+        pairs += zip(*(torch.autograd.grad(y.square().sum(), taught) for y in (ours, expected)), strict=True)
     cells = to_cells(to_blocks(x[:, :1], x.dtype), x.dtype)
     return torch.equal(cells, x[:, :1]) and all(torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in pairs)
 
@@ -282,8 +282,8 @@ class BatchNormActivation(torch.autograd.Function):
             _moments, plan.summing, x, partial, *results, *plan.sizes, momentum, eps, CHUNKS=plan.chunks, **plan.tile
         )
         y = torch.empty_like(x)
-        known = *moments, weight, bias
-        _launch(_normalise, plan.mapping, x, y, *known, plan.rows, plan.channels, slope, **plan.tile)
+        scaling = *moments, weight, bias
+        _launch(_normalise, plan.mapping, x, y, *scaling, plan.rows, plan.channels, slope, **plan.tile)
         ctx.save_for_backward(x, weight, bias, moments)
         ctx.settings = group, eps, slope
         return y
@@ -299,11 +299,13 @@ class BatchNormActivation(torch.autograd.Function):
         plan = _plan(x, group)
         sums = x.new_empty(plan.groups, 2, plan.channels, dtype=torch.float32)
         of_weight, of_bias = torch.empty_like(weight), torch.empty_like(bias)
-        known, results = (*moments, weight, bias), (_scratch(x, plan), sums, of_weight, of_bias)
-        arguments = x, gradient, *results, *known, _arrivals(x.device), *plan.sizes, slope
+        scaling = *moments, weight, bias
+        results = (_scratch(x, plan), sums, of_weight, of_bias)
+        arguments = x, gradient, *results, *scaling, _arrivals(x.device), *plan.sizes, slope
         _launch(_gradient_sums, plan.summing, *arguments, CHUNKS=plan.chunks, **plan.tile)
         out = torch.empty_like(x)
-        _launch(_gradient, plan.mapping, x, gradient, out, sums, *known, plan.rows, plan.channels, slope, **plan.tile)
+        arguments = x, gradient, out, sums, *scaling, plan.rows, plan.channels, slope
+        _launch(_gradient, plan.mapping, *arguments, **plan.tile)
         return out, of_weight, of_bias, *[None] * 6
 
 
@@ -332,7 +334,7 @@ def differentiable_gradients(
 
 
 class _Plan:
-    """How the kernels share out samples (n, channels, …) in groups."""
+    """How samples (n, channels, …) in groups are assigned to the kernels' programs."""
 
     def __init__(self, groups: int, rows: int, channels: int) -> None:
         self.groups, self.rows, self.channels = groups, rows, channels

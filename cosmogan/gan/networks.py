@@ -96,7 +96,7 @@ def critic(model: Model, subvolume: int, group: int = 1) -> nn.Sequential:
 
 
 def _channels_seen(model: Model) -> int:
-    """Return in how many channels a discriminator or critic sees the density."""
+    """Return the number of channels in which a discriminator or critic sees the density."""
     return 1 + len(model.discriminator_kappa) + (model.discriminator_log is not None)
 
 
@@ -106,14 +106,14 @@ def _activated(channels: int, group: int, slope: float) -> list[nn.Module]:
 
 
 def _views(model: Model) -> list[nn.Module]:
-    """Return what comes before the first convolution of a discriminator or critic."""
+    """Return the layer before the first convolution of a discriminator or critic, if any."""
     ratios = [kappa / model.kappa for kappa in model.discriminator_kappa]
     floor = None if model.discriminator_log is None else model.discriminator_log / model.kappa
     return [Views(ratios, floor)] if _channels_seen(model) > 1 else []
 
 
 def _whole(layers: list[nn.Module], model: Model, subvolume: int, group: int) -> nn.Sequential:
-    """Return the discriminator, or critic, of some layers, of the condition and of the spectra that it sees."""
+    """Return a discriminator or critic: its layers, with the condition and the spectra that it sees."""
     network = _conditioned(layers, len(model.condition))
     if model.discriminator_power:
         network = Sum(network, Spectra(model.discriminator_power, model.kappa, subvolume, group))
@@ -134,7 +134,7 @@ class Sum(nn.Sequential):
 
 
 def follow(network: nn.Module, real: torch.Tensor) -> None:
-    """Show real samples, (n, 1, m, m, m) scaled, to what takes its units from them, in place."""
+    """Update the units of `Spectra` layers, in place, by real samples (n, 1, m, m, m), scaled."""
     for layer in network.modules():
         if isinstance(layer, Spectra):
             layer.follow(real)
@@ -162,7 +162,7 @@ def _conditioned(layers: list[nn.Module], numbers: int) -> nn.Sequential:
 
 
 def mean_output(kappa: float) -> float:
-    """Return what the generator gives before its tanh for the mean density, atanh(c(1)) = -ln(kappa) / 2."""
+    """Return the generator's output before its tanh at the mean density, atanh(c(1)) = -ln(kappa) / 2."""
     return -0.5 * math.log(kappa)
 
 
@@ -175,7 +175,7 @@ def initialise(network: nn.Sequential, seed: int, output: float) -> None:
     ----------
     network : generator or discriminator
     seed : the same weights for the same seed, on any process
-    output : what a convolution's bias is set to (only the layer next to the density may have one)
+    output : value of a convolution's bias (only the layer next to the density may have one)
     """
     random = torch.Generator().manual_seed(seed)
     for layer in network.modules():

@@ -82,7 +82,7 @@ class Spectra(nn.Module):
         return self.layers(torch.cat((away.asinh(), self._scatter(away)), 1))[:, :, None, None, None]
 
     def follow(self, real: Tensor) -> None:
-        """Begin to use what was seen so far, and take more real samples into the mean and the unit, in place."""
+        """Use the mean and the unit of the samples so far, and add more real samples to them, in place."""
         with torch.no_grad():
             self.mean.copy_(self.next_mean)
             self.squared.copy_(self.next_squared)

@@ -45,21 +45,21 @@ class Summary:
         return Summary(*(getattr(self, field.name)[which] for field in fields(self)))
 
     def features(self) -> dict[str, np.ndarray]:
-        """Return what is compared: percentiles and means over the subvolumes."""
-        found = dict(zip(PERCENTILES, np.percentile(self.power, list(PERCENTILES.values()), axis=0), strict=True))
-        found |= {"mean": self.power.mean(0), "pdf": self.pdf.mean(0)}
-        found["mean_density"] = self.mean_density.mean(keepdims=True)
+        """Return the statistics that are compared: percentiles and means over the subvolumes."""
+        features = dict(zip(PERCENTILES, np.percentile(self.power, list(PERCENTILES.values()), axis=0), strict=True))
+        features |= {"mean": self.power.mean(0), "pdf": self.pdf.mean(0)}
+        features["mean_density"] = self.mean_density.mean(keepdims=True)
         if self.bispectrum.shape[1]:
-            found["bispectrum"] = np.median(self.bispectrum, axis=0)
-        return found
+            features["bispectrum"] = np.median(self.bispectrum, axis=0)
+        return features
 
 
-def compare(found: dict[str, np.ndarray], target: dict[str, np.ndarray]) -> dict[str, float]:
+def compare(samples: dict[str, np.ndarray], target: dict[str, np.ndarray]) -> dict[str, float]:
     """Return the parts of the score and their weighted sum, ``score``.
 
     Parameters
     ----------
-    found, target : `Summary.features` of the samples and of the training set
+    samples, target : `Summary.features` of the samples and of the training set
 
     Returns
     -------
@@ -69,11 +69,11 @@ def compare(found: dict[str, np.ndarray], target: dict[str, np.ndarray]) -> dict
         of its median, mean over the triangles, when it is measured.
     """
     filled = target["pdf"] > RARE
-    parts = {name: _log_distance(found[name], target[name]) for name in ("mean", *PERCENTILES)}
-    parts["pdf"] = _log_distance(found["pdf"][filled] + RARE, target["pdf"][filled] + RARE)
-    parts["mean_density"] = _log_distance(found["mean_density"], target["mean_density"])
+    parts = {name: _log_distance(samples[name], target[name]) for name in ("mean", *PERCENTILES)}
+    parts["pdf"] = _log_distance(samples["pdf"][filled] + RARE, target["pdf"][filled] + RARE)
+    parts["mean_density"] = _log_distance(samples["mean_density"], target["mean_density"])
     if "bispectrum" in target:  # which can be negative
-        parts["bispectrum"] = float(np.mean((found["bispectrum"] / target["bispectrum"] - 1) ** 2))
+        parts["bispectrum"] = float(np.mean((samples["bispectrum"] / target["bispectrum"] - 1) ** 2))
     return {"score": sum(WEIGHTS[name] * value for name, value in parts.items()), **parts}
 
 
@@ -92,8 +92,8 @@ def amplitude(samples: np.ndarray, target: np.ndarray) -> tuple[float, float]:
     ----------
     samples, target : (n, nk) P(k) of each subvolume
     """
-    again = zip(_draws(len(samples)), _draws(len(target)), strict=True)
-    draws = [_log_ratio(samples[rows].mean(0), target[others].mean(0)).mean() for rows, others in again]
+    resamples = zip(_draws(len(samples)), _draws(len(target)), strict=True)
+    draws = [_log_ratio(samples[rows].mean(0), target[target_rows].mean(0)).mean() for rows, target_rows in resamples]
     return float(_log_ratio(samples.mean(0), target.mean(0)).mean()), float(np.std(draws))
 
 
@@ -102,12 +102,12 @@ def _draws(n: int) -> list[np.ndarray]:
     return [random.integers(n, size=n) for _ in range(N_DRAWS)]
 
 
-def _log_distance(found: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.mean(_log_ratio(found, expected) ** 2))
+def _log_distance(values: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.mean(_log_ratio(values, expected) ** 2))
 
 
-def _log_ratio(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Return ln(found / expected); what is not positive counts as a factor 1e6 too low."""
+def _log_ratio(values: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Return ln(values / expected); a value that is not positive counts as a factor 1e6 too low."""
     with np.errstate(all="ignore"):
-        ratio = np.log(found / expected)
+        ratio = np.log(values / expected)
     return np.where(np.isfinite(ratio), ratio, -np.log(1e6))

@@ -11,7 +11,7 @@ from cosmogan.training.update import Collapse, Outcome
 from hpc.log import say
 
 WINDOW = 200  # an epoch of fewer steps is checked together with those after it
-NOTHING, ALL = 0.95, 0.05  # losses, in units of that at chance, from which a discriminator is warned of
+CHANCE, WON = 0.95, 0.05  # losses, in units of that at chance, from which a discriminator is warned of
 SPREAD = 1e-3  # rms difference of scaled density from sample to sample, below which samples are all the same
 N_COMPARED = 8  # samples that are compared
 
@@ -28,7 +28,7 @@ class CollapseDetector:
         self.sums = [0.0, 0.0, 0.0] if sums is None else sums  # loss of the discriminator, its steps, all steps
 
     def add(self, outcome: Outcome) -> None:
-        """Take in one step."""
+        """Add the numbers of a step."""
         for i, number in enumerate((outcome.loss_discriminator, outcome.gate_rate, 1.0)):
             self.sums[i] += number
 
@@ -50,11 +50,11 @@ class CollapseDetector:
     def _warning(self, trainer: Trainer) -> str:
         settings, chance = trainer.train, losses.OBJECTIVES[trainer.train.loss].chance
         loss, _, n = self.sums
-        if n < WINDOW or chance is None or NOTHING * chance > loss / n > ALL * chance:
+        if n < WINDOW or chance is None or CHANCE * chance > loss / n > WON * chance:
             return ""
-        if loss / n < ALL * chance:
+        if loss / n < WON * chance:
             return (
-                f"the discriminator wins (mean loss {loss / n:.3f}): what it tells the generator is of little use; "
+                f"the discriminator wins (mean loss {loss / n:.3f}): its gradients are of little use to the generator; "
                 f"lower train.discriminator_rate ({settings.discriminator_rate:g}), or set train.r1 ({settings.r1:g})"
             )
         return (

@@ -15,7 +15,7 @@ REVERSED = np.array([[axis in backwards for axis in range(3)] for _, backwards i
 
 
 def neighbours(boxes: np.ndarray, corners: np.ndarray, n_mesh: int, subvolume: int) -> np.ndarray:
-    """Return in which subvolumes the crops lie that begin in each one, in the order of `SIDES`; axes are periodic.
+    """Return the 8 subvolumes of a crop that begins in each one, in the order of `SIDES`; axes are periodic.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def neighbours(boxes: np.ndarray, corners: np.ndarray, n_mesh: int, subvolume: i
 
 
 def shifts(seed: int, first: int, n: int, subvolume: int) -> np.ndarray:
-    """Return by how many cells samples ``first`` to ``first + n - 1`` begin after their subvolumes, (n, 3) int.
+    """Draw the offsets of samples ``first`` to ``first + n - 1`` from their subvolumes' first cells, (n, 3) int.
 
     They are 0 … m - 1, all equally likely, as m is a power of 2.
     """
@@ -69,7 +69,7 @@ def crop(subvolumes: torch.Tensor, pieces: np.ndarray, shift: np.ndarray) -> tor
 def crop_on_device(subvolumes: torch.Tensor, pieces: np.ndarray, shift: np.ndarray, turns: np.ndarray) -> torch.Tensor:
     """Return crops (n, m, m, m) of subvolumes on a GPU, in orientations ``turns`` (n,); else as `crop`.
 
-    All cells are looked up at once: a GPU would take longer to be told of 8 n small copies than to make them.
+    All cells are looked up at once: on a GPU launching 8 n small copies would take longer than the copies.
     """
     m, device, n = subvolumes.shape[-1], subvolumes.device, len(pieces)
     of_axes = tables(shift, turns, m)
@@ -100,8 +100,8 @@ def tables(shift: np.ndarray, turns: np.ndarray, subvolume: int) -> np.ndarray:
     """
     axes, reversed_axes = ORDERS[turns], REVERSED[turns][:, :, None]
     cells = np.arange(subvolume)
-    along = np.where(reversed_axes, cells[::-1], cells) + np.take_along_axis(shift, axes, 1)[:, :, None]
-    far, cell = np.divmod(along, subvolume)
+    positions = np.where(reversed_axes, cells[::-1], cells) + np.take_along_axis(shift, axes, 1)[:, :, None]
+    far, cell = np.divmod(positions, subvolume)
     after = 2 - axes[:, :, None]  # axes that follow in memory
     return np.stack([far << after, cell * subvolume**after], axis=1).astype(np.int32)
 

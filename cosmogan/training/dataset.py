@@ -20,7 +20,7 @@ def symmetries(seed: int, first: int, n: int) -> np.ndarray:
 
 
 class Part(NamedTuple):
-    """Which of a batch's samples are one process's: consecutive ones, so that BatchNorm groups stay whole."""
+    """One process's samples of a batch: consecutive ones, so that BatchNorm groups stay whole."""
 
     offset: int  # from the batch's first sample
     size: int
@@ -34,7 +34,7 @@ class Batch(NamedTuple):
 
 
 class TrainingSet:
-    """A process's samples, endlessly; sample n is the same for any number of processes.
+    """Gives a process's samples, endlessly; sample n is the same for any number of processes.
 
     The subvolumes come in a new random order in every pass, and every sample in a random orientation. A process reads
     only the rows of its own samples; with a cache, each of them once.
@@ -128,7 +128,7 @@ class TrainingSet:
         return self._cached[torch.from_numpy(places)]
 
     def _pieces(self, places: np.ndarray, seed: int, first: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return in which subvolumes samples lie, (n, 8), all held, and where they begin in the first, (n, 3)."""
+        """Return the subvolumes of samples, (n, 8), all cached, and the first cells in the first of them, (n, 3)."""
         n, shift = len(places), np.zeros((len(places), 3), int)
         pieces = np.repeat(places[:, None], 8, axis=1)
         if self._neighbours is not None:
@@ -155,7 +155,7 @@ class TrainingSet:
 
 
 def cache(wanted: str, n_bytes: int, device: torch.device, processes: int) -> torch.device | None:
-    """Return where the training set is kept in memory, or None.
+    """Choose the device that holds the training set in memory, or None.
 
     ``auto`` keeps it on a GPU that it half fills at most; else in the host's memory, when a copy for each process
     (each meets all rows in time) takes at most half of it; else not at all.

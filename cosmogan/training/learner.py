@@ -12,24 +12,24 @@ AMPERE = (8, 0)  # the compute capability from which a GPU multiplies in TF32 an
 
 
 class Precision(NamedTuple):
-    """How numbers are held and multiplied."""
+    """The number formats of weights and of convolutions."""
 
     dtype: torch.dtype  # of weights, gradients and moments
     autocast: torch.dtype | None  # of convolutions, where that is another
 
 
 def precision(wanted: str, device: torch.device) -> Precision:
-    """Return a setting's meaning on a device, and allow or forbid TF32 in this process.
+    """Return the formats of ``train.precision`` on a device, and switch TF32 on or off in this process.
 
     Raises
     ------
     ValueError
-        when the device cannot do what is wanted.
+        when the device lacks the format.
     """
     modern = device.type == "cuda" and torch.cuda.get_device_capability(device) >= AMPERE
     if wanted == "auto":
         wanted = "tf32" if modern else "float32"
-    # Without these instructions a CPU takes a minute for what is done in a second in float32.
+    # Without these instructions bfloat16 takes a CPU a minute where float32 takes a second.
     quick = device.type == "cpu" and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
     possible = modern or wanted.startswith("float") or (wanted == "bf16" and quick)
     if not possible:
@@ -80,7 +80,7 @@ class Learner:
         self._rate_on_device.fill_(self.rate * factor)
 
     def backward(self, loss: torch.Tensor) -> None:
-        """Put the loss and its gradients into the buffer.
+        """Compute the gradients of the loss; both go into the buffer.
 
         Only this network's gradients are computed: not the discriminator's in the generator's step.
         """

@@ -67,7 +67,7 @@ class MetricsLogger:
         return self._sums
 
     def add(self, outcome: Outcome) -> None:
-        """Take in one step."""
+        """Add the numbers of a step."""
         values = [getattr(outcome, name) for name in NAMES]
         self._sums[0, : len(ON_HOST)] += torch.tensor(values[: len(ON_HOST)], dtype=torch.float64)
         self._sums[1] += torch.tensor([value is not None for value in values])

@@ -9,7 +9,7 @@ LARGEST_EXCESS, LARGEST_PACE = 0.4, math.log(64)
 
 
 def rate_factor(train: Train, progress: float, updates: int) -> float:
-    """Return what multiplies the rates.
+    """Return the factor of both rates.
 
     Parameters
     ----------
@@ -42,19 +42,19 @@ class Pace:
         self._aim, self.log = aim, 0.0
 
     def add(self, loss: float) -> None:
-        """Take in the discriminator's loss of a step."""
+        """Add the discriminator's loss of a step."""
         if self._aim is not None:
             excess = min(max(loss - self._aim, -LARGEST_EXCESS), LARGEST_EXCESS)
             self.log = min(max(self.log + PACE_GAIN * excess, -LARGEST_PACE), LARGEST_PACE)
 
     @property
     def discriminator(self) -> float:
-        """What multiplies the discriminator's rate."""
+        """The factor of the discriminator's rate."""
         return math.exp(self.log / 2)
 
     @property
     def generator(self) -> float:
-        """What multiplies the generator's rate."""
+        """The factor of the generator's rate."""
         return math.exp(-max(self.log, 0.0) / 2)
 
 

@@ -102,7 +102,7 @@ def neighbours(folder: Folder, rows: np.ndarray) -> np.ndarray:
 def prepare(
     experiment: config.Experiment, processes: Processes, copies: Mapping[Path, Path] | None = None
 ) -> tuple[Trainer, dataset.TrainingSet, Preview]:
-    """Return the trainer at its first step, the training set, and what draws previews.
+    """Make the trainer, at its first step, the training set, and the drawer of previews.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Adversarial training: a discriminator's step a batch, and the generator's; the same for any number of processes."""
+"""Train both networks batch by batch; the result is the same for any number of processes."""
 
 import copy
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from cosmogan.training.update import DiscriminatorStep, GeneratorStep, Inputs, O
 from hpc.distributed import Processes
 
 RESEED = 1_000_003  # between the seeds of one training's restarts
-CALIBRATION = 512  # samples whose statistics an averaged generator gets
+CALIBRATION = 512  # samples whose statistics an EMA generator gets
 
 
 class Trainer:
-    """Both networks, the generator's moving average, and how far training is.
+    """Holds both networks, the generator's EMA, and the progress of training.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Trainer:
     ) -> None:
         self.model, self.train, self.epoch_steps = model, train, epoch_steps
         self.processes, self.device = processes, device
-        self.part = share(train, processes)
+        self.part = assign(train, processes)
         self.precision = precision(train.precision, device)
         self._subvolume = subvolume
         self.preview_condition: torch.Tensor | None = None
@@ -124,7 +124,7 @@ class Trainer:
         return outcome
 
     def _inputs(self, batch: Batch, votes: tuple[bool, bool]) -> Inputs:
-        """Return what both networks' steps take."""
+        """Return the inputs of both networks' steps."""
         first, n = self.n_seen + self.part.offset, self.part.size
         kappa: float | torch.Tensor = self.model.kappa
         of_real: tuple[torch.Tensor, ...] = ()
@@ -205,8 +205,8 @@ class Trainer:
         self._make_steps()
 
 
-def share(train: Train, processes: Processes) -> Part:
-    """Return a process's part of every batch: whole BatchNorm groups.
+def assign(train: Train, processes: Processes) -> Part:
+    """Assign a process its part of every batch: whole BatchNorm groups.
 
     Raises
     ------

@@ -47,7 +47,7 @@ class Outcome(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What a step takes: the arguments of `DiscriminatorStep.score` and of `GeneratorStep.backward`."""
+    """The arguments of `DiscriminatorStep.score` and of `GeneratorStep.backward`."""
 
     discriminator: tuple[torch.Tensor, ...]
     generator: tuple[torch.Tensor, tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]
@@ -153,7 +153,7 @@ class DiscriminatorStep:
 
 @dataclass
 class GeneratorStep:
-    """The generator's step, and its moving average's."""
+    """The generator's step, and that of its EMA."""
 
     train: Train
     generator: Learner

@@ -225,8 +225,8 @@ def test_another_restart_has_other_weights_and_samples():
 
 def test_a_batch_that_cannot_be_dealt_out_is_refused():
     with pytest.raises(ValueError, match=r"train\.batch_size.*train\.batch_norm_group.*4 × 4, found 8"):
-        trainer.share(Train(batch_size=8, batch_norm_group=4), Processes(rank=0, size=4))
-    assert trainer.share(Train(batch_size=16), Processes(rank=3, size=4)) == (12, 4)
+        trainer.assign(Train(batch_size=8, batch_norm_group=4), Processes(rank=0, size=4))
+    assert trainer.assign(Train(batch_size=16), Processes(rank=3, size=4)) == (12, 4)
 
 
 def test_divergence_says_what_to_change():
