@@ -1,3 +1,4 @@
+import json
 import pickle
 
 import h5py
@@ -172,6 +173,16 @@ def spoil(folder, defect):
         tree = read_json(folder / "manifest.json")
         tree["geometry"]["redshift"] = None
         write_json(folder / "manifest.json", tree)
+    elif defect.startswith("rows "):
+        tree = read_json(folder / "manifest.json")
+        tree["shards"][0]["rows"] = json.loads(defect.removeprefix("rows "))
+        write_json(folder / "manifest.json", tree)
+    elif defect == "a list of words":
+        write_json(folder / "manifest.json", read_json(folder / "manifest.json") | {"shards": ["s0.h5"]})
+    elif defect == "no densities":
+        with h5py.File(folder / "s1.h5", "a") as file:
+            del file["density"]
+            file.create_group("density")
     elif defect == "missing shard":
         (folder / "s1.h5").unlink()
     elif defect == "truncated shard":
@@ -191,6 +202,10 @@ def spoil(folder, defect):
         ("half a manifest", "manifest.json", "damaged: not valid JSON"),
         ("another manifest", "manifest.json", "expected format cosmogan-subvolumes/1, found 'x'"),
         ("a manifest without redshift", "manifest.json", "damaged: 'redshift of s0.h5'"),
+        ("rows -8", "manifest.json", "damaged: rows is -8"),
+        ('rows "five"', "manifest.json", "damaged: rows is 'five'"),
+        ("a list of words", "manifest.json", "damaged: expected {name: value} pairs, found 's0.h5'"),
+        ("no densities", "s1.h5", "damaged: no dataset density"),
         ("missing shard", "s1.h5", "not found, though the manifest lists it"),
         ("truncated shard", "s1.h5", "not a readable HDF5 file"),
         ("another file", "s1.h5", "expected a shard of format"),

@@ -15,7 +15,8 @@ import h5py
 import numpy as np
 
 from cosmogan.nbody.particle_file import N_TYPES, Header, ParticleFile, of_time, rounded, types
-from cosmogan.nbody.units import units_of
+from cosmogan.nbody.records import MARKER_WRAP
+from cosmogan.nbody.units import attributes_of, number, numbers, units_of
 from hpc import hdf5
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -124,66 +125,73 @@ def _check_dataset(file: h5py.File, path: Path, name: str, shape: tuple[int, ...
 
 
 def _header(file: h5py.File, path: Path, particle_type: int | str) -> Header:
+    in_header = attributes_of(file, "Header", path)
     if not isinstance(file.get("Header"), h5py.Group):
-        found = ", ".join(file) or "nothing"
-        raise ValueError(f"{path}: not a GADGET-2 snapshot: expected a group Header, found {found}")
-    attributes = dict(file["Parameters"].attrs) if "Parameters" in file else {}
-    if "Cosmology" in file:  # SWIFT
-        cosmology = file["Cosmology"].attrs
-        attributes |= {ours: cosmology[its] for its, ours in _OF_SWIFT.items() if its in cosmology}
-    attributes |= dict(file["Header"].attrs)
+        names = ", ".join(file) or "nothing"
+        raise ValueError(f"{path}: not a GADGET-2 snapshot: expected a group Header, found {names}")
+    cosmology = attributes_of(file, "Cosmology", path)  # SWIFT
+    attributes = attributes_of(file, "Parameters", path)
+    attributes |= {ours: cosmology[its] for its, ours in _OF_SWIFT.items() if its in cosmology}
+    attributes |= in_header
     missing = [name for name in ("NumPart_ThisFile", "BoxSize", "Redshift") if name not in attributes]
     if missing:
         raise ValueError(f"{path}: not a GADGET-2 snapshot: its Header has no attribute {', '.join(missing)}")
 
-    sides = np.ravel(attributes["BoxSize"])  # SWIFT gives three
-    if (sides != sides[0]).any():
+    sides = numbers(attributes, "BoxSize", path)  # SWIFT gives three
+    if len(sides) not in (1, 3) or (sides != sides[0]).any():
         raise ValueError(f"{path}: the header's BoxSize is {sides.tolist()}; expected a cube")
-
-    def number(name: str, default: float = 0.0) -> float:
-        return float(np.ravel(attributes.get(name, default))[0])
-
     group = next((f"PartType{kind}" for kind in types(particle_type) if f"PartType{kind}" in file), "")
     length, mass_unit = units_of(file, group, attributes, path)
-    n_part = _of_types(attributes["NumPart_ThisFile"])
-    n_files = max(int(number("NumFilesPerSnapshot")), 1)
-    high = _of_types(attributes.get("NumPart_Total_HighWord", 0))
-    total = tuple(n + (h << 32) for n, h in zip(_of_types(attributes.get("NumPart_Total", 0)), high, strict=True))
+    n_part = _counts(numbers(attributes, "NumPart_ThisFile", path), "NumPart_ThisFile", path)
+    n_files = max(_whole(number(attributes, "NumFilesPerSnapshot", path), "NumFilesPerSnapshot", path), 1)
+    low, high = (_totals(attributes, name, path) for name in ("NumPart_Total", "NumPart_Total_HighWord"))
+    total = tuple(n + (h << 32) for n, h in zip(low, high, strict=True))
     return Header(
         n_part=n_part,
-        mass_table=tuple(mass * mass_unit for mass in _per_type(attributes.get("MassTable", 0.0))),
-        redshift=rounded(number("Redshift")),
-        box_size=number("BoxSize"),
-        omega_m=number("Omega0"),
-        omega_lambda=number("OmegaLambda"),
-        h=number("HubbleParam"),
+        mass_table=tuple(mass * mass_unit for mass in _per_type(numbers(attributes, "MassTable", path))),
+        redshift=rounded(number(attributes, "Redshift", path)),
+        box_size=float(sides[0]),
+        omega_m=number(attributes, "Omega0", path),
+        omega_lambda=number(attributes, "OmegaLambda", path),
+        h=number(attributes, "HubbleParam", path),
         n_total=n_part if n_files == 1 and not any(total) else total,
         n_files=n_files,
         length=length,
         mass_unit=mass_unit,
-        remarks=_remarks(file, attributes),
+        remarks=_remarks(file, attributes, path),
     )
 
 
-def _remarks(file: h5py.File, attributes: dict[str, Any]) -> tuple[str, ...]:
+def _remarks(file: h5py.File, attributes: dict[str, Any], path: Path) -> tuple[str, ...]:
     """Return what contradicts itself in a file, and what of it is left out."""
-    is_swift = "Cosmology" in file  # whose Time is not the scale factor
-    time = attributes.get("Scale-factor" if is_swift else "Time")
-    found = () if time is None else of_time(float(np.ravel(time)[0]), float(np.ravel(attributes["Redshift"])[0]))
-    counts, table = np.ravel(attributes["NumPart_ThisFile"]), np.ravel(attributes.get("MassTable", 0.0))
-    for kind, n in enumerate(counts.tolist()):
+    time = "Scale-factor" if "Cosmology" in file else "Time"  # SWIFT's Time is not the scale factor
+    redshift = number(attributes, "Redshift", path)
+    remarks = of_time(number(attributes, time, path), redshift) if time in attributes else ()
+    table = numbers(attributes, "MassTable", path)
+    for kind, n in enumerate(numbers(attributes, "NumPart_ThisFile", path).tolist()):
         if kind >= N_TYPES and n > 0:
-            found += (f"particles of type {kind} are left out; types 0 to 5 are read",)
+            remarks += (f"particles of type {kind} are left out; types 0 to 5 are read",)
         elif n > 0 and kind < len(table) and table[kind] != 0 and f"PartType{kind}/Masses" in file:
-            found += (f"PartType{kind}/Masses are left out: the MassTable has a mass for them",)
-    return found
+            remarks += (f"PartType{kind}/Masses are left out: the MassTable has a mass for them",)
+    return remarks
 
 
-def _per_type(values: object) -> list[float]:
-    """Return an attribute as one number a type; GADGET-4 may be built with fewer types."""
-    given = np.ravel(values).tolist()
-    return (given + [0] * N_TYPES)[:N_TYPES]
+def _per_type(values: np.ndarray) -> list[float]:
+    """Return an attribute as one number per type; GADGET-4 may be built with fewer types."""
+    return (values.tolist() + [0.0] * N_TYPES)[:N_TYPES]
 
 
-def _of_types(values: object) -> tuple[int, ...]:
-    return tuple(int(n) for n in _per_type(values))
+def _counts(values: np.ndarray, name: str, path: Path) -> tuple[int, ...]:
+    return tuple(_whole(count, name, path) for count in _per_type(values))
+
+
+def _totals(attributes: dict[str, Any], name: str, path: Path) -> tuple[int, ...]:
+    """Return total numbers per type, of which some writers keep the 32 bits as signed numbers."""
+    values = numbers(attributes, name, path)
+    return _counts(np.where(values < 0, values + MARKER_WRAP, values), name, path)
+
+
+def _whole(count: float, name: str, path: Path) -> int:
+    if not 0 <= count < 2**63 or count != int(count):
+        raise ValueError(f"{path}: the header's {name} is {count:g}; expected a whole number, not below 0")
+    return int(count)

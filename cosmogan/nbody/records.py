@@ -29,6 +29,7 @@ class Records:
         self.size = path.stat().st_size
         self.place = 0
         self._passed: dict[str, int] = {}  # where those begin that were passed over, by label
+        self._taken: dict[str, int] = {}  # where those begin that were asked for, by label
 
     def find(self, name: str, lengths: tuple[int, ...]) -> tuple[int, int]:
         """Return (offset, length) of a block, and stand behind it.
@@ -40,6 +41,7 @@ class Records:
         """
         if self.labelled:
             self._go_to(name)
+            self._taken[name] = self.place
         elif self.place == self.size:
             raise ValueError(f"{self.path}: expected a {name} block, found the end of the file; is the file complete?")
         marker = self._marker(self.place, name)
@@ -79,11 +81,12 @@ class Records:
         ----------
         lengths : that the next blocks are likely to have [bytes], by name; a file may end after any of them
         """
-        blocks = itertools.chain(lengths.items(), itertools.repeat(("last", ()), MOST_RECORDS))
-        for name, likely in blocks:
+        names = itertools.chain(() if self.labelled else lengths, itertools.repeat("last", MOST_RECORDS))
+        for name in names:
             if self.place == self.size:
                 return
-            self._pass_over(name, likely)  # a label is a record like any other
+            label = self._label(name) if self.labelled else name
+            self._pass_over(label, lengths.get(label, ()))
         raise ValueError(
             f"{self.path}: damaged: expected the end of the file after at most {MOST_RECORDS} records, found "
             f"{self.size - self.place} bytes more (a file that is filled up with zeros looks so); copy it again"
@@ -107,7 +110,8 @@ class Records:
     def _label(self, name: str) -> str:
         """Read the label before the next block."""
         if self.place == self.size:
-            found = f"only {', '.join(self._passed)}" if self._passed else "the end of the file"
+            labels = ", ".join(label or '""' for label in self._passed)
+            found = f"only {labels}" if labels else "the end of the file"
             raise ValueError(f"{self.path}: expected a {name} block, found {found}; is the file complete?")
         length = self._marker(self.place, name)
         if length != LABEL_BYTES:
@@ -115,9 +119,11 @@ class Records:
                 f"{self.path}: damaged before the {name} block: expected a label of {LABEL_BYTES} bytes, "
                 f"found a record of {length}; copy it again"
             )
-        self.file.seek(self.place + 4)
+        offset, _ = self._take(name, (LABEL_BYTES,), length)
+        self.file.seek(offset)
         label = self.file.read(4).decode("ascii", "replace").strip(" \0")
-        self.place += LABEL_BYTES + 8
+        if self._taken.get(label, self.place) != self.place:
+            raise ValueError(f"{self.path}: has two {label} blocks; expected one: only its writer knows which is right")
         return label
 
     def _marker(self, offset: int, name: str) -> int:

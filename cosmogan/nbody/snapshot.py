@@ -1,5 +1,6 @@
 """A snapshot in one file or several, of any GADGET-2 format: found, checked, its chosen particles read by number."""
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from cosmogan.nbody.records import MARKER_WRAP
 
 # A file's name: the snapshot's, the file's number where there are several, and the ending of format 3.
 _NAME = re.compile(r"(?P<stem>.+?)(\.(?P<number>\d+))?(?P<suffix>\.hdf5|\.h5)?")
+
+
+N_FIRST = 8  # positions that tell one file's particles from another's
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,11 @@ class Snapshot:
     def redshift(self) -> float:
         """Redshift; 0 where GADGET-2 wrote 2e-16."""
         return self.header.redshift
+
+    @cached_property
+    def beginning(self) -> bytes:
+        """The first few positions, which tell a snapshot from another of as many particles; empty: they are 0."""
+        return next(filter(None, (_beginning(file, self.particle_type) for file in self.files)), b"")
 
     @cached_property
     def _ends(self) -> np.ndarray:
@@ -121,15 +130,18 @@ def open_snapshot(path: Path | str, particle_type: int | str) -> Snapshot:
     if first.header.n_files == 1:
         return _checked(Snapshot((first,), particle_type), first.path)
     stem, _, suffix = _split(first.path)
-    paths = [stem.with_name(f"{stem.name}.{i}{suffix}") for i in range(first.header.n_files)]
-    missing = [part for part in paths if not part.is_file()]
-    if missing:
+    n_files = first.header.n_files
+    numbers = {number for path in stem.parent.iterdir() if (number := _number(path, stem, suffix)) is not None}
+    lacking = n_files - sum(number < n_files for number in numbers)  # a damaged header may say billions of files
+    if lacking:
+        absent = next(number for number in itertools.count() if number not in numbers)
         raise ValueError(
-            f"{missing[0]}: not found; {first.path.name} says that the snapshot has {len(paths)} files"
-            + (f"; {len(missing)} of them are missing" if len(missing) > 1 else "")
+            f"{_part(stem, absent, suffix)}: not found; {first.path.name} says that the snapshot has {n_files} files"
+            + (f"; {lacking} of them are missing" if lacking > 1 else "")
         )
+    paths = [_part(stem, number, suffix) for number in range(n_files)]
     if first.path not in paths:
-        raise ValueError(f"{first.path}: its header says {len(paths)} files; expected one of .0 to .{len(paths) - 1}")
+        raise ValueError(f"{first.path}: its header says {n_files} files; expected one of .0 to .{n_files - 1}")
     return _checked(Snapshot(tuple(open_file(part, particle_type) for part in paths), particle_type), stem)
 
 
@@ -182,9 +194,20 @@ def _first_file(path: Path, particle_type: int | str) -> Path:
 def _split(path: Path) -> tuple[Path, int | None, str]:
     """Split a file's name: the snapshot's name, the file's number in it, the ending."""
     match = _NAME.fullmatch(path.name)
-    assert match is not None
+    if match is None:  # of the folder that one is in, "."
+        return path, None, ""
     number = match["number"]
     return path.with_name(match["stem"]), None if number is None else int(number), match["suffix"] or ""
+
+
+def _part(stem: Path, number: int, suffix: str) -> Path:
+    return stem.with_name(f"{stem.name}.{number}{suffix}")
+
+
+def _number(path: Path, stem: Path, suffix: str) -> int | None:
+    """Return a file's number in the snapshot of this name; None of another's, or of no file."""
+    number = _split(path)[1]
+    return number if number is not None and path == _part(stem, number, suffix) and path.is_file() else None
 
 
 def _is_hdf5(path: Path) -> bool:
@@ -196,6 +219,13 @@ def _is_hdf5(path: Path) -> bool:
 
 def _is_snapshot(path: Path) -> bool:
     return (gadget_hdf5 if _is_hdf5(path) else gadget).is_snapshot(path)
+
+
+def _beginning(file: ParticleFile, particle_type: int | str) -> bytes:
+    """Return the first few positions of a file; nothing where they are all 0."""
+    positions = np.empty((min(file.n_rows(particle_type), N_FIRST), 3), file.position_dtype)
+    file.read_positions(positions, particle_type, 0)
+    return positions.tobytes() if positions.any() else b""
 
 
 def _low_words(header: Header) -> list[int]:
@@ -222,6 +252,14 @@ def _checked(snapshot: Snapshot, name: Path) -> Snapshot:
                     f"{file.path}: {what} is {found}, but {first.path.name} has {expected}; "
                     "expected files of one run: was one of them left over from another?"
                 )
+    firsts: dict[bytes, Path] = {}
+    for file in snapshot.files if len(snapshot.files) > 1 else ():
+        first_positions = _beginning(file, snapshot.particle_type)
+        if first_positions and firsts.setdefault(first_positions, file.path) != file.path:
+            raise ValueError(
+                f"{file.path}: begins with the particles of {firsts[first_positions].name}; "
+                "expected other ones: was one file copied, or linked, to the name of another?"
+            )
     total, low = first.header.n_total, _low_words(first.header)
     is_said = any(low) or max(snapshot.counts) >= MARKER_WRAP  # old writers leave zeros
     if is_said and any(total) and any(n not in pair for n, *pair in zip(snapshot.counts, total, low, strict=True)):

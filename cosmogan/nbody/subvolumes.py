@@ -17,6 +17,7 @@ LARGEST_ROUND = 1 << 22  # with more, a round gains nothing, and touching fresh 
 
 FEW = 1000  # particles that need not reach the box's ends
 MARGIN = 0.1  # of the box: h is a larger difference
+ZEROS = 0.01  # of the positions may be (0, 0, 0), exactly: a copy that failed leaves zeros
 LOOKED_AT = 1 << 16  # positions of a round, at most, whose extent is looked at
 
 Particles = tuple[np.ndarray, np.ndarray | None]  # positions (n, 3); masses (n,) float32 where they differ
@@ -29,7 +30,7 @@ def row_bytes(snapshot: Snapshot) -> int:
 
 
 class Extent:
-    """Where particles lie in their box: of each axis alike, as the box is a cube.
+    """Where particles lie in their box.
 
     Parameters
     ----------
@@ -38,27 +39,37 @@ class Extent:
 
     def __init__(self, box_size: float) -> None:
         self.box_size = box_size
-        self.low, self.high = np.inf, -np.inf
-        self._looked_at = np.zeros(2, np.int64)  # particles, and those of them outside the box
+        self.low, self.high = np.full(3, np.inf), np.full(3, -np.inf)
+        self._looked_at = np.zeros(3, np.int64)  # particles, those of them outside the box, and those at (0, 0, 0)
 
     def add(self, positions: np.ndarray) -> None:
         """Take up (n, 3) positions: some of them, where they are many."""
         if len(positions) == 0:
             return
         some = positions[:: 1 + len(positions) // LOOKED_AT]
-        self.low, self.high = min(self.low, float(some.min())), max(self.high, float(some.max()))
+        self.low, self.high = np.minimum(self.low, some.min(axis=0)), np.maximum(self.high, some.max(axis=0))
         outside = ((some < 0) | (some > self.box_size)).any(axis=1)
-        self._looked_at += (len(some), np.count_nonzero(outside))
+        self._looked_at += (len(some), np.count_nonzero(outside), np.count_nonzero(~some.any(axis=1)))
 
     def check(self, path: Path, n: int, comm: Any) -> None:
-        """Raise ValueError when n positions of all ranks cannot be in the box's unit."""
-        low, high = -comm.max(-self.low), comm.max(self.high)
-        looked_at, outside = comm.allreduce(self._looked_at)
-        extent = (high - low) / self.box_size
-        if n >= FEW and (extent < 1 - MARGIN or (extent > 1 + MARGIN and 2 * outside > looked_at)):
+        """Raise ValueError when n positions of all ranks are zeros, or cannot be in the box's unit."""
+        low = np.min(comm.allgather(self.low), axis=0)
+        high = np.max(comm.allgather(self.high), axis=0)
+        looked_at, outside, zeros = comm.allreduce(self._looked_at)
+        if n < FEW:
+            return
+        if zeros > ZEROS * looked_at:
             raise ValueError(
-                f"{path}: positions are from {low:g} to {high:g} in a box of {self.box_size:g}; expected particles all "
-                "over the box: are the positions and BoxSize in one unit, both with h or both without?"
+                f"{path}: {100 * zeros / looked_at:.3g} % of the positions are (0, 0, 0); expected particles all over "
+                "the box: was the file written, or copied, to its end?"
+            )
+        extent = (high - low) / self.box_size
+        if extent.min() < 1 - MARGIN or (extent.max() > 1 + MARGIN and 2 * outside > looked_at):
+            axis = int(extent.argmin() if extent.min() < 1 - MARGIN else extent.argmax())
+            raise ValueError(
+                f"{path}: positions along {'xyz'[axis]} are from {low[axis]:g} to {high[axis]:g} in a box of "
+                f"{self.box_size:g}; expected particles all over the box: are the positions and BoxSize in one unit, "
+                "both with h or both without?"
             )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cosmogan.shards.schema import FORMAT, Geometry, distinct_redshifts, in_words, same_redshift
+from cosmogan.shards.schema import COLUMNS, FORMAT, Geometry, distinct_redshifts, in_words, same_redshift
 from hpc.rundir import checksum, provenance, read_json, write_json
 
 
@@ -46,9 +46,11 @@ class Manifest:
         tree = _read_tree(path)
         try:
             plain, kind, source = tree["geometry"], tree["kind"], tree["source"]
+            geometry = _geometry(plain)
             shards = tuple(_shard(folder, line, plain) for line in tree["shards"])
-            geometry = Geometry(**plain)
-        except (KeyError, TypeError) as error:
+            if kind not in COLUMNS:
+                raise ValueError(f"kind is {kind!r}")
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: damaged: {error}; run the stage that writes it again") from None
         several = {name: float("nan") for name in ("redshift", "mean_cell_mass") if plain[name] is None}
         geometry = dataclasses.replace(geometry, **several)
@@ -114,11 +116,27 @@ def _read_tree(path: Path) -> dict[str, Any]:
     return tree
 
 
+def _geometry(plain: dict[str, Any]) -> Geometry:
+    for name in ("n_mesh", "subvolume"):
+        _whole(plain, name)
+    return Geometry(**plain | {"box_size": float(plain["box_size"])})
+
+
+def _whole(plain: dict[str, Any], name: str) -> int:
+    """Return a whole number of the manifest."""
+    if not isinstance(plain, dict):
+        raise TypeError(f"expected {{name: value}} pairs, found {plain!r}")
+    if not isinstance(plain[name], int) or plain[name] < 0:
+        raise TypeError(f"{name} is {plain[name]!r}")
+    return int(plain[name])
+
+
 def _shard(folder: Path, line: dict[str, Any], plain: dict[str, Any]) -> Shard:
     """Return a line of the manifest; what older ones do not say is the folder's."""
+    rows = _whole(line, "rows")
     own = line.get("redshift", plain["redshift"])
     if own is None:
         raise KeyError(f"redshift of {line['file']}")
     mass = line.get("mean_cell_mass", plain["mean_cell_mass"])
     numbers = line.get("simulation"), line.get("parameters", {}), float(mass)
-    return Shard(folder / line["file"], int(line["rows"]), float(own), *numbers)
+    return Shard(folder / line["file"], rows, float(own), *numbers)

@@ -84,11 +84,13 @@ def open_file(path: Path) -> h5py.File:
     except OSError as error:
         cure = hdf5.advice(error, damaged="delete it and run the stage that writes it again")
         raise ValueError(f"{path}: not a readable HDF5 file ({hdf5.reason(error)}); {cure}") from None
-    if file.attrs.get("format") != FORMAT or "density" not in file:
-        found = file.attrs.get("format", "another HDF5 file")
-        file.close()
-        raise ValueError(f"{path}: expected a shard of format {FORMAT}, found {found!r}")
-    return file
+    written = file.attrs.get("format", "another HDF5 file")
+    if written == FORMAT and isinstance(file.get("density"), h5py.Dataset):
+        return file
+    file.close()
+    if written == FORMAT:
+        raise ValueError(f"{path}: damaged: no dataset density; delete it and run the stage that writes it again")
+    raise ValueError(f"{path}: expected a shard of format {FORMAT}, found {written!r}")
 
 
 def read_geometry(path: Path) -> Geometry:

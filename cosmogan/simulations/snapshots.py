@@ -79,7 +79,7 @@ def _open(entries: tuple[str, ...], particle_type: int | str) -> tuple[Source, .
     opened: dict[Path, Snapshot] = {}
     for path in _paths(entries, particle_type):
         snapshot = open_snapshot(path, particle_type)
-        opened.setdefault(snapshot.files[0].path, snapshot)  # one that two entries stand for is taken once
+        opened.setdefault(snapshot.files[0].path.resolve(), snapshot)  # one that two entries stand for is taken once
     return tuple(Source(i, None, snapshot) for i, snapshot in enumerate(opened.values()))
 
 
@@ -122,14 +122,24 @@ def length_unit(snapshot: Snapshot, setting: str) -> float:
 
 def remarks(sources: tuple[Source, ...], settings: Preprocess) -> list[str]:
     """Return what a user should know of the snapshots, a line each: what contradicts, is left out or not checked."""
-    found: dict[str, list[Path]] = {}
+    texts: dict[str, list[Path]] = {}
     for source in sources:
         own = {(text, file.path) for file in source.snapshot.files for text in file.header.remarks}
         for text, path in sorted(own) + [(text, source.path) for text in _of_units(source.snapshot, settings)]:
-            found.setdefault(text, []).append(path)
-    return [
-        f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}: {text}" for text, paths in found.items()
+            texts.setdefault(text, []).append(path)
+    lines = [
+        f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}: {text}" for text, paths in texts.items()
     ]
+    return [*lines, *(_copies(sources) if settings.snapshots else ())]  # particles in memory may not be made yet
+
+
+def _copies(sources: tuple[Source, ...]) -> Iterator[str]:
+    """Yield a line for each snapshot that begins with the particles of an earlier one."""
+    firsts: dict[tuple[int, bytes], Path] = {}
+    for source in sources:
+        first = firsts.setdefault((source.snapshot.n_particles, source.snapshot.beginning), source.path)
+        if source.snapshot.beginning and first != source.path:
+            yield f"{source.path}: begins with the particles of {first}: is it the same snapshot under another name?"
 
 
 def _of_units(snapshot: Snapshot, settings: Preprocess) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.lib.format import MAGIC_PREFIX
 
 from cosmogan.shards import Geometry
 from hpc import hdf5
@@ -45,10 +46,10 @@ class ArrayFile:
         path, _, dataset = name.partition(":") if not Path(name).exists() else (name, "", "")
         self.path = Path(path)
         self.read_as = {"dataset": dataset.strip("/"), "box_size": box_size, "units": units}
-        self._array = _npy(self.path) if self.path.suffix == ".npy" else _hdf5(self.path, dataset)
-        shape = self._array.shape
+        self._array = _npy(self.path) if _is_npy(self.path) else _hdf5(self.path, dataset)
+        shape = self._array.shape or ()  # None: an empty dataset
         cubes = shape[2:] if len(shape) == 5 and shape[1] == 1 else shape[1:]
-        if len(cubes) != 3 or len(set(cubes)) != 1 or np.dtype(self._array.dtype).kind not in "fiu":
+        if len(cubes) != 3 or len(set(cubes)) != 1 or 0 in cubes or np.dtype(self._array.dtype).kind not in "fiu":
             raise ValueError(
                 f"{name}: expected real volumes (n, m, m, m) or (n, 1, m, m, m), found {self._array.dtype} {shape}"
             )
@@ -73,20 +74,34 @@ class ArrayFile:
         ValueError
             when the file cannot be read there.
         """
+        m = self.geometry.subvolume
+        density = np.empty((len(rows), m, m, m), np.float32)
+        order = np.argsort(rows)  # HDF5 reads in rising order only
         try:
-            order = np.argsort(rows)
-            values = np.asarray(self._array[rows[order]], np.float32)  # HDF5 reads in rising order only
+            stored = self._array[rows[order]]
         except OSError as error:
             told = f"{hdf5.reason(error)}; {hdf5.advice(error, damaged='it is damaged: copy it again')}"
             raise ValueError(f"{self.path}: cannot be read: {told}") from None
-        m = self.geometry.subvolume
-        found = np.empty((len(rows), m, m, m), np.float32)
-        with np.errstate(over="ignore"):  # `log10` of what is none; the caller looks for infinities
-            found[order] = self._in_units(values.reshape(found.shape), self.geometry.mean_cell_mass)
-        return found
+        with np.errstate(over="ignore"):  # of numbers that are none; the caller looks for infinities
+            values = np.asarray(stored, np.float32).reshape(density.shape)
+            density[order] = self._in_units(values, self.geometry.mean_cell_mass)
+        empty = np.flatnonzero(~values.any(axis=(1, 2, 3)))
+        if len(empty):
+            raise ValueError(
+                f"{self.path}: volume {rows[order][empty[0]]}: all of its numbers are 0: was it written to its end?"
+            )
+        return density
 
 
-def _npy(path: Path) -> Any:
+def _is_npy(path: Path) -> bool:
+    """Say whether a file is NumPy's by how it begins, or, where that cannot be seen, by its name."""
+    if not path.is_file():
+        return path.suffix == ".npy"
+    with open(path, "rb") as file:
+        return file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX
+
+
+def _npy(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
@@ -103,12 +118,14 @@ def _hdf5(path: Path, dataset: str) -> Any:
     except OSError as error:
         told = f"{hdf5.reason(error)}; {hdf5.advice(error, damaged='copy it again, if it is one')}"
         raise ValueError(f"{path}: expected .npy, HDF5 or a folder of shards; not readable as HDF5: {told}") from None
-    found: dict[str, h5py.Dataset] = {}
-    file.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
-    volumes = [name for name, item in found.items() if item.ndim in (4, 5)]
+    datasets: dict[str, h5py.Dataset] = {}
+    file.visititems(lambda name, item: datasets.update({name: item}) if isinstance(item, h5py.Dataset) else None)
+    volumes = [name for name, item in datasets.items() if item.ndim in (4, 5)]
     if dataset or len(volumes) == 1:
         with contextlib.suppress(KeyError):
             return hdf5.dataset(file, dataset or volumes[0])
     wanted = f"the dataset {dataset}" if dataset else "one dataset of volumes (else name it: FILE.h5:DATASET)"
-    there = ", ".join(list(found)[:5]) + (f" and {len(found) - 5} others" if len(found) > 5 else "")
-    raise ValueError(f"{path}: expected {wanted}, found {there or 'none'}")
+    if not datasets:
+        hdf5.check_all(file)  # says where a link leads that leads nowhere
+    names = ", ".join(list(datasets)[:5]) + (f" and {len(datasets) - 5} others" if len(datasets) > 5 else "")
+    raise ValueError(f"{path}: expected {wanted}, found {names or 'none'}")

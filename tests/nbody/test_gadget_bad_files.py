@@ -91,6 +91,18 @@ BAD_LABELS = {
         lambda raw: raw.replace(b"MASS", b"METL"),
         f"expected a MASS block, found only VEL, ID, METL{COMPLETE}",
     ),
+    "empty label": (
+        lambda raw: raw.replace(b"POS ", b"    "),
+        f'expected a POS block, found only "", VEL, ID, MASS{COMPLETE}',
+    ),
+    "two of a label": (
+        lambda raw: raw.replace(b"VEL ", b"POS "),
+        "has two POS blocks; expected one: only its writer knows which is right",
+    ),
+    "a second HEAD": (
+        lambda raw: raw.replace(b"ID  ", b"HEAD"),
+        "has two HEAD blocks; expected one: only its writer knows which is right",
+    ),
     "cut after HEAD": (cut(280), f"expected a POS block, found the end of the file{COMPLETE}"),
     "no label": (
         put(280, "<I", 60),
@@ -119,11 +131,10 @@ def test_a_file_cut_in_a_block_that_is_not_read_is_refused(tmp_path, labelled):
     made.write_binary(path, made.positions(t1=5), {1: 2.0}, labelled=labelled, extra=[("POT", bytes(20))])
     raw = path.read_bytes()
     ends = set(np.cumsum([len(made.records([block], labelled=labelled)) for block in made.blocks_of(raw)]).tolist())
-    labels = {end + 16 for end in ends} if labelled else set()
     behind_positions = sorted(ends)[1]
     for n in range(behind_positions, len(raw)):
         path.write_bytes(raw[:n])
-        if n in ends | labels:  # nothing tells that more should follow
+        if n in ends:  # nothing tells that more should follow
             assert gadget.open_file(path).n_rows("all") == 5
         else:
             with pytest.raises(ValueError, match=r"s: truncated (in|before) the \w+ block.*; copy it again"):

@@ -178,7 +178,7 @@ def replace(name, value):
 def attribute(name, value=None):
     def damage(path):
         with h5py.File(path, "a") as file:
-            del file["Header"].attrs[name]
+            file["Header"].attrs.pop(name, None)
             if value is not None:
                 file["Header"].attrs[name] = value
 
@@ -203,6 +203,32 @@ BAD = {  # defect: (what is done to the file, the line after the file's name, or
     "BoxSize of three": (
         attribute("BoxSize", [8.0, 8.0, 16.0]),
         "the header's BoxSize is [8.0, 8.0, 16.0]; expected a cube",
+    ),
+    "BoxSize of two": (attribute("BoxSize", [8.0, 8.0]), "the header's BoxSize is [8.0, 8.0]; expected a cube"),
+    "BoxSize of none": (
+        attribute("BoxSize", np.zeros(0)),
+        "the header's BoxSize is array([], dtype=float64); expected a number",
+    ),
+    "a word": (attribute("Redshift", "zero"), "the header's Redshift is 'zero'; expected a number"),
+    "counts below 0": (
+        attribute("NumPart_ThisFile", [0, -3, 0, 0, 0, 0]),
+        "the header's NumPart_ThisFile is -3; expected a whole number, not below 0",
+    ),
+    "broken counts": (
+        attribute("NumPart_ThisFile", [0, 2.5, 0, 0, 0, 0]),
+        "the header's NumPart_ThisFile is 2.5; expected a whole number, not below 0",
+    ),
+    "files nan": (
+        attribute("NumFilesPerSnapshot", np.nan),
+        "the header's NumFilesPerSnapshot is nan; expected a whole number, not below 0",
+    ),
+    "unit below 0": (
+        attribute("UnitLength_in_cm", -1.0),
+        "UnitLength_in_cm is -1; expected a unit above 0",
+    ),
+    "Header is a link": (
+        replace("Header", h5py.ExternalLink("gone.hdf5", "/Header")),
+        "Header: a link leads to gone.hdf5:/Header, which cannot be opened; put it there",
     ),
     "redshift inf": (attribute("Redshift", np.inf), "the header's redshift is inf; expected a number"),
     "no group": (

@@ -53,6 +53,17 @@ def double(paths, write):
     write(paths[2], part, {1: 1.0}, NumFilesPerSnapshot=4, NumPart_Total=total)
 
 
+def same_file(link):
+    """Put one file of the set in the place of another."""
+
+    def damage(paths, write):
+        paths[2].unlink()
+        link(paths[0], paths[2])
+
+    return damage
+
+
+COPIED = "expected other ones: was one file copied, or linked, to the name of another?"
 LEFT_OVER = "expected files of one run: was one of them left over from another?"
 BAD = {  # defect: (what is done to the four files, the line; {0} … {3} are the files and {s} their common name)
     "one missing": (lose(2), "{2}: not found; {0.name} says that the snapshot has 4 files"),
@@ -74,6 +85,11 @@ BAD = {  # defect: (what is done to the four files, the line; {0} … {3} are th
         "{2}: the number of files is 5, but {0.name} has 4; " + LEFT_OVER,
     ),
     "precision": (double, "{2}: the positions' precision is float64, but {0.name} has float32; " + LEFT_OVER),
+    "one file twice": (same_file(shutil.copy), "{2}: begins with the particles of {0.name}; " + COPIED),
+    "a link to another": (
+        same_file(lambda target, link: link.symlink_to(target)),
+        "{2}: begins with the particles of {0.name}; " + COPIED,
+    ),
     "counts": (
         all_headers(NumPart_Total=np.array([0, 29, 0, 0, 0, 0])),
         "{s}: the header says [0, 29, 0, 0, 0, 0] particles of types 0 to 5, its 4 file(s) have [0, 28, 0, 0, 0, 0]; "
@@ -112,3 +128,11 @@ def test_a_file_numbered_beyond_the_set_is_refused(tmp_path):
     paths = made.write_set(tmp_path, "s", pieces())
     old = shutil.copy(paths[0], tmp_path / "s.7")
     assert refused(old) == f"{old}: its header says 4 files; expected one of .0 to .3"
+
+
+def test_a_header_of_more_files_than_any_snapshot_has_is_refused_at_once(tmp_path):
+    made.write_binary(tmp_path / "s", made.positions(t1=5), NumFilesPerSnapshot=2**31 - 1)
+    line = (
+        f"{tmp_path / 's.0'}: not found; s says that the snapshot has 2147483647 files; 2147483647 of them are missing"
+    )
+    assert refused(tmp_path / "s") == line

@@ -1,3 +1,5 @@
+import shutil
+
 import h5py
 import numpy as np
 import pytest
@@ -336,3 +338,24 @@ def test_a_unit_that_the_file_says_must_be_the_setting(tmp_path):
     assert refused(path).endswith(
         "says that its lengths are in kpc/h; expected preprocess.length_unit=kpc/h, found Mpc/h"
     )
+
+
+def test_the_unit_beside_the_positions_of_arepo_is_read(tmp_path):
+    path = write(tmp_path / "s", kind="format 3", unit=1e3, Omega0=0.0)  # no density to check it by
+    with h5py.File(path, "a") as file:
+        attributes = {"a_scaling": 1.0, "h_scaling": -1.0, "to_cgs": 3.085678e21}
+        file["PartType1/Coordinates"].attrs.update(attributes)
+    assert "says that its lengths are in kpc/h; expected preprocess.length_unit=kpc/h" in refused(path)
+    assert remarks(path, length_unit="kpc/h") == []
+
+
+def test_a_snapshot_under_two_names_is_taken_once_or_said(tmp_path, monkeypatch):
+    path = write(tmp_path / "a" / "s")
+    (tmp_path / "link").symlink_to(path)
+    assert len(found(path, tmp_path / "link")) == 1
+    monkeypatch.chdir(path.parent)
+    assert found(".") == found(path)
+    (tmp_path / "b").mkdir()
+    copy = shutil.copy(path, tmp_path / "b" / "s")
+    (line,) = remarks(path, copy)
+    assert line == f"{copy}: begins with the particles of {path}: is it the same snapshot under another name?"

@@ -37,6 +37,15 @@ def folder(tmp_path_factory):
         wrong = volumes.copy()
         wrong[40, 1, 2, 3] = value
         np.save(here / f"{name}.npy", wrong)
+    (here / "cut.npy").write_bytes((here / "density.npy").read_bytes()[:-9])
+    np.save(here / "no-cells.npy", volumes[:, :0, :0, :0])
+    np.savez(here / "several.npz", a=volumes[:9])
+    with open(here / "density.dat", "wb") as file:  # what a file is, its beginning says
+        np.save(file, np.asfortranarray(volumes.astype(">f8")))
+    with h5py.File(here / "unwritten.h5", "w") as file:  # all in one chunk, of which HDF5 knows no part
+        file.create_dataset("fields", volumes.shape, "f4", chunks=volumes.shape)[:30] = volumes[:30]
+    with h5py.File(here / "link.h5", "w") as file:
+        file["fields"] = h5py.SoftLink("/gone")
     with h5py.File(here / "several.h5", "w") as file:
         file["a/delta"] = volumes[:, None] - 1
         file["log"] = np.log10(volumes)
@@ -133,7 +142,12 @@ def test_a_reference_that_was_trained_on_is_called_out(folder, tmp_path, capsys)
         ({"name": "few.npy"}, r"few.npy: found 9 subvolumes to compare, expected 14 or more: a covariance"),
         ({"name": "flat.npy"}, r"flat.npy: expected real volumes \(n, m, m, m\).* found float32 \(16, 16, 16\)"),
         ({"name": "words.npy"}, r"words.npy: expected real volumes"),
-        ({"name": "text.npy"}, r"text.npy: not a readable .npy file of numbers"),
+        ({"name": "text.npy"}, r"text.npy: expected .npy, HDF5 or a folder of shards; not readable as HDF5"),
+        ({"name": "several.npz"}, r"several.npz: expected .npy, HDF5 or a folder of shards"),
+        ({"name": "cut.npy"}, r"cut.npy: not a readable .npy file of numbers"),
+        ({"name": "no-cells.npy"}, r"no-cells.npy: expected real volumes"),
+        ({"name": "unwritten.h5"}, r"unwritten.h5: volume 30: all of its numbers are 0: was it written to its end\?"),
+        ({"name": "link.h5"}, r"link.h5: fields: a link leads to /gone, which cannot be opened"),
         ({"name": "nan.npy"}, r"nan.npy: volume 40: found a density of nan \(1 of 4096 cells\), expected ρ/ρ̄ ≥ 0"),
         (
             {"name": "negative.npy"},
@@ -246,3 +260,9 @@ def test_statistics_that_are_in_no_file_are_missed(tmp_path):
         file["power/mean"] = h5py.ExternalLink("gone.h5", "/x")
     with pytest.raises(ValueError, match=r"s.h5: power/mean: a link leads to gone.h5:/x"):
         statistics_file.read(tmp_path / "s.h5")
+
+
+def test_an_array_is_read_whatever_its_name_order_and_bytes(folder):
+    stored = external.ArrayFile(str(folder / "density.dat"), SIDE)
+    rows = np.array([3, 0, 50])
+    np.testing.assert_array_equal(stored.read(rows), np.load(folder / "density.npy")[rows])
