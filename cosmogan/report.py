@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cosmogan import cli
 from cosmogan.config import Experiment
-from cosmogan.reporting import conditions, document, facts, page, runs, verdict
+from cosmogan.reporting import conditions, criteria, document, facts, page, runs
 from hpc import mpi, settings
 from hpc.log import say
 from hpc.paths import argument
@@ -43,12 +43,12 @@ def report(experiment: Experiment, comm: mpi.Comm) -> None:
     run = runs.read(experiment.folder, experiment.statistics_path, settings.to_tree(experiment))
     receipt = _receipt(experiment)
     receipt.begin(keep=False)
-    judged = [*verdict.rows(run.tree), *conditions.rows(run.tree)]
+    judged = [*criteria.rows(run.tree), *conditions.rows(run.tree)]
     parts = [*document.one(run, judged, path.parent / "figures"), *document.record(run, experiment.folder)]
     _write(path, f"{run.tree['name']}: a cosmic web GAN", parts)
     receipt.finish(**{row.name: row.passed for row in judged})
-    for group in verdict.groups(judged):
-        say(f"report: {verdict.count(judged, group)}")
+    for group in criteria.groups(judged):
+        say(f"report: {criteria.count(judged, group)}")
     say(f"report: {path.resolve()}")
 
 
@@ -66,7 +66,7 @@ def compare(folders: list[Path], output: Path) -> None:
         when one was not validated, or their subvolumes are of different kinds.
     """
     found = runs.read_several(folders)
-    judged = [[*verdict.rows(run.tree), *conditions.rows(run.tree)] for run in found]
+    judged = [[*criteria.rows(run.tree), *conditions.rows(run.tree)] for run in found]
     path = output / "index.html"
     parts = [*document.several(found, judged, path.parent / "figures"), page.heading("Data"), facts.data(found)]
     _write(path, f"{', '.join(run.name for run in found)}: cosmic web GANs", parts)

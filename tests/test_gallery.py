@@ -9,7 +9,7 @@ import synthetic
 from scipy import ndimage
 
 from cosmogan.config import Validate
-from cosmogan.reporting import verdict
+from cosmogan.reporting import criteria
 from cosmogan.validation import measure
 from cosmogan.validation.array_file import ArrayFile
 from cosmogan.validation.comparison import Comparison, Volumes, independent
@@ -71,7 +71,7 @@ def judged(tmp_path_factory):
             generated = independent(saved(make.__name__, made))
             comparison = Comparison("gallery", reference, generated, None, Validate(batch_size=32), 4.0, 0.7)
             tree = measure.everything(comparison, folder / f"blocks-{make.__name__}", SerialComm())
-            known[make.__name__] = {row.name: row for row in verdict.rows(tree)}
+            known[make.__name__] = {row.name: row for row in criteria.rows(tree)}
         return known[make.__name__]
 
     return judge

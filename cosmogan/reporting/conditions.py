@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cosmogan.reporting.verdict import BELOW_NYQUIST, BEYOND, Row
+from cosmogan.reporting.criteria import BELOW_NYQUIST, BEYOND, Row
 from cosmogan.shards.statistics_file import Tree
 from cosmogan.statistics.criteria import Finding
 

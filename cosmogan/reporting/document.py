@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cosmogan.reporting import facts, page, verdict
+from cosmogan.reporting import criteria, facts, page
+from cosmogan.reporting.criteria import PAPER, Row
 from cosmogan.reporting.palette import BESIDE
 from cosmogan.reporting.runs import Run
-from cosmogan.reporting.verdict import PAPER, Row
 from cosmogan.shards.statistics_file import Tree
 
 KINDS = {"✓": "pass", "✗": "fail"}
@@ -26,14 +26,14 @@ def one(run: Run, judged: list[Row], folder: Path) -> Iterator[str]:
     yield page.heading(f"{tree['name']}: generated against N-body", 1)
     for text in _warnings(run):
         yield page.paragraph(text, "warning")
-    groups = verdict.groups(judged)
-    met = "; ".join(verdict.count(judged, group) for group in groups)
+    groups = criteria.groups(judged)
+    met = "; ".join(criteria.count(judged, group) for group in groups)
     yield page.paragraph(f"{met[0].upper()}{met[1:]}.", "lead")
     yield page.paragraph(
         f"{tree['n_generated']} generated subvolumes of {_size(run)} against {tree['n_held_out']} of N-body. {MEANING}",
         "faint",
     )
-    others = {other.name: verdict.rows_beside(other.tree) for other in run.beside()}
+    others = {other.name: criteria.rows_beside(other.tree) for other in run.beside()}
     if "mocks_off" in tree:
         yield page.paragraph(_against_mocks(tree, judged, others[BESIDE["mocks"][0]]))
     elif tree["n_training"]:
@@ -111,8 +111,8 @@ def _beside(row: Row, others: Sequence[list[Row]]) -> tuple[str, ...]:
 
 def _against_mocks(tree: Tree, judged: list[Row], mocks: list[Row]) -> str:
     """Say in which criteria the generator is better than mapped Gaussian mocks, and what these are."""
-    better, both = verdict.better(judged, mocks)
-    free = [name for name in both if name not in verdict.FIXED]
+    better, both = criteria.better(judged, mocks)
+    free = [name for name in both if name not in criteria.FIXED]
     named = ", ".join(name.replace("_", " ") for name in better) or "none"
     won = len([name for name in better if name in free])
     clipped = 100 * tree["mocks_clipped"]
@@ -130,7 +130,7 @@ def _below_floor(judged: list[Row]) -> str:
     below = [row for row in judged if row.found.floor > row.limit]
     if not below:
         return page.paragraph("No criterion's limit lies below the noise floor of these boxes.", "faint")
-    rows = [(_goal(row), verdict.words(row.limit, row.unit), _floor(row)) for row in below]
+    rows = [(_goal(row), criteria.words(row.limit, row.unit), _floor(row)) for row in below]
     return page.table(
         "Limits below the noise floor: N-body itself would miss them with so few boxes",
         ("criterion", "limit", "noise floor"),
@@ -151,7 +151,7 @@ def _floor(row: Row) -> str:
 
 
 def _with_error(number: float, scatter: float, unit: str) -> str:
-    value, error = (verdict.words(one, unit) for one in (number, scatter))
+    value, error = (criteria.words(one, unit) for one in (number, scatter))
     if error == "—":
         return value
     both = f"{value.removesuffix(' %')} ± {error.removeprefix('× ')}"

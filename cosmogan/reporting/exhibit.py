@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from matplotlib.figure import Figure
 
+from cosmogan.reporting.criteria import BELOW_NYQUIST
 from cosmogan.reporting.runs import Missing, Run
-from cosmogan.reporting.verdict import BELOW_NYQUIST
 from cosmogan.shards.statistics_file import Tree
 
 BAND = "Lines are medians, bands hold 16 to 84 % of the samples."

@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cosmogan.reporting.conditions import KINDS
+from cosmogan.reporting.criteria import BELOW_NYQUIST
 from cosmogan.reporting.exhibit import Drawn, Table, listed
 from cosmogan.reporting.palette import DARK_GREY, GREY
 from cosmogan.reporting.runs import Missing, Run
 from cosmogan.reporting.style import K_LABEL, NARROW, WIDE, k_axis, name_ends, new, plain_log
-from cosmogan.reporting.verdict import BELOW_NYQUIST
 from cosmogan.shards.statistics_file import Tree
 
 

@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from cosmogan.reporting.criteria import BELOW_NYQUIST
 from cosmogan.reporting.exhibit import FLOOR, Drawn, Table, at, listed, need_bins
 from cosmogan.reporting.palette import BLACK, DARK_GREY
 from cosmogan.reporting.runs import Missing, Run
 from cosmogan.reporting.style import K_LABEL, NARROW, WIDE, k_axis, level_line, name_ends, new, noise_band, plain_log
-from cosmogan.reporting.verdict import BELOW_NYQUIST
 from cosmogan.shards.statistics_file import Tree
 
 SIGNED = {"cmap": "PuOr_r", "vmin": -1, "vmax": 1}

@@ -16,7 +16,7 @@ from cosmogan.statistics import neighbours
 from cosmogan.validation import summaries
 from cosmogan.validation.blocks import Blocks, Values
 from cosmogan.validation.comparison import Comparison, Volumes
-from cosmogan.validation.estimators import Measurement, is_print, plan
+from cosmogan.validation.volume_statistics import Measurement, is_print, plan
 from hpc import mpi
 from hpc.distributed import Processes
 

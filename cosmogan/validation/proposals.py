@@ -9,7 +9,7 @@ from cosmogan.statistics import ensemble, regions
 from cosmogan.validation import measure
 from cosmogan.validation.blocks import Blocks, Values
 from cosmogan.validation.comparison import Comparison
-from cosmogan.validation.estimators import plan
+from cosmogan.validation.volume_statistics import plan
 from hpc import mpi
 from hpc.distributed import Processes
 

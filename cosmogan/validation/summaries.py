@@ -10,7 +10,7 @@ from cosmogan.shards.statistics_file import FORMAT, N_SPLITS, Tree
 from cosmogan.statistics import ensemble, fourier, minkowski, neighbours, pdf, regions
 from cosmogan.validation.blocks import Blocks, Values
 from cosmogan.validation.comparison import Comparison, Volumes
-from cosmogan.validation.estimators import WINDOWS, Measurement, is_print
+from cosmogan.validation.volume_statistics import WINDOWS, Measurement, is_print
 from hpc.rundir import provenance
 
 N_EXAMPLES = 4  # slabs of each set, to look at

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cosmogan import cli, validate
-from cosmogan.reporting import verdict
+from cosmogan.reporting import criteria
 from cosmogan.shards import statistics_file
 from cosmogan.validation import external
 from hpc import mpi
@@ -30,7 +30,7 @@ def test_the_report_leaves_out_what_small_volumes_do_not_have(tmp_path, cells, s
     words = [f"--{name}={tmp_path / name}.npy" for name in ("samples", "reference")]
     words += ["--box-size=16", f"--output={tmp_path / 'out'}", *settings]
     validate.judge(parsed(words), mpi.SerialComm())
-    found = {row.name for row in verdict.rows(statistics_file.read(tmp_path / "out" / "statistics.h5"))}
+    found = {row.name for row in criteria.rows(statistics_file.read(tmp_path / "out" / "statistics.h5"))}
     everything = {"power", "power_all", "variance", "cross_power", "mean_density", "voxel_pdf", "bispectrum", "peaks"}
     everything |= {"minkowski", "copies", "repeats", "diversity"}
     assert found == everything - left_out

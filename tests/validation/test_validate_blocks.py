@@ -8,7 +8,7 @@ from cosmogan import config, shards, statistics, validate
 from cosmogan.shards import statistics_file
 from cosmogan.validation import blocks, measure
 from cosmogan.validation.blocks import Blocks
-from cosmogan.validation.estimators import Measurement
+from cosmogan.validation.volume_statistics import Measurement
 from hpc.mpi import SerialComm
 
 

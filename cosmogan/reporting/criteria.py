@@ -1,4 +1,8 @@
-"""The pass/fail table: what the paper reached, what this run reached, and what N-body reaches against itself."""
+"""List the criteria of a run: what the paper reached, what this run reached, what N-body reaches against itself.
+
+A new criterion is a function that returns its `Row`, its tolerance above it, and a line in `rows`. How far two sets are
+from each other is measured by `cosmogan.statistics.criteria`.
+"""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from cosmogan.shards.statistics_file import Tree
-from cosmogan.statistics import criteria
+from cosmogan.statistics import criteria as distances
 from cosmogan.statistics.criteria import Finding, Resamples
 
 PAPER, BEYOND, DEMO = "the paper's claims", "beyond the paper", "goals for a run of the demo's size"
@@ -87,7 +91,7 @@ def count(found: list[Row], group: str) -> str:
 
 
 def groups(found: list[Row]) -> list[str]:
-    """Return the groups that have criteria."""
+    """Return the groups that have distances."""
     return [group for group in GROUPS if any(row.group == group for row in found)]
 
 
@@ -98,6 +102,9 @@ def better(found: list[Row], others: list[Row]) -> tuple[list[str], list[str]]:
     return [row.name for row in judged if row.found.value < theirs[row.name]], [row.name for row in judged]
 
 
+MEAN_POWER, MEAN_POWER_EVERYWHERE, VARIANCE_OF_POWER = 0.05, 0.10, 0.25
+
+
 def _spectra(tree: Tree, resamples: Resamples) -> list[Row]:
     """Judge the power; what has no bin to be judged by, as in volumes of few cells, is left out."""
     power = tree["power"]
@@ -106,10 +113,11 @@ def _spectra(tree: Tree, resamples: Resamples) -> list[Row]:
     everywhere = Row(
         "power_all",
         PAPER,
-        f"mean P(k) within 10 % at all k, corners of Fourier space included (k ≤ {k[-1]:.2f} h/Mpc)",
+        f"mean P(k) within {100 * MEAN_POWER_EVERYWHERE:.0f} % at all k, corners of Fourier space included "
+        f"(k ≤ {k[-1]:.2f} h/Mpc)",
         "within 10 % for k ≤ 5 Mpc⁻¹ = 1.6 Nyquist",
-        criteria.judge(criteria.worst_mean, real, fake, resamples),
-        0.10,
+        distances.judge(distances.worst_mean, real, fake, resamples),
+        MEAN_POWER_EVERYWHERE,
         "%",
     )
     low = k <= BELOW_NYQUIST * power["k_nyquist"]
@@ -119,22 +127,25 @@ def _spectra(tree: Tree, resamples: Resamples) -> list[Row]:
     mean = Row(
         "power",
         PAPER,
-        f"mean P(k) within 5 % {upto}",
+        f"mean P(k) within {100 * MEAN_POWER:.0f} % {upto}",
         "within 5 % for k ≤ 3 Mpc⁻¹ = 0.95 Nyquist",
-        criteria.judge(criteria.worst_mean, real[:, low], fake[:, low], resamples),
-        0.05,
+        distances.judge(distances.worst_mean, real[:, low], fake[:, low], resamples),
+        MEAN_POWER,
         "%",
     )
     variance = Row(
         "variance",
         PAPER,
-        f"variance of P(k) within 25 % {upto}",
+        f"variance of P(k) within {100 * VARIANCE_OF_POWER:.0f} % {upto}",
         "5 to 25 % for k ≤ 3 Mpc⁻¹",
-        criteria.judge(criteria.worst_variance, real[:, low], fake[:, low], resamples),
-        0.25,
+        distances.judge(distances.worst_variance, real[:, low], fake[:, low], resamples),
+        VARIANCE_OF_POWER,
         "%",
     )
     return [mean, everywhere, variance]
+
+
+CROSS_POWER = 2.0  # standard errors
 
 
 def _cross_power(tree: Tree) -> list[Row]:
@@ -148,73 +159,88 @@ def _cross_power(tree: Tree) -> list[Row]:
         Row(
             "cross_power",
             PAPER,
-            "cross power of generated pairs like zero up to Nyquist: within 2 σ, rms over k",
+            f"cross power of generated pairs like zero up to Nyquist: within {CROSS_POWER:g} σ, rms over k",
             "not zero for k ≥ 0.5 Mpc⁻¹",
-            Finding(criteria.significance(generated), math.nan, criteria.significance(nbody)),
-            2.0,
+            Finding(distances.significance(generated), math.nan, distances.significance(nbody)),
+            CROSS_POWER,
             "σ",
         )
     ]
 
 
+MEDIAN_DENSITY = 0.05
+LOWEST_DENSITY = 0.1  # ρ/ρ̄ down to which the voxel PDFs agree
+
+
 def _densities(tree: Tree, resamples: Resamples) -> list[Row]:
     pdf, density = tree["pdf_unscaled"], tree["mean_density"]
-    agreement = partial(criteria.lowest_agreement, lower_edges=pdf["edges"][:-1])
+    agreement = partial(distances.lowest_agreement, lower_edges=pdf["edges"][:-1])
     return [
         Row(
             "mean_density",
             PAPER,
-            "median of a subvolume's mean density within 5 %",
+            f"median of a subvolume's mean density within {100 * MEDIAN_DENSITY:.0f} %",
             "+5 % (Student-t prior), +12 % (Gaussian)",
-            criteria.judge(criteria.median_shift, *_samples(density), resamples),
-            0.05,
+            distances.judge(distances.median_shift, *_samples(density), resamples),
+            MEDIAN_DENSITY,
             "%",
         ),
         Row(
             "voxel_pdf",
             PAPER,
-            f"mean voxel PDF within {100 * criteria.PDF_AGREES:.0f} % from the densest voxels down to ρ/ρ̄ = 0.1",
+            f"mean voxel PDF within {100 * distances.PDF_AGREES:.0f} % from the densest voxels down to "
+            f"ρ/ρ̄ = {LOWEST_DENSITY:g}",
             "agrees in the upper four decades, fails below ρ/ρ̄ ≈ 0.1",
-            criteria.judge(agreement, *_samples(pdf), resamples),
-            0.1,
+            distances.judge(agreement, *_samples(pdf), resamples),
+            LOWEST_DENSITY,
             "ρ/ρ̄",
         ),
     ]
 
 
+PEAK_COUNTS = 0.20
+
+
 def _beyond(tree: Tree, resamples: Resamples) -> list[Row]:
-    known = f"where N-body's mean is known to {100 * criteria.KNOWN:.0f} %"
+    known = f"where N-body's mean is known to {100 * distances.KNOWN:.0f} %"
     return [
         *_bispectra(tree, resamples),
         Row(
             "peaks",
             BEYOND,
-            f"mean number of density peaks within 20 % at every height {known}",
+            f"mean number of density peaks within {100 * PEAK_COUNTS:.0f} % at every height {known}",
             "—",
-            criteria.judge(criteria.worst_known, *_samples(tree["peaks"]), resamples),
-            0.2,
+            distances.judge(distances.worst_known, *_samples(tree["peaks"]), resamples),
+            PEAK_COUNTS,
             "%",
         ),
         *_minkowski(tree, resamples),
     ]
 
 
+MINKOWSKI = 0.10  # of each functional's largest value
+
+
 def _minkowski(tree: Tree, resamples: Resamples) -> list[Row]:
     if "minkowski" not in tree:  # in files of earlier versions
         return []
     group = tree["minkowski"]
-    measure = partial(criteria.worst_scaled, parts=group["order"])
+    measure = partial(distances.worst_scaled, parts=group["order"])
     return [
         Row(
             "minkowski",
             BEYOND,
-            "Minkowski functionals of the densest cells within 10 % of their largest value at every threshold",
+            f"Minkowski functionals of the densest cells within {100 * MINKOWSKI:.0f} % of their largest value at "
+            "every threshold",
             "—",
-            criteria.judge(measure, *_samples(group), resamples),
-            0.1,
+            distances.judge(measure, *_samples(group), resamples),
+            MINKOWSKI,
             "%",
         )
     ]
+
+
+MEAN_BISPECTRUM = 0.20
 
 
 def _bispectra(tree: Tree, resamples: Resamples) -> list[Row]:
@@ -230,13 +256,17 @@ def _bispectra(tree: Tree, resamples: Resamples) -> list[Row]:
         Row(
             "bispectrum",
             BEYOND,
-            "mean B, summed over angles, within 20 % for every pair (k1, k2)",
+            f"mean B, summed over angles, within {100 * MEAN_BISPECTRUM:.0f} % for every pair (k1, k2)",
             "medians and bands alike by eye",
-            criteria.judge(criteria.worst_mean, *totals, resamples),
-            0.2,
+            distances.judge(distances.worst_mean, *totals, resamples),
+            MEAN_BISPECTRUM,
             "%",
         )
     ]
+
+
+COPIES = 0.0  # of the generated volumes
+LOST_DIVERSITY = 0.20
 
 
 def _copies(tree: Tree) -> list[Row]:
@@ -251,7 +281,7 @@ def _copies(tree: Tree) -> list[Row]:
             f"no generated volume is a copy of a {whose} volume, in any of the 48 orientations",
             "—",
             _share(tree, "training"),
-            0.0,
+            COPIES,
             "%",
         ),
         Row(
@@ -260,16 +290,17 @@ def _copies(tree: Tree) -> list[Row]:
             "no generated volume is a copy of another generated one",
             "—",
             _share(tree, "peers"),
-            0.0,
+            COPIES,
             "%",
         ),
         Row(
             "diversity",
             BEYOND,
-            f"effective number of different volumes (of {diversity['n']}) at most 20 % below N-body's",
+            f"effective number of different volumes (of {diversity['n']}) at most {100 * LOST_DIVERSITY:.0f} % "
+            "below N-body's",
             "—",
             Finding(max(1 - ratio, 0.0), error, diversity["floor"]),
-            0.2,
+            LOST_DIVERSITY,
             "%",
         ),
     ]
@@ -284,14 +315,17 @@ def _share(tree: Tree, kind: str) -> Finding:
     return Finding(shares[0], math.nan, shares[1])
 
 
+DEMO_DENSITY, DEMO_POWER = 0.05, 1.3  # a fraction; a factor
+
+
 def _demo(tree: Tree, resamples: Resamples) -> list[Row]:
     density = Row(
         "demo_density",
         DEMO,
-        "mean density within 5 %",
+        f"mean density within {100 * DEMO_DENSITY:.0f} %",
         "—",
-        criteria.judge(criteria.worst_mean, *_samples(tree["mean_density"]), resamples),
-        0.05,
+        distances.judge(distances.worst_mean, *_samples(tree["mean_density"]), resamples),
+        DEMO_DENSITY,
         "%",
     )
     power = tree["power"]
@@ -299,9 +333,10 @@ def _demo(tree: Tree, resamples: Resamples) -> list[Row]:
     if not inside.any():
         return [density]
     real, fake = (samples[:, inside] for samples in _samples(power))
-    judged = criteria.judge(criteria.worst_factor, real, fake, resamples)
-    return [Row("demo_power", DEMO, "mean P(k) within a factor 1.3 up to Nyquist", "—", judged, 1.3, "×"), density]
+    judged = distances.judge(distances.worst_factor, real, fake, resamples)
+    goal = f"mean P(k) within a factor {DEMO_POWER:g} up to Nyquist"
+    return [Row("demo_power", DEMO, goal, "—", judged, DEMO_POWER, "×"), density]
 
 
-def _samples(group: Tree) -> tuple:
+def _samples(group: Tree) -> tuple[np.ndarray, np.ndarray]:
     return group["nbody"]["samples"], group["generated"]["samples"]
