@@ -9,46 +9,48 @@ import numpy as np
 from scipy.integrate import trapezoid
 from scipy.special import hyp2f1
 
+Values = float | np.ndarray
+
 CMB_TEMPERATURE = 2.7255  # [K] (Fixsen 2009)
 
 
-def expansion(a: np.ndarray, omega_m: float) -> np.ndarray:
+def expansion(a: Values, omega_m: float) -> np.ndarray:
     """Return H(a) / H0."""
     return np.sqrt(omega_m * a**-3 + 1 - omega_m)
 
 
-def matter_fraction(a: np.ndarray, omega_m: float) -> np.ndarray:
+def matter_fraction(a: Values, omega_m: float) -> np.ndarray:
     """Return Ω_m(a)."""
     return omega_m * a**-3 / expansion(a, omega_m) ** 2
 
 
-def _growing_mode(a: np.ndarray, omega_m: float) -> np.ndarray:
+def _growing_mode(a: Values, omega_m: float) -> np.ndarray:
     """Return the growing mode that is a while matter rules: a 2F1(1/3, 1; 11/6; -a^3 Ω_Λ/Ω_m)."""
     return a * hyp2f1(1 / 3, 1, 11 / 6, -(a**3) * (1 - omega_m) / omega_m)
 
 
-def growth(a: np.ndarray, omega_m: float) -> np.ndarray:
+def growth(a: Values, omega_m: float) -> np.ndarray:
     """Return the linear growth factor D, 1 today."""
     return _growing_mode(a, omega_m) / _growing_mode(1.0, omega_m)
 
 
-def growth_rate(a: np.ndarray, omega_m: float) -> np.ndarray:
+def growth_rate(a: Values, omega_m: float) -> np.ndarray:
     """Return f = d ln D / d ln a, exact in a flat universe of matter and Λ."""
     return matter_fraction(a, omega_m) * (2.5 * a / _growing_mode(a, omega_m) - 1.5)
 
 
-def growth_second(a: np.ndarray, omega_m: float) -> np.ndarray:
+def growth_second(a: Values, omega_m: float) -> np.ndarray:
     """Return the second-order growth factor D2 = -3/7 D² Ω_m(a)^(-1/143), good to 2e-4 (Bouchet et al. 1995)."""
     return -3 / 7 * growth(a, omega_m) ** 2 * matter_fraction(a, omega_m) ** (-1 / 143)
 
 
-def growth_second_slope(a: np.ndarray, omega_m: float) -> np.ndarray:
+def growth_second_slope(a: Values, omega_m: float) -> np.ndarray:
     """Return dD2/dD of `growth_second`."""
     per_log_a = 2 * growth_rate(a, omega_m) + 3 / 143 * (1 - matter_fraction(a, omega_m))  # d ln D2 / d ln a
     return growth_second(a, omega_m) * per_log_a / (growth(a, omega_m) * growth_rate(a, omega_m))
 
 
-def peculiar_velocity(a: np.ndarray, omega_m: float) -> np.ndarray:
+def peculiar_velocity(a: Values, omega_m: float) -> np.ndarray:
     """Return a dD/dt, which turns the velocity dx/dD [Mpc/h] into a dx/dt [km/s]."""
     return 100 * a * expansion(a, omega_m) * growth_rate(a, omega_m) * growth(a, omega_m)
 

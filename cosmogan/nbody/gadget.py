@@ -8,7 +8,7 @@ length. Format 3, HDF5, is read by `gadget_hdf5`; several files are put together
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 
@@ -44,7 +44,7 @@ _HEADER_BYTES = 256
 class SnapshotFile(ParticleFile):
     """One file of format 1 or 2: its header and where its particles lie."""
 
-    order: str  # byte order on disk: < or >
+    order: Literal["<", ">"]  # byte order on disk
     position_offset: int  # of the first particle's position [bytes]
     mass_offset: int | None  # None when the mass table has the masses of all chosen particles
     mass_width: int  # [bytes]
@@ -71,11 +71,11 @@ class SnapshotFile(ParticleFile):
             return
         with open(self.path, "rb") as file:
             file.seek(offset)
-            found = file.readinto(memoryview(out).cast("B"))
-        if found != out.nbytes:
+            n_read = file.readinto(out.reshape(-1).view("u1").data)
+        if n_read != out.nbytes:
             raise ValueError(
-                f"{self.path}: ended in the {name} block: expected {out.nbytes} bytes from {offset} on, found {found}; "
-                "was it changed while it was read? copy it again"
+                f"{self.path}: ended in the {name} block: expected {out.nbytes} bytes from {offset} on, "
+                f"found {n_read}; was it changed while it was read? copy it again"
             )
         if not out.dtype.newbyteorder(self.order).isnative:
             out.byteswap(inplace=True)
@@ -107,8 +107,9 @@ def open_file(path: Path, particle_type: int | str = "all") -> SnapshotFile:
         first = file.read(4)
         if not first:
             raise ValueError(f"{path}: empty; expected a GADGET-2 snapshot")
-        for order, byteorder in (("<", "little"), (">", "big")):
-            marker = int.from_bytes(first, byteorder)
+        orders: tuple[Literal["<", ">"], ...] = ("<", ">")
+        for order in orders:
+            marker = int.from_bytes(first, "little" if order == "<" else "big")
             if marker in (LABEL_BYTES, _HEADER_BYTES):
                 return _find_blocks(Records(file, path, order, marker == LABEL_BYTES), particle_type)
     raise ValueError(

@@ -4,7 +4,8 @@ Whatever a thread does at once (a slab of planes, a block of modes, a piece of t
 alone, and so do the bytes: they are the same on any number of threads.
 """
 
-import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
@@ -17,7 +18,12 @@ SLAB = 4  # mesh planes that one thread paints; the slabs of even number touch n
 PIECE = 1 << 18  # particles that a thread takes at once
 NEAR, FAR = 2 / 3, -1 / 12  # weights of the four-point difference, as in _gravity.c
 
-kernel = functools.partial(numba.njit, cache=True, nogil=True, error_model="numpy")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def kernel(function: Function) -> Function:
+    """Return a function as compiled code that runs beside Python."""
+    return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
 class Field:
@@ -119,18 +125,20 @@ def kick_and_drift(
 
 
 @kernel
-def _slab(x, per_length, n_mesh):
+def _slab(x: np.float32, per_length: float, n_mesh: int) -> int:
     return (int(np.floor(x * per_length)) % n_mesh) // SLAB  # the plane that `paint_some` begins at, to the last bit
 
 
 @kernel
-def _count(positions, per_length, n_mesh, counts):
+def _count(positions: np.ndarray, per_length: float, n_mesh: int, counts: np.ndarray) -> None:
     for p in range(positions.shape[0]):
         counts[_slab(positions[p, 0], per_length, n_mesh)] += 1
 
 
 @kernel
-def _scatter(positions, first, per_length, n_mesh, places, order):
+def _scatter(
+    positions: np.ndarray, first: int, per_length: float, n_mesh: int, places: np.ndarray, order: np.ndarray
+) -> None:
     for p in range(positions.shape[0]):
         slab = _slab(positions[p, 0], per_length, n_mesh)
         order[places[slab]] = first + p
@@ -138,7 +146,9 @@ def _scatter(positions, first, per_length, n_mesh, places, order):
 
 
 @kernel
-def _invert_laplacian(block, start, k_squared, inverse, factor):
+def _invert_laplacian(
+    block: np.ndarray, start: int, k_squared: np.ndarray, inverse: np.ndarray, factor: np.float32
+) -> None:
     """Multiply modes (n, columns, 2 (n//2 + 1)), real and imaginary parts in turn, by factor/k² and the windows."""
     for i in range(block.shape[0]):
         for j in range(block.shape[1]):
@@ -153,7 +163,7 @@ def _invert_laplacian(block, start, k_squared, inverse, factor):
 
 
 @kernel
-def _inside(x, box_size):
+def _inside(x: np.float32, box_size: np.float32) -> np.float32:
     """Return a coordinate less than a box length outside as one in the box, its far face included."""
     if x < 0:
         return x + box_size
@@ -161,7 +171,7 @@ def _inside(x, box_size):
 
 
 @kernel
-def _drift(positions, velocities, growth, box_size):
+def _drift(positions: np.ndarray, velocities: np.ndarray, growth: np.float32, box_size: np.float32) -> None:
     for p in range(positions.shape[0]):
         for i in range(3):
             positions[p, i] = _inside(positions[p, i] + growth * velocities[p, i], box_size)

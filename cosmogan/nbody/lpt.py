@@ -34,9 +34,10 @@ def unit_modes(n: int, seed: int, number: int) -> torch.Tensor:
 
     for s in range(1, (n + 1) // 2):
         wide, inner = np.arange(-s, s + 1), np.arange(1 - s, s)
-        modes[np.ix_(wide, wide, [s])] = draw(2 * s + 1, 2 * s + 1, 1)
-        modes[np.ix_([-s, s], wide, np.arange(s))] = draw(2, 2 * s + 1, s)
-        modes[np.ix_(inner, [-s, s], np.arange(s))] = draw(2 * s - 1, 2, s)
+        side, ends = np.array([s]), np.array([-s, s])
+        modes[np.ix_(wide, wide, side)] = draw(2 * s + 1, 2 * s + 1, 1)
+        modes[np.ix_(ends, wide, np.arange(s))] = draw(2, 2 * s + 1, s)
+        modes[np.ix_(inner, ends, np.arange(s))] = draw(2 * s - 1, 2, s)
     plane = modes[:, :, 0]  # of a real field: each mode is the conjugate of the one opposite
     plane[:, n // 2 + 1 :] = plane[-np.arange(n), 1 : (n + 1) // 2][:, ::-1].conj()
     plane[n // 2 + 1 :, 0] = plane[1 : (n + 1) // 2, 0][::-1].conj()

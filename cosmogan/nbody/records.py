@@ -7,7 +7,7 @@ of four characters, and the block's length.
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 MARKER_WRAP = 1 << 32  # markers are 32-bit: a longer block states its length modulo this
 LABEL_BYTES = 8
@@ -24,7 +24,7 @@ class Records:
     labelled : whether this is format 2
     """
 
-    def __init__(self, file: BinaryIO, path: Path, order: str, labelled: bool) -> None:
+    def __init__(self, file: BinaryIO, path: Path, order: Literal["<", ">"], labelled: bool) -> None:
         self.file, self.path, self.order, self.labelled = file, path, order, labelled
         self.size = path.stat().st_size
         self.place = 0

@@ -49,7 +49,7 @@ class Extent:
         some = positions[:: 1 + len(positions) // LOOKED_AT]
         self.low, self.high = np.minimum(self.low, some.min(axis=0)), np.maximum(self.high, some.max(axis=0))
         outside = ((some < 0) | (some > self.box_size)).any(axis=1)
-        self._looked_at += (len(some), np.count_nonzero(outside), np.count_nonzero(~some.any(axis=1)))
+        self._looked_at += np.array([len(some), np.count_nonzero(outside), np.count_nonzero(~some.any(axis=1))])
 
     def check(self, path: Path, n: int, comm: Any) -> None:
         """Raise ValueError when n positions of all ranks are zeros, or cannot be in the box's unit."""
@@ -155,9 +155,11 @@ class Gridder:
     def _weigh(self) -> tuple[float, float]:
         """Return the mass of all particles, and the unit that it is summed in; check every mass."""
         n, comm, total, lightest = self.snapshot.n_particles, self.comm, ExactSum(), np.float32(np.inf)
+        room = self._read[1]
+        assert room is not None  # masses differ
         last = (comm.rank + 1) * n // comm.size
         for start in range(comm.rank * n // comm.size, last, self.rows):
-            masses = self._read[1][: min(self.rows, last - start)]
+            masses = room[: min(self.rows, last - start)]
             with self.stages("read", masses.nbytes):
                 self.snapshot.read_masses(masses, start)
             self._check_masses(masses, start)

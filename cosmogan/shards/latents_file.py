@@ -25,7 +25,7 @@ class Latents(NamedTuple):
 
     latent: np.ndarray  # (n, latent_dimension) float32, times the latent scale
     seed: np.ndarray  # (n,) int64
-    index: np.ndarray  # (n,) int64
+    index: np.ndarray  # type: ignore[assignment]  # (n,) int64; hides the method of tuples
 
     def rows(self, which: slice) -> "Latents":
         """Return some of the samples."""
@@ -113,7 +113,7 @@ def length(path: Path) -> int:
 def write_judged(path: Path, **columns: np.ndarray) -> None:
     """Write what rejection sampling judged (``rejection.npz``), atomically."""
     with whole_file(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **columns)
+        np.savez(file, **columns)  # type: ignore[arg-type]
 
 
 def read_judged(path: Path) -> dict[str, np.ndarray]:

@@ -52,7 +52,7 @@ class Manifest:
                 raise ValueError(f"kind is {kind!r}")
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: damaged: {error}; run the stage that writes it again") from None
-        several = {name: float("nan") for name in ("redshift", "mean_cell_mass") if plain[name] is None}
+        several: dict[str, Any] = {name: float("nan") for name in ("redshift", "mean_cell_mass") if plain[name] is None}
         geometry = dataclasses.replace(geometry, **several)
         return cls(path, tree, checksum(path), geometry, kind, source, shards)
 

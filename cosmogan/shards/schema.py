@@ -10,7 +10,7 @@ import h5py
 from hpc import hdf5
 
 FORMAT = "cosmogan-subvolumes/1"
-COLUMNS = {
+COLUMNS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
     "simulated": {"corner": ("i4", (3,)), "simulation": ("i4", ())},
     "generated": {"seed": ("i8", ()), "index": ("i8", ())},
 }

@@ -80,7 +80,7 @@ def _versions(versions: dict[str, str]) -> str:
 
 def table(folder: Folder, found: dict[float, Tally]) -> Iterator[str]:
     """Yield a line for each redshift; densities are in units of the mean density of the universe."""
-    rows = [COLUMNS]
+    rows: list[tuple[str, ...]] = [COLUMNS]
     for redshift, one in found.items():
         numbers = (one.mean, one.scatter, one.least, one.densest)
         counted = (f"{redshift:g}", _simulations(folder, redshift), str(one.n))

@@ -29,7 +29,7 @@ class Sink(io.FileIO):
         self._waiting = 0  # bytes
         self._errors: list[BaseException] = []
         self.write = _forgiving(self._write_all, self._errors)  # type: ignore[method-assign]
-        self.truncate = _forgiving(super().truncate, self._errors)  # type: ignore[method-assign]
+        self.truncate = _forgiving(super().truncate, self._errors)  # type: ignore[method-assign, assignment]
 
     def check(self) -> None:
         """Raise what went wrong since the file was opened, if anything did."""

@@ -4,10 +4,10 @@ import contextlib
 import dataclasses
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import h5py
 import numpy as np
@@ -97,9 +97,9 @@ def _check_all(manifest: Manifest) -> Iterator[str | None]:
 
     with (
         ThreadPoolExecutor(n_threads) as pool,
-        contextlib.closing(pool.map(check, manifest.shards, sums)) as found,  # Ctrl-C: begin no more
-    ):
-        yield from found
+        contextlib.closing(cast(Generator[str | None], pool.map(check, manifest.shards, sums))) as defects,
+    ):  # closed by Ctrl-C: begins no more
+        yield from defects
 
 
 def check_shard(shard: Shard, manifest: Manifest, sha256: str) -> None:

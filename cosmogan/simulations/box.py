@@ -100,9 +100,9 @@ def next_output(state: Path) -> int:
 
 
 def _write_state(path: Path, following: int, positions: torch.Tensor, velocities: torch.Tensor) -> None:
-    particles = {"positions": positions.cpu().numpy(), "velocities": velocities.cpu().numpy()}
+    x, v = positions.cpu().numpy(), velocities.cpu().numpy()
     with rundir.whole_file(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, next_output=following, **particles)
+        np.savez(file, next_output=following, positions=x, velocities=v)
 
 
 def _read_state(path: Path, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

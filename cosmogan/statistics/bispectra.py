@@ -249,10 +249,9 @@ def _shell(chosen: np.ndarray, weight: np.ndarray, shape: tuple[int, int, int], 
     n = len(chosen)
     x, y, z = np.nonzero(chosen)
     x, y = (np.where(2 * i < n, i, i - n) % side for i, side in zip((x, y), shape[:2], strict=True))
-    there = (x * shape[1] + y) * shape[2] + z
-    parts = (np.flatnonzero(chosen), there, weight[chosen])
-    here, there, weights = (torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in parts)
-    return _Shell(here, there, shape, weights)
+    parts = (np.flatnonzero(chosen), (x * shape[1] + y) * shape[2] + z, weight[chosen])
+    modes, places, weights = (torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in parts)
+    return _Shell(modes, places, shape, weights)
 
 
 def _grid(reach: int) -> int:

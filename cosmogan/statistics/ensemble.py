@@ -142,7 +142,7 @@ def compared(ones: list[Moments], others: list[Moments]) -> dict[str, np.ndarray
     """
     one, other = merged(ones), merged(others)
     found = ratios(one, other)
-    squares = dict.fromkeys(found, 0.0)
+    squares = {name: np.zeros_like(ratio) for name, ratio in found.items()}
     without = ([ratios(part, other) for part in left_out(ones)], [ratios(one, part) for part in left_out(others)])
     for again in without:
         for name in found:

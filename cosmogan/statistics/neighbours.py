@@ -97,11 +97,11 @@ def nearest(
 def _nearest(volumes: Tensor, target: Tensor, images: Tensor, own: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     best = volumes.new_full((len(volumes),), -torch.inf)
     row, symmetry = torch.zeros_like(best, dtype=torch.int64), torch.zeros_like(best, dtype=torch.int64)
-    known = None if own is None else torch.nonzero(own >= 0)[:, 0]
     for number, image in enumerate(images):
         similarity = volumes[:, image] @ target
-        if known is not None:
-            similarity[known, own[known]] = -torch.inf
+        if own is not None:
+            in_target = torch.nonzero(own >= 0)[:, 0]
+            similarity[in_target, own[in_target]] = -torch.inf
         value, place = similarity.max(dim=1)
         better = value > best
         best, row = torch.where(better, value, best), torch.where(better, place, row)

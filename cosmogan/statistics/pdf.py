@@ -94,12 +94,13 @@ def peak_counts(density: Density, edges: np.ndarray | None = None) -> PeakCounts
 
 def _peaks(density: Tensor) -> Tensor:
     """Return the densities of each sample's peaks, -∞ in all other voxels but those in the faces."""
-    largest, others = density, None  # of the voxels of a line, a plane, a cube around each; `others`: but for itself
+    # The largest of the voxels of a line, a plane, a cube around each; and of those `others` than itself.
+    largest, others = density, density.new_empty(0)
     for axis in (1, 2, 3):
         n = density.shape[axis]
         below, middle, above = (largest.narrow(axis, start, n - 2) for start in range(3))
         beside = torch.maximum(below, above)
-        others = beside if others is None else torch.maximum(beside, others.narrow(axis, 1, n - 2))
+        others = beside if axis == 1 else torch.maximum(beside, others.narrow(axis, 1, n - 2))
         largest = torch.maximum(beside, middle)
     inner = density[:, 1:-1, 1:-1, 1:-1]
     return torch.where(inner > others, inner, -torch.inf)
@@ -124,8 +125,8 @@ def _counts(values: Tensor, edges: np.ndarray) -> np.ndarray:
         limits = boundaries.numpy()
         places = [np.searchsorted(np.sort(row[row >= limits[0]]), limits) for row in rows.numpy()]
         return np.diff(places).astype(np.float64)
-    limits = boundaries.to(values.device, non_blocking=True).expand(len(rows), -1).contiguous()
-    return torch.searchsorted(rows.sort(dim=1).values, limits).diff().cpu().numpy().astype(np.float64)
+    sent = boundaries.to(values.device, non_blocking=True).expand(len(rows), -1).contiguous()
+    return torch.searchsorted(rows.sort(dim=1).values, sent).diff().cpu().numpy().astype(np.float64)
 
 
 def _middle(edges: np.ndarray) -> np.ndarray:
