@@ -3,6 +3,7 @@
 from typing import Any
 
 __version__ = "0.1.0"
+__all__ = ["load_generator", "shards", "statistics"]
 
 
 def load_generator(path: Any = "pretrained", device: str = "cpu") -> Any:

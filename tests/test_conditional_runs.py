@@ -91,7 +91,7 @@ def test_every_condition_is_compared_by_itself(validated):
             assert group["nbody_density"][i] == pytest.approx(folder[rows].mean(), rel=1e-5)
             held = comparison.of_rows(folder, rows)
             density = folder[rows].mean(axis=(1, 2, 3), dtype=float)
-            labels, halves = regions.halves(held.boxes, held.along, density, 100, experiment.validate.seed)
+            labels, halves = regions.halves(held.boxes, held.morton_index, density, 100, experiment.validate.seed)
             first = halves[0][labels]
             floor = spectra[first].mean(0) / spectra[~first].mean(0) - 1
             np.testing.assert_allclose(group["noise_floor"][i, 0], floor)

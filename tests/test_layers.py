@@ -98,3 +98,11 @@ def test_the_files_that_contributors_are_sent_to_exist():
     rows = [line for line in (ROOT / "CONTRIBUTING.md").read_text().splitlines() if line.startswith("| ")][1:]
     names = [name for row in rows for name in row.split("|")[2].split("`")[1::2]]
     assert len(rows) >= 25 and not [name for name in names if not (ROOT / name).exists()]
+
+
+@pytest.mark.parametrize("name", ["cosmogan", "cosmogan.shards", "cosmogan.statistics"])
+def test_what_a_package_lists_is_there(name):
+    code = f"from {name} import *; import {name}; print(set({name}.__all__) - set(globals()))"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "set()\n", done.stderr

@@ -1,1 +1,28 @@
-"""The report: figures, their captions, the verdict, and the page that holds them."""
+"""Write the report: figures, their captions, the table of criteria, and the page that holds them."""
+
+__all__ = [
+    "catalogue",
+    "conditions",
+    "criteria",
+    "document",
+    "drawing",
+    "exhibit",
+    "facts",
+    "figures_bispectra",
+    "figures_conditions",
+    "figures_covariance",
+    "figures_density",
+    "figures_minkowski",
+    "figures_samples",
+    "figures_selection",
+    "figures_sequence",
+    "figures_shards",
+    "figures_spectra",
+    "figures_training",
+    "figures_volumes",
+    "histograms",
+    "page",
+    "palette",
+    "runs",
+    "style",
+]

@@ -1,1 +1,10 @@
-"""Particles to shards: simulated boxes, snapshots on disk, and their densities."""
+"""Turn particles into shards: simulated boxes, snapshots on disk, and their densities."""
+
+__all__ = [
+    "box",
+    "gadget2_input",
+    "gridding",
+    "parameters",
+    "simulated",
+    "snapshots",
+]

@@ -40,20 +40,20 @@ class Resamples:
 
     @classmethod
     def of(
-        cls, boxes: np.ndarray, along: np.ndarray | None, density: np.ndarray, n_fake: int, seed: int
+        cls, boxes: np.ndarray, morton_index: np.ndarray | None, density: np.ndarray, n_fake: int, seed: int
     ) -> "Resamples":
         """Make them.
 
         Parameters
         ----------
-        boxes, along, density : (n_real,) of the real samples, as `regions.halves` takes them
+        boxes, morton_index, density : (n_real,) of the real samples, as `regions.halves` takes them
         n_fake : generated samples
         seed : of the draws
         """
         rng = np.random.default_rng(seed)
-        groups = regions.groups(boxes, along), regions.of_one_kind(n_fake)
+        groups = regions.groups(boxes, morton_index), regions.of_one_kind(n_fake)
         real, fake = ([_drawn(labels, rng) for _ in range(N_DRAWS)] for labels in groups)
-        labels, halves = regions.halves(boxes, along, density, N_DRAWS, seed)
+        labels, halves = regions.halves(boxes, morton_index, density, N_DRAWS, seed)
         return cls(real, fake, halves[:, labels])
 
 

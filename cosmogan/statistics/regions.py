@@ -11,13 +11,13 @@ N_REGIONS = 16  # of few boxes together, at least; octants at most
 BALANCED = 30  # of so many ways to halve regions, the one whose halves have the nearest mean densities is taken
 
 
-def groups(boxes: np.ndarray, along: np.ndarray | None, n_groups: int = N_GROUPS) -> np.ndarray:
+def groups(boxes: np.ndarray, morton_index: np.ndarray | None, n_groups: int = N_GROUPS) -> np.ndarray:
     """Cut samples into groups of consecutive ones along a curve, none of which holds samples of two boxes.
 
     Parameters
     ----------
     boxes : (n,) the box of each sample
-    along : (n,) the place of each on a curve that fills its box, so that a group is a region; None: not known
+    morton_index : (n,) the place of each on a curve that fills its box, so that a group is a region; None: not known
     n_groups : wanted; a box is one at least, a sample one at most
 
     Returns
@@ -29,8 +29,8 @@ def groups(boxes: np.ndarray, along: np.ndarray | None, n_groups: int = N_GROUPS
     first = 0
     for box in np.unique(boxes):
         rows = np.flatnonzero(boxes == box)
-        if along is not None:
-            rows = rows[np.argsort(along[rows], kind="stable")]
+        if morton_index is not None:
+            rows = rows[np.argsort(morton_index[rows], kind="stable")]
         numbers[rows] = first + np.arange(len(rows)) * min(pieces, len(rows)) // len(rows)
         first += min(pieces, len(rows))
     return numbers
@@ -65,7 +65,7 @@ def splits(labels: np.ndarray, n_splits: int, seed: int) -> np.ndarray:
 
 
 def halves(
-    boxes: np.ndarray, along: np.ndarray | None, density: np.ndarray, n_splits: int, seed: int
+    boxes: np.ndarray, morton_index: np.ndarray | None, density: np.ndarray, n_splits: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return ways to halve samples: by whole boxes, few boxes by regions of theirs.
 
@@ -75,7 +75,7 @@ def halves(
 
     Parameters
     ----------
-    boxes, along : (n,) as `groups` takes them
+    boxes, morton_index : (n,) as `groups` takes them
     density : (n,) the mean of each sample
     n_splits, seed : as `splits` takes them
 
@@ -86,8 +86,8 @@ def halves(
     numbers, box = np.unique(boxes, return_inverse=True)
     if len(numbers) >= FEW_BOXES:
         return box, splits(np.arange(len(numbers)), n_splits, seed)
-    labels = groups(boxes, along, max(8 * len(numbers), N_REGIONS))
-    n, total = np.bincount(labels), np.bincount(labels, None if along is None else density)
+    labels = groups(boxes, morton_index, max(8 * len(numbers), N_REGIONS))
+    n, total = np.bincount(labels), np.bincount(labels, None if morton_index is None else density)
     ways = splits(np.arange(len(n)), BALANCED * n_splits, seed)
     with np.errstate(invalid="ignore"):  # a single sample has no halves
         apart = abs((ways @ total) / (ways @ n) - (~ways @ total) / (~ways @ n))

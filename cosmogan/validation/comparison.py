@@ -44,7 +44,7 @@ class Volumes:
         return len(self.rows)
 
     @property
-    def along(self) -> np.ndarray | None:
+    def morton_index(self) -> np.ndarray | None:
         """The place of each volume on a curve that fills its box, (n,); None: not known."""
         if not isinstance(self.source, shards.Folder) or self.source.kind != "simulated":
             return None

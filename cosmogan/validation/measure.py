@@ -16,12 +16,12 @@ from cosmogan.statistics import neighbours
 from cosmogan.validation import summaries
 from cosmogan.validation.blocks import Blocks, Values
 from cosmogan.validation.comparison import Comparison, Volumes
-from cosmogan.validation.volume_statistics import Measurement, is_print, plan
+from cosmogan.validation.volume_statistics import Measurement, is_fingerprint, plan
 from hpc import mpi
 from hpc.distributed import Processes
 
 MAX_PAIRS = 4096  # of the cross power, of each kind
-MAX_PEERS = 2048  # volumes of a set with which all others of the set are compared
+MAX_COMPARED = 2048  # volumes of a set with which all others of the set are compared
 NO_POWER = 1e-9  # of the real volumes' mean P(k): less is rounding
 
 
@@ -45,10 +45,10 @@ def everything(comparison: Comparison, folder: Path, comm: mpi.Comm) -> statisti
         measure = measurement.cheap if label == "training" else measurement.all
         blocks.measure(label, len(volumes), volumes.read, measure)
     pairs = _cross_powers(comparison, measurement, blocks)
-    peers = _neighbours(comparison, blocks, device, comm)
+    same_set = _neighbours(comparison, blocks, device, comm)
     if comm.rank > 0:
         return {}
-    tree = summaries.tree(comparison, measurement, blocks, pairs, peers)
+    tree = summaries.tree(comparison, measurement, blocks, pairs, same_set)
     cost = {"seconds": round(time.monotonic() - began, 2), "ranks": comm.size, "device": str(device)}
     lines = [*comparison.warnings, *copies(tree["neighbours"], comparison), *uniform(tree["power"])]
     return tree | {"cost": json.dumps(cost), "warnings": json.dumps(lines)}
@@ -127,14 +127,14 @@ def _neighbours(comparison: Comparison, blocks: Blocks, device: torch.device, co
     """Find the nearest of every volume among the originals and in its own set; return those compared with in each."""
     rng = np.random.default_rng(comparison.settings.seed)
     known, originals = comparison.originals
-    prints = _prints(blocks, known, np.arange(len(originals)), comm)
+    fingerprints = _fingerprints(blocks, known, np.arange(len(originals)), comm)
     chosen = {}
     for label, volumes in comparison.sets.items():
-        chosen[label] = peers = np.sort(rng.permutation(len(volumes))[:MAX_PEERS])
-        searched = [_Searched("peers", _prints(blocks, label, peers, comm), volumes.rows[peers], peers)]
+        chosen[label] = same_set = np.sort(rng.permutation(len(volumes))[:MAX_COMPARED])
+        searched = [_Searched("peers", _fingerprints(blocks, label, same_set, comm), volumes.rows[same_set], same_set)]
         if label != known:
-            searched.append(_Searched("training", prints, originals.rows, np.empty(0, int)))
-        own = partial(_own_prints, blocks, label, comparison.settings.batch_size)
+            searched.append(_Searched("training", fingerprints, originals.rows, np.empty(0, int)))
+        own = partial(_own_fingerprints, blocks, label, comparison.settings.batch_size)
         blocks.measure(f"neighbours of {label}", len(volumes), own, partial(_nearest, searched, device))
     return chosen
 
@@ -143,28 +143,28 @@ class _Searched(NamedTuple):
     """Volumes among which the nearest is looked for."""
 
     name: str
-    prints: np.ndarray  # (m, d)
+    fingerprints: np.ndarray  # (m, d)
     rows: np.ndarray  # (m,) of their source
     numbers: np.ndarray  # (m,) rising, in the set that is measured; empty when they are of another one
 
 
 def _nearest(searched: list[_Searched], device: torch.device, volumes: tuple[np.ndarray, np.ndarray]) -> Values:
     """Return the nearest of each of some volumes, their numbers and fingerprints, itself passed over."""
-    (own, prints), values = volumes, {}
+    (own, fingerprints), values = volumes, {}
     for name, others, rows, numbers in searched:
         place = np.where(np.isin(own, numbers), np.searchsorted(numbers, own), -1)
-        found = neighbours.nearest(prints, others, place, device)
+        found = neighbours.nearest(fingerprints, others, place, device)
         values |= {name: found.similarity, f"{name}_row": rows[found.row], f"{name}_symmetry": found.symmetry}
     return values
 
 
-def _own_prints(blocks: Blocks, label: str, size: int, part: slice) -> tuple[np.ndarray, np.ndarray]:
-    return np.arange(part.start, part.stop), blocks.block(label, part.start // size, is_print)["fingerprint"]
+def _own_fingerprints(blocks: Blocks, label: str, size: int, part: slice) -> tuple[np.ndarray, np.ndarray]:
+    return np.arange(part.start, part.stop), blocks.block(label, part.start // size, is_fingerprint)["fingerprint"]
 
 
-def _prints(blocks: Blocks, label: str, chosen: np.ndarray, comm: mpi.Comm) -> np.ndarray:
+def _fingerprints(blocks: Blocks, label: str, chosen: np.ndarray, comm: mpi.Comm) -> np.ndarray:
     """Return the fingerprints of some of a set's volumes on every rank."""
     found = None
     if comm.rank == 0:
-        found = blocks.read(label, is_print, chosen)["fingerprint"]
+        found = blocks.read(label, is_fingerprint, chosen)["fingerprint"]
     return comm.bcast(found)

@@ -10,7 +10,7 @@ from cosmogan.shards.statistics_file import FORMAT, N_SPLITS, Tree
 from cosmogan.statistics import ensemble, fourier, minkowski, neighbours, pdf, regions
 from cosmogan.validation.blocks import Blocks, Values
 from cosmogan.validation.comparison import Comparison, Volumes
-from cosmogan.validation.volume_statistics import WINDOWS, Measurement, is_print
+from cosmogan.validation.volume_statistics import WINDOWS, Measurement, is_fingerprint
 from hpc.rundir import provenance
 
 N_EXAMPLES = 4  # slabs of each set, to look at
@@ -23,7 +23,7 @@ def tree(
     measurement: Measurement,
     blocks: Blocks,
     pairs: dict[str, np.ndarray],
-    peers: dict[str, np.ndarray],
+    same_set: dict[str, np.ndarray],
 ) -> Tree:
     """Return the whole tree.
 
@@ -32,10 +32,10 @@ def tree(
     comparison, measurement : what was measured, and how
     blocks : the values of all samples
     pairs : the rows of the pairs of each kind of cross power, (n, 2)
-    peers : which of each set's volumes the others were compared with
+    same_set : which of each set's volumes the others were compared with
     """
     found: Tree = attributes(comparison)
-    values = {label: blocks.read(label, lambda name: not is_print(name)) for label in comparison.measured}
+    values = {label: blocks.read(label, lambda name: not is_fingerprint(name)) for label in comparison.measured}
     labels = groups(comparison)
     found |= statistics(bins(comparison, measurement), values, labels)
     found["cross_power"] = {"unit": "(Mpc/h)^3", **wavenumbers(comparison, measurement)}
@@ -47,9 +47,9 @@ def tree(
     found["neighbours"] = _neighbours(
         {name: blocks.read(f"neighbours of {name}") for name in comparison.sets}, comparison
     )
-    prints = {name: blocks.read(name, is_print, chosen)["fingerprint"] for name, chosen in peers.items()}
-    found["diversity"] = diversity(prints, comparison)
-    places = {} if comparison.nbody.along is None else {"along": comparison.nbody.along}
+    fingerprints = {name: blocks.read(name, is_fingerprint, chosen)["fingerprint"] for name, chosen in same_set.items()}
+    found["diversity"] = diversity(fingerprints, comparison)
+    places = {} if comparison.nbody.morton_index is None else {"along": comparison.nbody.morton_index}
     return found | examples(comparison) | {"boxes": comparison.nbody.boxes, **places}
 
 
@@ -58,7 +58,7 @@ def attributes(comparison: Comparison) -> Tree:
     geometry, settings = comparison.geometry, comparison.settings
     held_out, kind = np.unique(comparison.nbody.boxes), "boxes"
     boxes = {"held_out": json.dumps(held_out.tolist()), "n_boxes": len(held_out)}
-    if comparison.nbody.along is None:  # of boxes that nobody knows
+    if comparison.nbody.morton_index is None:  # of boxes that nobody knows
         boxes, kind = {}, "sixteenths of the set"
     elif len(held_out) < regions.FEW_BOXES:
         kind = "parts of boxes"
@@ -93,7 +93,7 @@ def attributes(comparison: Comparison) -> Tree:
 
 def groups(comparison: Comparison) -> dict[str, np.ndarray]:
     """Return the jackknife's group of each sample of each set."""
-    return {name: regions.groups(volumes.boxes, volumes.along) for name, volumes in comparison.measured.items()}
+    return {name: regions.groups(volumes.boxes, volumes.morton_index) for name, volumes in comparison.measured.items()}
 
 
 def wavenumbers(comparison: Comparison, measurement: Measurement) -> Tree:
@@ -153,7 +153,7 @@ def noise_floor(values: Values, volumes: Volumes, seed: int) -> Tree:
     Of the power there is also what its covariance and correlation are off, rms over the ways to halve.
     """
     density = values["mean_density"][:, 0]
-    labels, halves = regions.halves(volumes.boxes, volumes.along, density, N_SPLITS, seed)
+    labels, halves = regions.halves(volumes.boxes, volumes.morton_index, density, N_SPLITS, seed)
     found: Tree = {}
     for name, samples in values.items():
         again = ensemble.split_ratios(ensemble.moments_of(samples, labels), halves)
@@ -170,23 +170,23 @@ def _neighbours(found: dict[str, Values], comparison: Comparison) -> Tree:
     return {"threshold": threshold, "compared_with": comparison.originals[0], **found}
 
 
-def diversity(prints: dict[str, np.ndarray], comparison: Comparison) -> Tree:
+def diversity(fingerprints: dict[str, np.ndarray], comparison: Comparison) -> Tree:
     """Return the effective number of different volumes of both sets, their errors, and how far halves are apart.
 
     Parameters
     ----------
-    prints : fingerprints of some of each set, as many as are compared
+    fingerprints : those of some of each set, as many as are compared
     """
-    n = min(map(len, prints.values()))
+    n = min(map(len, fingerprints.values()))
     found: Tree = {"n": n}
     rng = np.random.default_rng(comparison.settings.seed)
-    for name, rows in prints.items():
+    for name, rows in fingerprints.items():
         some = rows[np.sort(rng.permutation(len(rows))[:n])]
         pieces = regions.of_one_kind(n, N_DIVERSITY_GROUPS)
         value, without = neighbours.diversities(some, pieces)
         found |= {name: value, f"{name}_error": float(ensemble.jackknife_error(without))}
-    first = rng.permutation(len(prints["nbody"])) < len(prints["nbody"]) // 2
-    halves = [neighbours.diversity(prints["nbody"][half]) for half in (first, ~first)]
+    first = rng.permutation(len(fingerprints["nbody"])) < len(fingerprints["nbody"]) // 2
+    halves = [neighbours.diversity(fingerprints["nbody"][half]) for half in (first, ~first)]
     return found | {"floor": abs(halves[0] / halves[1] - 1)}
 
 

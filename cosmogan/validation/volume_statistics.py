@@ -110,7 +110,7 @@ ENGINES: dict[str, Callable[..., Measurement]] = {
 }
 
 
-def is_print(name: str) -> bool:
+def is_fingerprint(name: str) -> bool:
     """Say whether values are fingerprints: large ones, which only neighbours and diversity need."""
     return name == "fingerprint"
 
