@@ -61,7 +61,7 @@ setup(
     # inside the package. (An editable install leaves them where they are: cosmogan.config.configs_folder finds both.)
     package_dir={"cosmogan.configs": "configs", "hpc.cluster": "configs/cluster"},
     package_data={
-        "cosmogan": ["data/pretrained.*", "data/README.md"],
+        "cosmogan": ["data/*.safetensors", "data/*.json", "data/*.md"],
         "cosmogan.configs": ["*.yaml"],
         "hpc.cluster": ["*.yaml"],
     },

@@ -6,12 +6,13 @@ __version__ = "0.1.0"
 __all__ = ["load_generator", "shards", "statistics"]
 
 
-def load_generator(path: Any = "pretrained", device: str = "cpu") -> Any:
-    """Read a released generator: ``load_generator(path).sample(n, seed=…)`` is (n, m, m, m) densities.
+def load_generator(name: Any = "web-32", device: str = "cpu") -> Any:
+    """Read a released generator: ``load_generator(name).sample(n, seed=…)`` is (n, m, m, m) densities.
 
     Parameters
     ----------
-    path : of the ``.safetensors`` file, its ``.json`` beside it; or ``pretrained``: the one in the package
+    name : of a generator in the package, ``web-32`` or ``web-64``; or the path of a ``.safetensors`` file with its
+        ``.json`` beside it
     device : ``cpu``, ``cuda`` or ``cuda:1``
 
     Returns
@@ -21,9 +22,9 @@ def load_generator(path: Any = "pretrained", device: str = "cpu") -> Any:
     Raises
     ------
     ValueError
-        when a file is missing, damaged, or not a generator's; the message names it.
+        when there is none of that name, or a file is missing, damaged, or not a generator's; the message names it.
     """
-    from cosmogan.config import PRETRAINED
+    from cosmogan.config import generator_file
     from cosmogan.gan import released  # loads torch, which preprocessing does without
 
-    return released.load(PRETRAINED if path == "pretrained" else path, device)
+    return released.load(generator_file(str(name)), device)

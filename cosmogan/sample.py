@@ -1,6 +1,7 @@
 """Draw subvolumes from the released generator into sharded HDF5: (seed, index) → one volume."""
 
 import argparse
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cosmogan import cli, shards
-from cosmogan.config import Experiment, configs_folder
+from cosmogan.config import GENERATORS, SMALLEST_GENERATOR, Experiment, configs_folder
 from cosmogan.sampling import drawing
 from cosmogan.shards import latents_file
 from cosmogan.shards.show import show
@@ -181,17 +182,31 @@ def _latents(experiment: Experiment, generator: Any, comm: mpi.Comm) -> latents_
 
 
 class _Pretrained(argparse.Action):
-    """Draw from the generator in the package, by the settings that it was trained with."""
+    """Draw from a generator in the package, by the settings that it was made with."""
 
-    def __call__(self, parser: Any, namespace: argparse.Namespace, *_: Any) -> None:
-        namespace.without_config = configs_folder() / "pretrained.yaml"
-        setattr(namespace, "sample.generator", "pretrained")
+    def __call__(self, parser: Any, namespace: argparse.Namespace, name: Any, option_string: Any = None) -> None:
+        namespace.without_config = configs_folder() / f"{name}.yaml"
+        setattr(namespace, "sample.generator", name)
+
+
+def with_names(words: list[str]) -> list[str]:
+    """Return a command line whose ``--pretrained`` has its generator's name in the same word.
+
+    Without one it is the smallest; what follows the option otherwise is CONFIG or an override.
+    """
+    named = []
+    for word in words:
+        if named and named[-1] == "--pretrained" and word in GENERATORS:
+            named[-1] += f"={word}"
+        else:
+            named.append(word)
+    return [f"--pretrained={SMALLEST_GENERATOR}" if word == "--pretrained" else word for word in named]
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
     cli.part_option(parser)
-    what = "draw from the generator that comes with the package; needs no CONFIG"
-    parser.add_argument("--pretrained", action=_Pretrained, nargs=0, help=what)
+    what = f"draw from a generator in the package: {', '.join(GENERATORS)}; default {SMALLEST_GENERATOR}; needs no CONFIG"
+    parser.add_argument("--pretrained", action=_Pretrained, choices=GENERATORS, metavar="NAME", help=what)
     parser.add_argument("-n", dest="sample.n_samples", type=int, metavar="N", help="how many")
     what = "draw slabs and the voxel PDF of them: .png or .pdf"
     parser.add_argument("--figure", dest="sample.figure", metavar="FILE", help=what)
@@ -205,4 +220,5 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 if __name__ == "__main__":
     world = partial(mpi.world, "sample.batch_size")
+    sys.argv[1:] = with_names(sys.argv[1:])
     cli.main("cosmogan.sample", TEXT, EXAMPLE, sample, world, options=_options)

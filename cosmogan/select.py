@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cosmogan import cli
-from cosmogan.config import Experiment
+from cosmogan.config import Experiment, generator_file
 from cosmogan.training import plan
 from hpc import mpi
 from hpc.log import Progress, say
@@ -92,10 +92,11 @@ def _name(chosen: dict[str, Any]) -> str:
 
 def _receipt(experiment: Experiment) -> Receipt:
     """Return the record of what the choice depends on: settings, and the training with its data."""
-    trained, path = plan.receipt(experiment), experiment.select.generator
+    trained = plan.receipt(experiment)
     recipe = {**experiment.section("select"), "train": trained.recipe, "epochs": experiment.train.epochs}
-    if path is not None:
-        recipe["generator"] = checksum(path) if Path(path).exists() else None
+    if experiment.select.generator is not None:
+        path = generator_file(experiment.select.generator)
+        recipe["generator"] = checksum(path) if path.exists() else None
     return Receipt(experiment.folder, "select", recipe)
 
 

@@ -6,14 +6,14 @@ Lengths are comoving Mpc/h, wavenumbers h/Mpc, masses 1e10 Msun/h.
 import math
 from pathlib import Path
 
-from cosmogan.config.experiment import CONDITIONAL, PACKAGE, PRETRAINED, Experiment
+from cosmogan.config.experiment import CONDITIONAL, GENERATORS, PACKAGE, SMALLEST_GENERATOR, Experiment, generator_file
 from cosmogan.config.networks import Model, Train
 from cosmogan.config.products import Sample, Select, Validate
 from cosmogan.config.simulations import Cosmology, Preprocess, Simulate
 from hpc import settings
 
-__all__ = ["CONDITIONAL", "PRETRAINED", "Cosmology", "Experiment", "Model", "Preprocess", "Sample", "Select"]
-__all__ += ["Simulate", "Train", "Validate", "configs_folder", "default_config", "load"]
+__all__ = ["CONDITIONAL", "GENERATORS", "SMALLEST_GENERATOR", "Cosmology", "Experiment", "Model", "Preprocess", "Sample", "Select"]
+__all__ += ["Simulate", "Train", "Validate", "configs_folder", "default_config", "generator_file", "load"]
 
 
 def configs_folder() -> Path:

@@ -17,7 +17,9 @@ from hpc.paths import FilePath
 from hpc.rundir import whole_file
 
 PACKAGE = Path(__file__).parent.parent
-PRETRAINED = PACKAGE / "data" / "pretrained.safetensors"  # trained by configs/pretrained.yaml
+# The generators that come with the package, by name; configs/NAME.yaml says how each was made.
+GENERATORS = {path.stem: path for path in sorted((PACKAGE / "data").glob("*.safetensors"))}
+SMALLEST_GENERATOR = "web-32"
 
 # Settings that stand in a record only where they are used: runs without them keep the records that they have.
 CONDITIONAL: tuple[tuple[str, str], ...] = (
@@ -38,6 +40,21 @@ CONDITIONAL: tuple[tuple[str, str], ...] = (
 )
 CONDITIONAL += (("sample", "condition"), ("simulate", "latin_hypercube"), ("preprocess", "parameters"))
 CONDITIONAL += (("simulate", "gadget2"), ("simulate", "gadget2_files"))
+
+
+def generator_file(name: str) -> Path:
+    """Return the weights of a generator in the package, by its name, or of another, by the path of its file.
+
+    Raises
+    ------
+    ValueError
+        when it is neither: lists the names.
+    """
+    if name in GENERATORS:
+        return GENERATORS[name]
+    if not name.endswith(".safetensors"):
+        raise ValueError(f"generator {name}: expected {', '.join(GENERATORS)} or a .safetensors file")
+    return Path(name)
 
 
 @dataclass(frozen=True)
@@ -144,7 +161,7 @@ class Experiment:
         """The released generator that `sample` draws from: this run's own, the one in the package, or another."""
         if self.sample.generator is None:
             return self.generator_path
-        return PRETRAINED if self.sample.generator == "pretrained" else Path(self.sample.generator)
+        return generator_file(self.sample.generator)
 
     @property
     def discriminator_path(self) -> Path:

@@ -17,7 +17,7 @@ class Select:
     n_tune: int = 1024  # generated for each trial of the latent scale; 0 leaves it at 1
     calibrate: bool = False  # what it draws is calibrated to the training set; docs/selection.md
     n_calibrate: int = 1024  # generated to fit the calibration
-    generator: str | None = None  # calibrate this released one's .safetensors; null: choose one of this run's training
+    generator: FilePath | None = None  # calibrate this one, a name or a .safetensors; null: choose one of this training
     orient: bool = False  # the released generator turns its volumes into all 48 orientations of the cube alike
 
     def __post_init__(self) -> None:
@@ -37,7 +37,7 @@ class Sample:
 
     n_samples: int = 2000
     seed: int = 1
-    generator: FilePath | None = None  # a released one's .safetensors, or `pretrained`; null: this run's own
+    generator: FilePath | None = None  # one of the package by name, or a .safetensors file; null: this run's own
     figure: FilePath | None = None  # slabs and the voxel PDF of what was drawn: a name that ends in .png or .pdf
     batch_size: int = 64
     samples_per_shard: int = 500

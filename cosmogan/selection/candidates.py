@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from cosmogan import shards
-from cosmogan.config import Experiment
+from cosmogan.config import Experiment, generator_file
 from cosmogan.gan import networks, released, scaling
 from cosmogan.gan.calibration import Calibration
 from cosmogan.selection import scoring
@@ -63,7 +63,7 @@ class CandidateScorer:
 
     def __init__(self, experiment: Experiment, comm: mpi.Comm) -> None:
         if experiment.select.generator is not None:
-            model = released.model_of(released.read_settings(experiment.select.generator))
+            model = released.model_of(released.read_settings(generator_file(experiment.select.generator)))
             experiment = dataclasses.replace(experiment, model=model)
         self.experiment, self.settings, self.comm = experiment, experiment.select, comm
         self.device = Processes(comm.rank, comm.size, comm.rank).device(experiment.train.device)
@@ -72,7 +72,7 @@ class CandidateScorer:
         self.folder = subvolumes.open_shards(experiment)
         self.geometry = self.folder.geometry
         if experiment.select.generator is not None:
-            check_fits(Path(experiment.select.generator), self.folder)
+            check_fits(generator_file(experiment.select.generator), self.folder)
         self._network = networks.generator(experiment.model, self.geometry.subvolume, group=1)
         triangles = bispectra.paper_triangles(self.geometry.subvolume_size, self.geometry.subvolume)
         self._triangles = triangles[PAIRS] if self.settings.bispectrum else []
@@ -156,9 +156,9 @@ class CandidateScorer:
 
     def given(self) -> dict[str, Any]:
         """Return the generator that was released before, `select.generator`, as a candidate with its scores."""
-        path = str(self.settings.generator)
-        known = released.read_settings(path)
-        candidate: Candidate = {"generator": path, **{name: known[name] for name in ("epoch", "ema") if name in known}}
+        name = str(self.settings.generator)
+        known = released.read_settings(generator_file(name))
+        candidate: Candidate = {"generator": name, **{name: known[name] for name in ("epoch", "ema") if name in known}}
         return {**candidate, **self.scored(self.drawn(self.generator(candidate, 1.0), self.settings.n_samples))}
 
     def candidate(self, line: dict[str, Any]) -> Candidate:
@@ -168,7 +168,7 @@ class CandidateScorer:
     def path(self, candidate: Candidate) -> Path:
         """Return where a candidate's weights are."""
         if "generator" in candidate:
-            return Path(candidate["generator"])
+            return generator_file(candidate["generator"])
         folder = self.experiment.train_folder / "generators"
         return session.generator_path(folder, candidate["epoch"], candidate["ema"])
 
@@ -183,7 +183,7 @@ class CandidateScorer:
     def _describe(self, candidate: Candidate) -> dict[str, Any]:
         """Return the settings of a candidate: what it draws and how it was made."""
         if "generator" in candidate:
-            kept = released.read_settings(candidate["generator"])
+            kept = released.read_settings(generator_file(candidate["generator"]))
             return {name: value for name, value in kept.items() if name not in ("format", "sha256", "max_density")}
         model = {**self.experiment.section("model")["model"], "subvolume": self.geometry.subvolume}
         geometry = {name: None if value != value else value for name, value in vars(self.geometry).items()}
