@@ -10,7 +10,7 @@ from cosmogan.training import setup
 from hpc import chain, settings
 
 FOLDER = config.configs_folder()
-OTHER = {"demo", "demo-cosmology", "demo-redshift", "feder2020", "feder2020-redshift", "pretrained"}
+OTHER = {"demo", "demo-cosmology", "demo-redshift", "feder2020", "feder2020-redshift", "web-32"}
 REPRODUCE = {f"reproduce-{scale}" for scale in ("smoke", "quarter", "full")}
 DIFFERENCES = {
     "feder2020-gaussian": {"model.prior: student_t -> gaussian"},

@@ -1,4 +1,4 @@
-"""The generator that comes with the package: drawn from with no config, by whoever has installed it."""
+"""The generators that come with the package: drawn from by name, with no config, by whoever has installed it."""
 
 import json
 import sys
@@ -9,13 +9,14 @@ from conftest import ROOT, run
 
 import cosmogan
 from cosmogan import config, shards
-from cosmogan.config import PRETRAINED
+from cosmogan.config import GENERATORS, SMALLEST_GENERATOR, generator_file
+from cosmogan.sample import with_names
 from cosmogan.training import plan
 
 
 @pytest.fixture(scope="module")
 def settings():
-    return json.loads(PRETRAINED.with_suffix(".json").read_text())
+    return json.loads(GENERATORS["web-32"].with_suffix(".json").read_text())
 
 
 def test_a_plain_install_carries_it_and_draws_with_no_config(tmp_path):
@@ -24,9 +25,9 @@ def test_a_plain_install_carries_it_and_draws_with_no_config(tmp_path):
     command = [sys.executable, "-m", "cosmogan.sample", "--pretrained", "-n", "8", "--figure", "out.png"]
     done = run(command, cwd=tmp_path, PYTHONPATH=str(tmp_path / "lib"))
     assert done.returncode == 0, done.stderr
-    assert "sample: drew 8 volumes of 32³ cells: runs/pretrained/samples" in done.stdout
+    assert "sample: drew 8 volumes of 32³ cells: runs/web-32/samples" in done.stdout
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
-    drawn = shards.Folder(tmp_path / "runs/pretrained/samples").read(np.arange(8))
+    drawn = shards.Folder(tmp_path / "runs/web-32/samples").read(np.arange(8))
     np.testing.assert_allclose(drawn, cosmogan.load_generator().sample(8), rtol=1e-5)
 
 
@@ -38,14 +39,35 @@ def test_its_volumes_are_a_cosmic_web_of_the_mean_density(settings):
 
 
 def test_it_is_what_its_experiment_trains(settings):
-    experiment = config.load(config.configs_folder() / "pretrained.yaml")
+    experiment = config.load(config.configs_folder() / "web-32.yaml")
     for section in ("simulate", "preprocess", "model", "train", "select"):
         recorded, now = settings["config"][section], experiment.section(section)[section]
         names = (recorded.keys() & now.keys()) - set(plan.FREE)  # later settings: defaults
         assert all(recorded[name] == now[name] for name in names)
     assert tuple(settings["config"]["held_out"]) == experiment.held_out
     assert not [text for text in _texts(settings) if text.startswith("/")]  # a path of the machine that trained it
-    assert PRETRAINED.stat().st_size < 7e6
+    assert GENERATORS["web-32"].stat().st_size < 7e6
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--pretrained", "-n", "8"], ["--pretrained=web-32", "-n", "8"]),
+        (["--pretrained", "web-32", "mine.yaml"], ["--pretrained=web-32", "mine.yaml"]),
+        (["--pretrained", "mine.yaml"], ["--pretrained=web-32", "mine.yaml"]),  # CONFIG is no generator's name
+        (["--pretrained", "sample.seed=2"], ["--pretrained=web-32", "sample.seed=2"]),
+        (["mine.yaml", "web-32"], ["mine.yaml", "web-32"]),
+    ],
+)
+def test_a_name_follows_the_option_and_nothing_else_is_taken_for_one(words, named):
+    assert with_names(words) == named
+
+
+def test_a_generator_is_known_by_its_name_or_its_file(tmp_path):
+    assert SMALLEST_GENERATOR in GENERATORS and generator_file("web-32") == GENERATORS["web-32"]
+    assert generator_file(str(tmp_path / "g.safetensors")) == tmp_path / "g.safetensors"
+    with pytest.raises(ValueError, match=r"generator web-33: expected web-32.* or a \.safetensors file"):
+        cosmogan.load_generator("web-33")
 
 
 def _texts(tree):

@@ -177,6 +177,8 @@ class CandidateScorer:
     ) -> released.Released:
         """Return a candidate as it is drawn from; the next call changes its weights."""
         released.load_weights(self._network, self.path(candidate))
+        if self.settings.calibrate:  # before the fit, which is then to the very weights that are released
+            released.rounded(self._network)
         settings = {**self._describe(candidate), "latent_scale": latent_scale}
         return released.Released(settings, self._network.to(self.device), self.device, calibration)
 

@@ -65,6 +65,17 @@ def test_the_network_comes_back_whole(path):
     assert generator.geometry == SETTINGS["geometry"]
 
 
+def test_weights_of_16_bit_numbers_take_half_the_space_and_draw_the_same(path):
+    generator, size = released.load(path), path.stat().st_size
+    before = generator.sample(4)
+    released.rounded(generator.network)
+    rounded = generator.sample(4)
+    assert 0 < np.abs(rounded / before - 1).max() < 0.05
+    released.write(path, generator.network, SETTINGS)
+    np.testing.assert_array_equal(released.load(path).sample(4), rounded)
+    assert path.stat().st_size < 0.6 * size
+
+
 def test_the_latent_scale_counts(path):
     generator = released.load(path)
     ours = generator.sample(2)
