@@ -205,7 +205,9 @@ def with_names(words: list[str]) -> list[str]:
 
 def _options(parser: argparse.ArgumentParser) -> None:
     cli.part_option(parser)
-    what = f"draw from a generator in the package: {', '.join(GENERATORS)}; default {SMALLEST_GENERATOR}; needs no CONFIG"
+    what = (
+        f"draw from a generator in the package: {', '.join(GENERATORS)}; default {SMALLEST_GENERATOR}; needs no CONFIG"
+    )
     parser.add_argument("--pretrained", action=_Pretrained, choices=GENERATORS, metavar="NAME", help=what)
     parser.add_argument("-n", dest="sample.n_samples", type=int, metavar="N", help="how many")
     what = "draw slabs and the voxel PDF of them: .png or .pdf"

@@ -1,7 +1,6 @@
 """Choose which epoch's generator is released, calibrate it or tune its latent scale, and release it."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np

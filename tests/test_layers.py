@@ -89,6 +89,12 @@ def test_preprocess_needs_no_torch():
     assert done.stdout == "[]\n", done.stderr
 
 
+def test_no_two_files_of_tests_have_one_name():
+    """Pytest imports them by their bare names, and refuses the second."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names))
+
+
 def test_no_benchmark_hides_a_standard_module():
     """A script's own folder comes first where Python looks for what another script there imports."""
     assert not {path.stem for path in (ROOT / "benchmarks").glob("*.py")} & sys.stdlib_module_names

@@ -12,7 +12,17 @@ from cosmogan.config.products import Sample, Select, Validate
 from cosmogan.config.simulations import Cosmology, Preprocess, Simulate
 from hpc import settings
 
-__all__ = ["CONDITIONAL", "GENERATORS", "SMALLEST_GENERATOR", "Cosmology", "Experiment", "Model", "Preprocess", "Sample", "Select"]
+__all__ = [
+    "CONDITIONAL",
+    "GENERATORS",
+    "SMALLEST_GENERATOR",
+    "Cosmology",
+    "Experiment",
+    "Model",
+    "Preprocess",
+    "Sample",
+    "Select",
+]
 __all__ += ["Simulate", "Train", "Validate", "configs_folder", "default_config", "generator_file", "load"]
 
 
