@@ -30,7 +30,7 @@ import numpy as np
 from cosmogan import config, simulate, validate
 from cosmogan.reporting.criteria import rows
 from cosmogan.shards import statistics_file
-from cosmogan.training import plan
+from cosmogan.training.plan import TrainingStage
 
 BASE = "base"
 RELATIVISTIC = ("train.loss=relativistic", "train.r1=0.1", "train.betas=[0,0.99]", "train.gate=0")
@@ -106,7 +106,7 @@ def trained(options: argparse.Namespace, settings: Sequence[str]) -> config.Expe
     short = made.folder / "short.json"
     if short.exists():
         return experiment(options, made.folder, [*settings, *json.loads(short.read_text())])
-    if not plan.done(made) and not stage(options, "train", made, options.seconds):
+    if not TrainingStage(made).is_done() and not stage(options, "train", made, options.seconds):
         last = max((int(path.name[6:10]) for path in (made.train_folder / "generators").glob("epoch-*")), default=0)
         if last == 0:
             raise RuntimeError(f"train: no epoch in {options.seconds:g} s, see {made.folder / 'log.txt'}; shorten them")
@@ -125,7 +125,7 @@ def complete(options: argparse.Namespace, change: str, seed: int) -> config.Expe
     short = before.folder / "short.json"
     settings = (*settings, *(json.loads(short.read_text()) if short.exists() else ()))
     made = experiment(options, folder(options, "run", settings), settings)
-    if not validate.done(made):
+    if not validate.stage(made).is_done():
         made.folder.mkdir(parents=True, exist_ok=True)
         if not made.train_folder.exists():
             made.train_folder.symlink_to(before.train_folder.resolve())
@@ -169,7 +169,7 @@ def table(found: dict[str, list[dict[str, float]]]) -> Iterator[str]:
 def make_boxes(options: argparse.Namespace) -> None:
     """Simulate and cut up the boxes that all runs share, some at once."""
     boxes = config.load(options.config, [f"output={options.output / 'boxes'}", *options.set])
-    if not simulate.done(boxes):
+    if not simulate.stage(boxes).is_done():
         command = [sys.executable, "-m", "cosmogan.simulate", str(boxes.freeze())]
         n = min(options.jobs, boxes.simulate.n_simulations)
         parts = [subprocess.Popen([*command, "--part", f"{i + 1}/{n}"]) for i in range(n)]

@@ -22,6 +22,7 @@ from cosmogan.nbody import cosmology
 from cosmogan.nbody.paint import Painter
 from cosmogan.nbody.snapshot import open_snapshot
 from cosmogan.statistics import cross_power, power_spectrum
+from hpc.mpi import SerialComm
 
 DATA = Path(__file__).parent.parent / "tests" / "data" / "g2_32_mpc_f1"
 GADGET = {3.0: "snapshot_000", 1.0: "snapshot_003", 0.0: "snapshot_006"}
@@ -37,7 +38,7 @@ def run(folder: Path, universe: dict[str, float], **settings) -> list[Path]:
     path = folder.with_suffix(".yaml")
     path.write_text(yaml.safe_dump(tree))
     experiment = config.load(path)
-    simulate.simulate(experiment)
+    simulate.simulate(experiment, SerialComm())
     return sorted(experiment.simulations_folder.glob("box-000/snapshot_*"))
 
 

@@ -1,15 +1,13 @@
 """Read a command's CONFIG and overrides, report an error in one line, and end all ranks together."""
 
 import argparse
-import contextlib
 import json
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cosmogan import config
-from hpc import lock, mpi
+from hpc import mpi
 from hpc.log import say
 from hpc.part import Part
 
@@ -77,31 +75,6 @@ def read_experiment(arguments: argparse.Namespace, rank: int = 0) -> config.Expe
     settings = [f"{name}={json.dumps(value)}" for name, value in options.items() if "." in name]
     given = [] if arguments.config is None else [arguments.config]
     return load([*given, *arguments.overrides, *settings], rank, arguments.without_config)
-
-
-@contextlib.contextmanager
-def at_work(
-    experiment: config.Experiment, stage: str, rank: int, folder: Path | None = None, part: Part | None = None
-) -> Iterator[None]:
-    """Be the only one that does a stage's work in a folder (the run's), and leave ``config.yaml`` in the run's.
-
-    Raises
-    ------
-    ValueError
-        on rank 0, when another process does it: names it.
-    """
-    if rank > 0:
-        yield
-        return
-    fresh = not experiment.folder.exists()
-    try:
-        with lock.alone(folder or experiment.folder, stage, None if part is None else part.number):
-            experiment.freeze()
-            yield
-    except BaseException:
-        if fresh and [path.name for path in experiment.folder.glob("*")] == ["config.yaml"]:  # refused before any work
-            shutil.rmtree(experiment.folder)
-        raise
 
 
 def load(arguments: list[str], rank: int = 0, default: Path | None = None) -> config.Experiment:

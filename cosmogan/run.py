@@ -4,9 +4,8 @@ import os
 import subprocess
 import sys
 import time
-from typing import Any
 
-from cosmogan import cli, preprocess, report, sample, select, simulate, train, validate
+from cosmogan import cli
 from cosmogan.config import Experiment
 from hpc import mpi
 from hpc.chain import Stage, command_line, load_cluster, thread_environment
@@ -20,16 +19,6 @@ exit status 75: the same command goes on."""
 EXAMPLE = "python -m cosmogan.run configs/demo.yaml output=runs/mine train.epochs=100"
 
 OUT_OF_TIME = 75  # exit status: try again (EX_TEMPFAIL of sysexits.h)
-
-_STAGES: dict[str, Any] = {
-    "simulate": simulate,
-    "preprocess": preprocess,
-    "train": train,
-    "select": select,
-    "sample": sample,
-    "validate": validate,
-    "report": report,
-}
 
 
 def run(experiment: Experiment, stages: dict[str, Stage], minutes: float | None = None) -> None:
@@ -55,7 +44,7 @@ def run(experiment: Experiment, stages: dict[str, Stage], minutes: float | None 
         return None if minutes is None else max(60 * minutes - (time.monotonic() - start), 0)
 
     for i, (name, stage) in enumerate(stages.items(), 1):
-        if _STAGES[name].done(experiment):
+        if stage.done(experiment):
             say(f"[{i}/{len(stages)}] {name}: done before")
             continue
         began = time.monotonic()

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from hpc import lock, settings
+from hpc import lock, settings, stage
 from hpc.paths import expanded
+from hpc.stage import Run
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One command of a chain."""
+    """A command of a chain: its module, how its processes start, and what they need of a machine."""
 
     module: str  # run as ``python -m module CONFIG``
     start: Literal["process", "mpi", "torch"] = "process"  # one process; MPI ranks; torch.distributed workers
@@ -39,19 +40,22 @@ class Stage:
         """Processes in all."""
         return self.nodes * self.tasks_per_node
 
-    def done(self, experiment: Any) -> bool:
-        """Say whether nothing is left to do: the command's module knows, by its ``done(experiment)``."""
-        return bool(importlib.import_module(self.module).done(experiment))
+    def of(self, experiment: Run) -> stage.Stage[Any]:
+        """Return the stage of an experiment's run that the command does, by its module's ``stage(experiment)``."""
+        of_run: stage.Stage[Any] = importlib.import_module(self.module).stage(experiment)
+        return of_run
 
-    def at_work(self, name: str, experiment: Any) -> dict[str, str] | None:
-        """Return who does the stage's work now, as `hpc.lock.holder`, in the module's ``workplace(experiment)``."""
-        place = getattr(importlib.import_module(self.module), "workplace", None)
-        return lock.holder(Path(experiment.folder if place is None else place(experiment)), name)
+    def done(self, experiment: Run) -> bool:
+        """Say whether nothing is left to do."""
+        return self.of(experiment).is_done()
 
-    def parts(self, experiment: Any) -> int:
-        """Return among how many jobs the work can be dealt out, by the module's ``parts(experiment)``; 1 without."""
-        count = getattr(importlib.import_module(self.module), "parts", None)
-        return 1 if self.array == 0 or count is None else min(self.array, count(experiment))
+    def at_work(self, name: str, experiment: Run) -> dict[str, str] | None:
+        """Return who does the stage's work now, as `hpc.lock.holder`."""
+        return lock.holder(self.of(experiment).workplace, name)
+
+    def parts(self, experiment: Run) -> int:
+        """Return among how many jobs the work is dealt out; 1 when it is one job."""
+        return 1 if self.array == 0 else min(self.array, self.of(experiment).parts())
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,11 @@ class Chain:
     experiment: str  # module:function that makes one of CONFIG and overrides; it has a ``folder``
     stages: dict[str, Stage]
 
-    def read(self, arguments: list[str]) -> Any:
+    def read(self, arguments: list[str]) -> Run:
         """Return the experiment that CONFIG and overrides describe."""
         module, _, function = self.experiment.partition(":")
-        return getattr(importlib.import_module(module), function)(arguments)
+        experiment: Run = getattr(importlib.import_module(module), function)(arguments)
+        return experiment
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,13 @@ class Processes:
             raise SystemExit(1)
         return [result for result, _ in gathered]
 
+    def on_root(self, work: Callable[[], T]) -> T:
+        """Do something on process 0 and return its result on all; before they have joined, each does it."""
+        if self.size == 1 or not dist.is_initialized():
+            return work()
+        result: Any = self.each(self.rank == 0, work)[0]
+        return result
+
     def barrier(self) -> None:
         """Wait until every process is here."""
         if self.size > 1:

@@ -11,13 +11,14 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from hpc import launcher
 from hpc.watch import become_watched
 
+T = TypeVar("T")
 OURS = ("hpc", "cosmogan")  # packages whose errors are written for users
 
 
@@ -37,6 +38,10 @@ class SerialComm:
     def bcast(self, value: Any, root: int = 0) -> Any:
         """Return the value."""
         return value
+
+    def on_root(self, work: Callable[[], T]) -> T:
+        """Do something and return its result."""
+        return work()
 
     def gather(self, value: Any, root: int = 0) -> list[Any]:
         """Return the value in a list of one."""
@@ -80,6 +85,12 @@ class MPIComm:
     def bcast(self, value: Any, root: int = 0) -> Any:
         """Return root's value on every rank."""
         return self._comm.bcast(value, root=root)
+
+    def on_root(self, work: Callable[[], T]) -> T:
+        """Do something on rank 0 only and return its result on every rank; the others wait asleep."""
+        result: Any = work() if self.rank == 0 else None
+        self.barrier()
+        return self._comm.bcast(result)
 
     def gather(self, value: Any, root: int = 0) -> list[Any] | None:
         """Return every rank's value in rank order on root, None elsewhere."""
@@ -273,13 +284,6 @@ def describe(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split())
-
-
-def on_root(comm: Comm, work: Callable[[], Any]) -> Any:
-    """Do something on rank 0 only and return its result on every rank; the others wait asleep."""
-    result = work() if comm.rank == 0 else None
-    comm.barrier()
-    return comm.bcast(result)
 
 
 def gathered_in_turn(mine: list[Any], comm: Comm) -> list[Any]:

@@ -11,7 +11,7 @@ import small_experiment
 from PIL import Image
 
 import cosmogan
-from cosmogan import config, preprocess, sample, select, shards, train, validate
+from cosmogan import config, preprocess, sample, select, shards, validate
 from cosmogan.nbody import cosmology
 from cosmogan.reporting import catalogue, figures_conditions
 from cosmogan.reporting import conditions as reporting_conditions
@@ -20,6 +20,7 @@ from cosmogan.shards import statistics_file
 from cosmogan.shards.verify import verify
 from cosmogan.statistics import power_spectrum, regions
 from cosmogan.training import setup, subvolumes
+from cosmogan.training.work import train
 from cosmogan.validation import comparison
 from hpc.distributed import Processes
 from hpc.mpi import SerialComm
@@ -31,7 +32,7 @@ MORE = {"n_samples": 64, "samples_per_shard": 50}
 def released(tmp_path_factory):
     """A run that was trained and selected, and its generator."""
     experiment = conditional_experiment.load(tmp_path_factory.mktemp("conditional"))
-    train.work(experiment, Processes())
+    train(experiment, Processes())
     select.select(experiment, SerialComm())
     return experiment, cosmogan.load_generator(experiment.generator_path)
 
@@ -59,7 +60,7 @@ def test_a_generator_is_told_just_its_numbers(released, told):
 def test_all_conditions_of_the_held_out_simulations_are_drawn_from_the_same_latents(released):
     experiment, generator = released
     sample.sample(experiment, SerialComm())
-    assert sample.done(experiment) and verify(experiment.samples_folder)
+    assert sample.stage(experiment).is_done() and verify(experiment.samples_folder)
     with shards.open(experiment.samples_folder) as drawn:
         assert drawn.redshift_values == (0.0, 1.0, 3.0) and len(drawn) == 24
         index = drawn.column("index")
@@ -215,7 +216,7 @@ def test_the_demo_of_all_redshifts_goes_through_in_small(tmp_path):
     experiment = config.load(config.configs_folder() / "demo-redshift.yaml", [*small, f"output={tmp_path}"])
     for stage in (preprocess.preprocess, select.select, sample.sample, validate.validate):
         if stage is select.select:
-            train.work(experiment, Processes())
+            train(experiment, Processes())
         stage(experiment, SerialComm())
     tree = statistics_file.read(experiment.statistics_path)
     assert len(tree["conditions"]["values"]) == len(experiment.simulate.redshifts)

@@ -16,11 +16,11 @@ ALLOWED = {
     "config": {"hpc"},
     "shards": {"hpc"},
     "gan": {"config", "hpc"},
-    "reporting": {"nbody", "shards", "statistics", "hpc"},
+    "reporting": {"config", "nbody", "shards", "statistics", "hpc"},
     "simulations": {"config", "nbody", "shards", "hpc"},
     "training": {"config", "gan", "nbody", "reporting", "shards", "statistics", "hpc"},
     "sampling": {"config", "gan", "shards", "training", "hpc"},
-    "selection": {"config", "gan", "shards", "statistics", "training", "hpc"},
+    "selection": {"config", "gan", "reporting", "shards", "statistics", "training", "hpc"},
     "validation": {"config", "gan", "nbody", "shards", "statistics", "training", "hpc"},
     "cli": {"config", "hpc"},
 }

@@ -14,7 +14,7 @@ import torch
 from other_device import DEVICE, OtherDevice
 from safetensors.torch import load_file
 
-from cosmogan import config, sample, select, shards, train, validate
+from cosmogan import config, sample, select, shards, validate
 from cosmogan.config import Model, Train
 from cosmogan.gan.conditions import TrainingConditions
 from cosmogan.nbody import particle_mesh
@@ -23,6 +23,7 @@ from cosmogan.simulations import box
 from cosmogan.training import dataset
 from cosmogan.training.metrics import MetricsLogger
 from cosmogan.training.trainer import Trainer
+from cosmogan.training.work import train
 from hpc.distributed import Processes
 from hpc.log import Progress
 from hpc.mpi import SerialComm
@@ -119,7 +120,7 @@ def made_by_the_chain(folder):
         "sample.rejection_epochs=1",
     ]
     experiment = config.load(path, [*overrides, "sample.n_samples=24", "sample.rejection_bound=128"])
-    train.work(experiment, Processes())
+    train(experiment, Processes())
     for stage in (select.select, sample.sample, validate.validate):
         stage(experiment, SerialComm())
     generators = [load_file(path) for path in sorted(experiment.train_folder.glob("generators/*"))]

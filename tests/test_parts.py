@@ -12,8 +12,9 @@ from conftest import HANGS, ROOT, environment, run
 from preprocess_experiment import write_config
 from small_experiment import load, write
 
-from cosmogan import cli, config, preprocess, sample, select, simulate, train
+from cosmogan import cli, config, preprocess, sample, select, simulate
 from cosmogan.selection import candidates
+from cosmogan.training.work import train
 from hpc.distributed import Processes
 from hpc.mpi import SerialComm
 from hpc.part import Part
@@ -56,18 +57,18 @@ def whole_run(work, folder, stage, *made):
 @pytest.mark.parametrize("write", ["both", "shards"])
 def test_boxes(tmp_path, write):
     made = test_simulate.experiment(tmp_path, "simulate.n_simulations=3", f"simulate.write={write}")
-    assert simulate.parts(made) == 3
+    assert simulate.stage(made).parts() == 3
     folders = made.simulations_folder, made.shards_folder
-    kept = whole_run(lambda: simulate.simulate(made), made.folder, "simulate", *folders)
+    kept = whole_run(lambda: simulate.simulate(made, SerialComm()), made.folder, "simulate", *folders)
     made.shards_folder.mkdir()
     leftover = made.shards_folder / ".a.h5.elsewhere.1.part"
     leftover.touch()
     for number in (4, 2, 3, 1):  # more parts than boxes
-        simulate.simulate(made, Part(number, 4))
-        assert not simulate.done(made) and leftover.exists()  # for all that a part knows it is being written
+        simulate.simulate(made, SerialComm(), Part(number, 4))
+        assert not simulate.stage(made).is_done() and leftover.exists()  # for all that a part knows it is being written
     assert len(files(made.folder)) == len(kept[0]) + 1
-    simulate.simulate(made)
-    assert simulate.done(made) and (files(made.folder), record(made.folder, "simulate")) == kept
+    simulate.simulate(made, SerialComm())
+    assert simulate.stage(made).is_done() and (files(made.folder), record(made.folder, "simulate")) == kept
 
 
 def test_snapshots_at_once(data, tmp_path):
@@ -75,27 +76,27 @@ def test_snapshots_at_once(data, tmp_path):
         (tmp_path / f"box-{i}").symlink_to(data / "g2_32_mpc_f1" / f"snapshot_00{number}")
     path = write_config(tmp_path, [tmp_path / "box-{simulation:d}"], shards=2)
     made = config.load(path)
-    assert preprocess.parts(made) == 3
+    assert preprocess.stage(made).parts() == 3
     folder = made.shards_folder
     kept = whole_run(lambda: preprocess.preprocess(made, SerialComm()), folder, "preprocess", folder)
     said = at_once("cosmogan.preprocess", path)
     assert "preprocess, part 1/2: its 4 shards are there" in said[0] and "part 2/2: its 2 shards" in said[1]
-    assert len(files(folder)) == 6 and not preprocess.done(made)  # no manifest
+    assert len(files(folder)) == 6 and not preprocess.stage(made).is_done()  # no manifest
     preprocess.preprocess(made, SerialComm())
     assert (files(folder), record(folder, "preprocess")) == kept
 
 
 def test_a_part_does_not_simulate(tmp_path):
     made = test_simulate.experiment(tmp_path)
-    assert preprocess.parts(made) == 2
+    assert preprocess.stage(made).parts() == 2
     with pytest.raises(ValueError, match=r"^--part: .*simulations: boxes are missing; run simulate first"):
         preprocess.preprocess(made, SerialComm(), Part(1, 2))
 
 
 def test_candidates(tmp_path, monkeypatch):
     made = load(tmp_path, epochs=2)
-    train.work(made, Processes())
-    assert select.parts(made) == 4
+    train(made, Processes())
+    assert select.stage(made).parts() == 4
     choice = [made.folder / "generator", made.folder / "select"]
     kept = whole_run(lambda: select.select(made, SerialComm()), made.folder, "select", *choice)
     for number in (3, 1, 2):
@@ -109,11 +110,11 @@ def test_candidates(tmp_path, monkeypatch):
 def test_samples_at_once(released_at):
     path = write(released_at)
     made = config.load(path)
-    assert sample.parts(made) == 3
+    assert sample.stage(made).parts() == 3
     folder = made.samples_folder
     kept = whole_run(lambda: sample.sample(made, SerialComm()), made.folder, "sample", folder)
     at_once("cosmogan.sample", path)
-    assert len(files(folder)) == 3 and not sample.done(made)
+    assert len(files(folder)) == 3 and not sample.stage(made).is_done()
     sample.sample(made, SerialComm())
     assert (files(made.folder), record(made.folder, "sample")) == kept
 
@@ -121,7 +122,7 @@ def test_samples_at_once(released_at):
 @pytest.mark.parametrize("setting", ["sample.latents_only=true", "sample.rejection=true"])
 def test_what_is_one_piece_has_no_parts(released_at, setting):
     made = config.load(write(released_at), [setting])
-    assert sample.parts(made) == 1
+    assert sample.stage(made).parts() == 1
     with pytest.raises(ValueError, match=r"^--part: found 1/2 with"):
         sample.sample(made, SerialComm(), Part(1, 2))
 

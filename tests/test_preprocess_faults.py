@@ -17,11 +17,11 @@ from hpc.mpi import SerialComm
 FAULTY = """
 import contextlib, os, runpy, signal, time
 from pathlib import Path
-from hpc import stages
+from hpc import timing
 
 stage, rank, turn, number = os.environ["FAULT"].split(":")
 mine = rank == "all" or rank == os.environ["PMI_RANK"]
-turns, measure = 0, stages.Stages.__call__
+turns, measure = 0, timing.Timer.__call__
 
 @contextlib.contextmanager
 def call(self, name, *moved):
@@ -36,7 +36,7 @@ def call(self, name, *moved):
                 time.sleep(600)
         yield
 
-stages.Stages.__call__ = call
+timing.Timer.__call__ = call
 runpy.run_module("cosmogan.preprocess", run_name="__main__")
 """
 KILL, TERM = int(signal.SIGKILL), int(signal.SIGTERM)
@@ -140,9 +140,9 @@ def _processes():
 
 FULL = """
 import contextlib, resource, runpy
-from hpc import stages
+from hpc import timing
 
-measure = stages.Stages.__call__
+measure = timing.Timer.__call__
 
 @contextlib.contextmanager
 def call(self, name, *moved):
@@ -151,7 +151,7 @@ def call(self, name, *moved):
     with measure(self, name, *moved):
         yield
 
-stages.Stages.__call__ = call
+timing.Timer.__call__ = call
 runpy.run_module("cosmogan.preprocess", run_name="__main__")
 """
 

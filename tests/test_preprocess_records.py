@@ -15,14 +15,14 @@ def test_a_finished_folder_is_left_alone_and_a_missing_shard_made_again(data, tm
     preprocess.preprocess(experiment, SerialComm())
     folder = experiment.shards_folder
     before = {p: p.stat().st_mtime_ns for p in folder.glob("*")}
-    assert preprocess.done(experiment)
+    assert preprocess.stage(experiment).is_done()
     preprocess.preprocess(experiment, SerialComm())
     assert "done" in capsys.readouterr().out
     assert {p: p.stat().st_mtime_ns for p in folder.glob("*")} == before
     lost = sorted(folder.glob("*.h5"))[2]
     whole = lost.read_bytes()
     lost.unlink()
-    assert not preprocess.done(experiment)
+    assert not preprocess.stage(experiment).is_done()
     preprocess.preprocess(experiment, SerialComm())
     assert lost.read_bytes() == whole
     kept = [p for p in folder.glob("*.h5") if p != lost]
@@ -41,7 +41,7 @@ def test_a_snapshot_that_another_has_taken_the_place_of_is_refused(data, tmp_pat
     experiment = config.load(write_config(tmp_path, [tmp_path / "s"]))
     preprocess.preprocess(experiment, SerialComm())
     (tmp_path / "s").write_bytes(real(data).with_name("snapshot_003").read_bytes())
-    assert not preprocess.done(experiment)
+    assert not preprocess.stage(experiment).is_done()
     with pytest.raises(ValueError, match=rf"begun here with other settings \(contents\.{tmp_path / 's'}: \w+ -> \w+"):
         preprocess.preprocess(experiment, SerialComm())
 
@@ -54,7 +54,7 @@ def test_snapshots_are_added_to_those_there(data, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in experiment.shards_folder.glob("*.h5")}
     more = config.load(write_config(tmp_path, [tmp_path / "a", tmp_path / "b"], shards=2))
     preprocess.preprocess(more, SerialComm())
-    assert preprocess.done(more) and len(shards.Folder(more.shards_folder)) == 128
+    assert preprocess.stage(more).is_done() and len(shards.Folder(more.shards_folder)) == 128
     assert all(path.stat().st_mtime_ns == when for path, when in before.items())
     with pytest.raises(ValueError, match="begun here with other settings"):  # numbers would mean others
         preprocess.preprocess(config.load(write_config(tmp_path, [tmp_path / "b"], shards=2)), SerialComm())
@@ -67,7 +67,7 @@ def test_an_older_record_without_contents_holds(data, tmp_path):
     tree = json.loads(record.read_text())
     del tree["recipe"]["contents"]
     record.write_text(json.dumps(tree))
-    assert preprocess.done(experiment)
+    assert preprocess.stage(experiment).is_done()
 
 
 def test_a_folder_of_shards_with_no_record_is_refused(data, tmp_path):

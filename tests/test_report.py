@@ -13,7 +13,7 @@ import pytest
 import synthetic
 
 from cosmogan import config, report
-from cosmogan.reporting import catalogue, document, facts, runs
+from cosmogan.reporting import catalogue, document, facts, runs, work
 from cosmogan.shards import latents_file, statistics_file
 from hpc import settings
 from hpc.mpi import SerialComm
@@ -93,7 +93,7 @@ def test_the_page_is_whole_and_needs_nothing_beside_it(measured, capsys, monkeyp
     assert "averaged weights of epoch 5, its latents scaled by 0.985" in text
     assert "23200 samples seen, 0:58 of training steps" in text
     assert "Left out: Norms of the latent vectors (the samples' latents are not known)." in text
-    assert report.done(measured)
+    assert report.stage(measured).is_done()
     report.report(measured, SerialComm())
     assert "report: done" in capsys.readouterr().out
 
@@ -149,7 +149,7 @@ def two(measured, tmp_path):
 
 def test_several_runs_share_one_page(two, tmp_path, monkeypatch):
     monkeypatch.setattr(catalogue, "CATALOGUE", [entry(name) for name in ("losses", "power", "variance")])
-    report.compare(two, tmp_path / "both")
+    work.write_several(two, tmp_path / "both")
     read = Page((tmp_path / "both" / "index.html").read_text())
     text = " ".join(read.text)
     assert read.open == []
@@ -166,13 +166,13 @@ def test_several_runs_share_one_page(two, tmp_path, monkeypatch):
 
 def test_runs_that_cannot_be_compared_are_refused(two, tmp_path):
     with pytest.raises(ValueError, match=r"--compare: expected 2 to 6 folders of runs, found 1"):
-        report.compare(two[:1], tmp_path)
+        work.write_several(two[:1], tmp_path)
     with pytest.raises(ValueError, match=r"nowhere.statistics.h5: not found"):
-        report.compare([two[0], tmp_path / "nowhere"], tmp_path)
+        work.write_several([two[0], tmp_path / "nowhere"], tmp_path)
     other = two[1] / "statistics.h5"
     statistics_file.write(other, statistics_file.read(other) | {"cell_size": 2.0})
     with pytest.raises(ValueError, match=r"light: expected the cell_size of .*heavy, 4, found 2"):
-        report.compare(two, tmp_path)
+        work.write_several(two, tmp_path)
 
 
 def test_a_folder_for_the_page_of_one_run_is_refused(python, tmp_path):

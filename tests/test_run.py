@@ -52,7 +52,7 @@ def test_a_chain_that_is_told_to_end_tells_its_stage(started):
 
 def test_before_and_after_each_stage_it_says_what_is_left_of_the_minutes(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(run, "command_line", lambda stage, arguments: ["true"])
-    monkeypatch.setattr(run.sample, "done", lambda experiment: False)
+    monkeypatch.setattr(Stage, "done", lambda stage, experiment: False)
     experiment = config.Experiment(name="x", output=str(tmp_path))
     run.run(experiment, {"sample": Stage("cosmogan.sample")}, minutes=10)
     before, after = capsys.readouterr().out.splitlines()[:2]

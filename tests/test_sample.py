@@ -8,10 +8,11 @@ import pytest
 from conftest import run
 from small_experiment import GEOMETRY, load, write
 
-from cosmogan import config, sample, select, shards, train
+from cosmogan import config, sample, select, shards
 from cosmogan.gan import networks, released
 from cosmogan.shards import latents_file
 from cosmogan.statistics import power_spectrum
+from cosmogan.training.work import train
 from cosmogan.validation import comparison, proposals
 from hpc.distributed import Processes
 from hpc.mpi import SerialComm
@@ -191,7 +192,7 @@ def test_a_generator_of_other_subvolumes_is_refused(released_at):
 def trained(tmp_path_factory):
     """A finished training with its released generator."""
     folder = tmp_path_factory.mktemp("trained")
-    train.work(load(folder), Processes())
+    train(load(folder), Processes())
     select.select(load(folder), SerialComm())
     return folder
 
@@ -251,10 +252,10 @@ def test_a_finished_stage_loads_no_torch(released_at):
 import sys
 from cosmogan import config, sample, select, train
 from hpc.mpi import SerialComm
-from cosmogan.training import plan
+from cosmogan.training.plan import TrainingStage
 experiment = config.load(sys.argv[1])
 sample.sample(experiment, SerialComm())
-assert not select.done(experiment) and not plan.done(experiment)
+assert not select.stage(experiment).is_done() and not TrainingStage(experiment).is_done()
 print("torch" in sys.modules)
 """
     done = run([sys.executable, "-c", code, write(released_at)])

@@ -7,10 +7,11 @@ import torch
 from safetensors.torch import load_file
 from small_experiment import load, write
 
-from cosmogan import config, select, train
+from cosmogan import config, select
 from cosmogan.config import Select
 from cosmogan.gan import released
-from cosmogan.selection import candidates
+from cosmogan.selection import candidates, work
+from cosmogan.training.work import train
 from hpc import rundir
 from hpc.distributed import Processes
 from hpc.mpi import SerialComm
@@ -21,7 +22,7 @@ from hpc.settings import to_tree
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
-    train.work(load(folder), Processes())
+    train(load(folder), Processes())
     return folder
 
 
@@ -41,7 +42,7 @@ def test_the_best_generator_is_released_with_all_that_it_needs(trained, capsys):
     ordered = [line["score"] for line in found["candidates"]]
     assert ordered == sorted(ordered) and len(set(ordered)) == 6
     best = found["chosen"]
-    wanted = select.choose(found["candidates"])
+    wanted = work.choose(found["candidates"])
     assert (best["epoch"], best["ema"]) == (wanted["epoch"], wanted["ema"])
     assert 0.8 <= best["latent_scale"] <= 1.25
     assert len({amplitude for _, amplitude, _ in best["trials"]}) == len(best["trials"]) >= 2
@@ -71,9 +72,9 @@ def test_an_average_is_taken_from_equals():
         return {"score": score, "error": 0.02, "ema": ema}
 
     plain, average = candidate(0.05, False), candidate(0.06, True)
-    assert select.choose([plain, candidate(0.055, False), average, candidate(0.065, True)]) is average
-    assert select.choose([plain, candidate(0.08, True)]) is plain
-    assert select.choose([average, plain]) is average
+    assert work.choose([plain, candidate(0.055, False), average, candidate(0.065, True)]) is average
+    assert work.choose([plain, candidate(0.08, True)]) is plain
+    assert work.choose([average, plain]) is average
 
 
 def test_the_prior_is_recorded_in_checkpoint_and_released_generator(trained):
@@ -173,14 +174,14 @@ BEST = {"epoch": 1, "ema": False}
 
 def test_an_amplitude_is_not_taken_for_a_score_of_as_many_samples(tmp_path):
     """With as many samples for both, scale 1 has both."""
-    judge, notes = CandidateScorer(lambda scale: abs(scale - 1.1), best=1.1), PartialResults(tmp_path, 0)
-    notes.add(judge.key(BEST, 1.0, 32), {"score": 1.0})
-    tuned, generator = select._tune(BEST, judge, notes)
+    scorer, partial = CandidateScorer(lambda scale: abs(scale - 1.1), best=1.1), PartialResults(tmp_path, 0)
+    partial.add(scorer.key(BEST, 1.0, 32), {"score": 1.0})
+    tuned, generator = work._tune(BEST, scorer, partial)
     assert tuned["latent_scale"] == generator.latent_scale == pytest.approx(1.1, abs=1e-3)
 
 
 def test_a_latent_scale_that_is_no_better_on_boxes_left_out_is_not_taken(tmp_path, capsys):
-    tuned, generator = select._tune(
+    tuned, generator = work._tune(
         BEST, CandidateScorer(lambda scale: abs(scale - 1), best=1.1), PartialResults(tmp_path, 0)
     )
     assert tuned["latent_scale"] == generator.latent_scale == 1 and tuned["latent_scale_error"] is None

@@ -11,7 +11,8 @@ from shard_folders import GEOMETRY, VALUES, at, write_values
 
 from cosmogan import config, shards, validate
 from cosmogan.selection import candidates
-from cosmogan.training import plan, setup
+from cosmogan.training import setup
+from cosmogan.training.plan import TrainingStage
 from hpc import mpi
 from hpc.distributed import Processes
 from hpc.rundir import read_json
@@ -84,7 +85,7 @@ def test_training_takes_one_redshift(tmp_path):
         chosen = dataclasses.replace(experiment, redshift=redshift)
         _, data, _ = setup.prepare(chosen, Processes(0, 1, 0))
         np.testing.assert_array_equal(data._read(data.rows), factor * old[old.rows_of([0, 1])])
-    assert plan.receipt(chosen).recipe != plan.receipt(experiment).recipe
+    assert TrainingStage(chosen).receipt.recipe != TrainingStage(experiment).receipt.recipe
 
 
 def test_selection_takes_one_redshift(tmp_path):
@@ -109,4 +110,4 @@ def test_validation_takes_one_redshift(tmp_path):
         validate.validate(config.load(path, ["redshift=1"]), mpi.SerialComm())
     chosen = config.load(path, ["redshift=0"])
     validate.validate(chosen, mpi.SerialComm())
-    assert validate.done(chosen)
+    assert validate.stage(chosen).is_done()

@@ -13,7 +13,8 @@ import yaml
 
 from cosmogan import config, preprocess, simulate
 from cosmogan.nbody import cosmology, gadget
-from cosmogan.simulations import box
+from cosmogan.simulations import box, work
+from cosmogan.simulations.outputs import Outputs
 from hpc import mpi, rundir
 
 N, BOX = 16, 64.0
@@ -41,7 +42,7 @@ def experiment(folder, *overrides):
 
 def run(folder, *overrides):
     made = experiment(folder, *overrides)
-    simulate.simulate(made)
+    simulate.simulate(made, mpi.SerialComm())
     return made
 
 
@@ -147,7 +148,7 @@ def test_a_second_run_does_nothing_and_says_so(tmp_path, capsys):
     made = run(tmp_path)
     times = {path: path.stat().st_mtime_ns for path in contents(made.simulations_folder)}
     assert "simulate: wrote 2 boxes" in capsys.readouterr().out
-    simulate.simulate(made)
+    simulate.simulate(made, mpi.SerialComm())
     assert "nothing to do: all boxes are in" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in times} == times
 
@@ -158,8 +159,8 @@ def test_an_interrupted_run_makes_what_is_missing_with_the_same_bytes(tmp_path):
     kept, lost = sorted(before)[1], sorted(before)[3]
     age = kept.stat().st_mtime_ns
     lost.unlink()
-    assert not simulate.done(made)
-    simulate.simulate(made)
+    assert not simulate.stage(made).is_done()
+    simulate.simulate(made, mpi.SerialComm())
     assert contents(made.simulations_folder) == before
     assert kept.stat().st_mtime_ns == age
 
@@ -177,10 +178,10 @@ def test_a_box_goes_on_from_its_last_redshift_with_the_same_bytes(tmp_path, monk
 
     monkeypatch.setattr(box.particle_mesh, "evolve", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        simulate.simulate(stopped)
+        simulate.simulate(stopped, mpi.SerialComm())
     begun, make = [], box.initial_conditions
     monkeypatch.setattr(box, "initial_conditions", lambda *given: begun.append(given[1]) or make(*given))
-    simulate.simulate(stopped)
+    simulate.simulate(stopped, mpi.SerialComm())
     assert begun == [1]  # box 0 went on
     theirs, ours = contents(whole.simulations_folder), contents(stopped.simulations_folder)
     assert list(theirs.values()) == list(ours.values())
@@ -192,21 +193,21 @@ def test_what_a_killed_run_left_half_written_is_cleared_away(tmp_path):
     left = made.simulations_folder / "box-000" / f".snapshot_000.{rundir.HOST}.999999999.part"
     left.parent.mkdir(parents=True)
     left.touch()
-    simulate.simulate(made)
+    simulate.simulate(made, mpi.SerialComm())
     assert not left.exists()
 
 
 def test_a_box_that_another_process_makes_meanwhile_is_left_alone(tmp_path, monkeypatch):
-    made, begin, boxes, make = experiment(tmp_path), simulate.Kept.begin, [], box.run
+    made, begin, boxes, make = experiment(tmp_path), Outputs.begin, [], box.run
 
     def other(kept, *given):
-        monkeypatch.setattr(simulate.Kept, "begin", begin)
-        simulate._simulate(made, None)  # as where the file system has no locks
+        monkeypatch.setattr(Outputs, "begin", begin)
+        work.simulate(simulate.stage(made), None)  # as where the file system has no locks
 
-    monkeypatch.setattr(simulate.Kept, "begin", other)
+    monkeypatch.setattr(Outputs, "begin", other)
     monkeypatch.setattr(box, "run", lambda *given: boxes.append(given[1]) or make(*given))
-    simulate.simulate(made)
-    assert boxes == [0, 1] and simulate.done(made)
+    simulate.simulate(made, mpi.SerialComm())
+    assert boxes == [0, 1] and simulate.stage(made).is_done()
 
 
 def test_a_full_disk_is_one_line(tmp_path):
@@ -215,7 +216,7 @@ def test_a_full_disk_is_one_line(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
     try:
         with pytest.raises(OSError, match=r"File too large while writing it; .* run the same command again"):
-            simulate.simulate(made)
+            simulate.simulate(made, mpi.SerialComm())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert [path for path in made.simulations_folder.rglob("*") if path.is_file()] == []
@@ -238,7 +239,7 @@ def test_straight_to_shards_is_the_way_over_snapshots(tmp_path, write, monkeypat
         assert len(list(made.shards_folder.glob("*.h5"))) == expected
         assert bool(contents(made.simulations_folder)) == (name == "one" or write == "both")
         preprocess.preprocess(made, mpi.SerialComm())
-        assert preprocess.done(made) and simulate.done(made)
+        assert preprocess.stage(made).is_done() and simulate.stage(made).is_done()
         (tmp_path / "run").rename(tmp_path / name / "run")
     one, two = shards_of(tmp_path / "one"), shards_of(tmp_path / "two")
     assert len(one) == 8 and one == two
@@ -249,7 +250,7 @@ def test_shards_that_are_lost_are_simulated_again_and_snapshots_stay_away(tmp_pa
     assert not contents(made.simulations_folder)
     before = shards_of(tmp_path)
     next(made.shards_folder.glob("simulation-001*")).unlink()
-    assert not simulate.done(made)
+    assert not simulate.stage(made).is_done()
     preprocess.preprocess(made, mpi.SerialComm())
     assert shards_of(tmp_path) == before
 

@@ -8,9 +8,11 @@ from small_experiment import load, write
 from tapes import Tapes
 from trained import assert_same, generators, interrupt_after, metrics
 
-from cosmogan import config, shards, train
-from cosmogan.training import plan, session, setup
+from cosmogan import config, shards
+from cosmogan.training import session, setup
 from cosmogan.training.checkpoint import Checkpoints
+from cosmogan.training.plan import TrainingStage
+from cosmogan.training.work import train
 from hpc.distributed import Processes
 
 STEPS = 3 * 16  # three epochs of 128 subvolumes in batches of 8
@@ -19,7 +21,7 @@ STEPS = 3 * 16  # three epochs of 128 subvolumes in batches of 8
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("uninterrupted")
-    train.work(load(folder), Processes())
+    train(load(folder), Processes())
     return folder
 
 
@@ -42,12 +44,12 @@ def test_resumed_is_uninterrupted_bit_for_bit(tmp_path, monkeypatch, uninterrupt
     lift = interrupt_after(monkeypatch, 22, number)
     handlers = [signal.getsignal(n) for n in session.Interruption.signals]
     with pytest.raises(SystemExit) as stopped:
-        train.work(load(tmp_path), Processes())
+        train(load(tmp_path), Processes())
     assert stopped.value.code == 128 + number
     assert "at step 24 of 48" in capsys.readouterr().out
     assert [signal.getsignal(n) for n in session.Interruption.signals] == handlers
     lift()
-    train.work(load(tmp_path), Processes())
+    train(load(tmp_path), Processes())
     assert "resuming at step 24" in capsys.readouterr().out
     assert_same(generators(tmp_path), generators(uninterrupted))
 
@@ -56,9 +58,9 @@ def test_it_may_be_recorded_in_graphs_for_a_part_of_the_time(tmp_path, monkeypat
     monkeypatch.setattr("cosmogan.training.cuda_graphs.Recorder", Tapes)
     lift = interrupt_after(monkeypatch, 22)
     with pytest.raises(SystemExit):
-        train.work(load(tmp_path, cuda_graphs=True), Processes())
+        train(load(tmp_path, cuda_graphs=True), Processes())
     lift()
-    train.work(load(tmp_path), Processes())
+    train(load(tmp_path), Processes())
     assert_same(generators(tmp_path), generators(uninterrupted))
 
 
@@ -75,11 +77,11 @@ def test_training_from_copies_on_the_node_is_the_same_bit_for_bit(tmp_path, monk
     monkeypatch.setenv("NODE", str(tmp_path / "node"))
     lift = interrupt_after(monkeypatch, 22)
     with pytest.raises(SystemExit):
-        train.work(load(tmp_path, stage_to="$NODE"), Processes())
+        train(load(tmp_path, stage_to="$NODE"), Processes())
     assert sorted(path.name for path in opened) == ["simulation-000.h5", "simulation-001.h5"]  # once, not held out
     assert {path.parent.parent for path in opened} == {tmp_path / "node"} and not list((tmp_path / "node").iterdir())
     lift()
-    train.work(load(tmp_path), Processes())  # goes on from the shards themselves
+    train(load(tmp_path), Processes())  # goes on from the shards themselves
     assert_same(generators(tmp_path), generators(uninterrupted))
 
 
@@ -88,7 +90,7 @@ def test_copies_are_gone_after_an_error(tmp_path):
     damaged = load(tmp_path, stage_to=str(tmp_path / "node")).shards_folder / "simulation-001.h5"
     damaged.write_bytes(damaged.read_bytes()[:-1])
     with pytest.raises(ValueError, match=rf"^{damaged}: found SHA-256 .* damaged"):
-        train.work(load(tmp_path, stage_to=str(tmp_path / "node")), Processes())
+        train(load(tmp_path, stage_to=str(tmp_path / "node")), Processes())
     assert not list((tmp_path / "node").iterdir())
 
 
@@ -101,17 +103,17 @@ def test_all_processes_but_the_first_open_no_shard_to_begin_with(tmp_path, opene
 
 def test_metrics_have_no_gaps_and_no_doubles_after_a_kill(tmp_path, monkeypatch):
     whole = tmp_path / "whole"
-    train.work(load(whole), Processes())
+    train(load(whole), Processes())
     lift = interrupt_after(monkeypatch, 27)
     save = Checkpoints.save
     monkeypatch.setattr(Checkpoints, "save", lambda store, state: state["step"] == 16 and save(store, state))
     with pytest.raises(SystemExit):  # its last checkpoint is at step 16; the metrics went on to step 25
-        train.work(load(tmp_path), Processes())
+        train(load(tmp_path), Processes())
     assert metrics(tmp_path)[-1]["step"] == 25
     monkeypatch.undo()
     lift()
     monkeypatch.setattr("cosmogan.training.metrics.INTERVAL", 5)
-    train.work(load(tmp_path), Processes())
+    train(load(tmp_path), Processes())
     assert metrics(tmp_path) == metrics(whole)
     found = metrics(tmp_path)
     assert [line["step"] for line in found] == list(range(5, STEPS + 1, 5))
@@ -125,23 +127,23 @@ def test_metrics_have_no_gaps_and_no_doubles_after_a_kill(tmp_path, monkeypatch)
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, monkeypatch, uninterrupted, capsys):
     lift = interrupt_after(monkeypatch, 22)
     with pytest.raises(SystemExit):
-        train.work(load(tmp_path), Processes())
+        train(load(tmp_path), Processes())
     lift()
     newest = tmp_path / "run/train/checkpoints/step-00000024.pt"
     newest.write_bytes(newest.read_bytes()[:5000])
     capsys.readouterr()
-    train.work(load(tmp_path), Processes())
+    train(load(tmp_path), Processes())
     said = capsys.readouterr().out
     assert said.count("step-00000024.pt: damaged") == 1 and "resuming at step 16" in said
     assert_same(generators(tmp_path), generators(uninterrupted))
 
 
 def test_a_finished_run_says_so_and_more_epochs_go_on(tmp_path, capsys):
-    train.work(load(tmp_path, epochs=1), Processes())
+    train(load(tmp_path, epochs=1), Processes())
     first = generators(tmp_path)
-    train.work(load(tmp_path, epochs=1, device="cpu", checkpoint_minutes=3.0), Processes())
+    train(load(tmp_path, epochs=1, device="cpu", checkpoint_minutes=3.0), Processes())
     assert "finished (1 epochs); nothing to do" in capsys.readouterr().out
-    train.work(load(tmp_path, epochs=2), Processes())
+    train(load(tmp_path, epochs=2), Processes())
     assert "resuming at step 16 of 32" in capsys.readouterr().out
     both = generators(tmp_path)
     assert len(both) == 4
@@ -150,92 +152,92 @@ def test_a_finished_run_says_so_and_more_epochs_go_on(tmp_path, capsys):
 
 def test_a_training_that_was_deleted_is_not_done(tmp_path, capsys):
     few = {"epochs": 1, "batch_size": 64}  # two steps
-    train.work(load(tmp_path, **few), Processes())
+    train(load(tmp_path, **few), Processes())
     before = generators(tmp_path)
     shutil.rmtree(tmp_path / "run/train/generators")
     with pytest.raises(
         ValueError, match=r"train/generators: training is finished, but there are none; delete .*run/train"
     ):
-        train.work(load(tmp_path, **few), Processes())
+        train(load(tmp_path, **few), Processes())
     shutil.rmtree(tmp_path / "run/train")
-    train.work(load(tmp_path, **few), Processes())
+    train(load(tmp_path, **few), Processes())
     assert_same(generators(tmp_path), before)
     shutil.rmtree(tmp_path / "run/train")
-    train.work(load(tmp_path, generator_rate=0.5, **few), Processes())  # nothing is left to keep
-    assert plan.done(load(tmp_path, generator_rate=0.5, **few))
+    train(load(tmp_path, generator_rate=0.5, **few), Processes())  # nothing is left to keep
+    assert TrainingStage(load(tmp_path, generator_rate=0.5, **few)).is_done()
 
 
 def test_other_settings_are_refused_by_name(tmp_path):
-    train.work(load(tmp_path, epochs=1), Processes())
+    train(load(tmp_path, epochs=1), Processes())
     with pytest.raises(ValueError, match=r"train\.generator_rate: 0\.0001 -> 0\.5"):
-        train.work(load(tmp_path, epochs=2, generator_rate=0.5), Processes())
+        train(load(tmp_path, epochs=2, generator_rate=0.5), Processes())
 
 
 def test_named_settings_may_change(tmp_path, capsys):
-    train.work(load(tmp_path, epochs=1), Processes())
+    train(load(tmp_path, epochs=1), Processes())
     changes = {"generator_rate": 2e-4, "gate": 0.1}
     with pytest.raises(ValueError, match=r"train\.gate: 0\.2 -> 0\.1\)"):
-        train.work(load(tmp_path, epochs=2, allow_changed=["train.generator_rate"], **changes), Processes())
+        train(load(tmp_path, epochs=2, allow_changed=["train.generator_rate"], **changes), Processes())
     allowed = ["train.generator_rate", "train.gate"]
-    train.work(load(tmp_path, epochs=2, allow_changed=allowed, **changes), Processes())
+    train(load(tmp_path, epochs=2, allow_changed=allowed, **changes), Processes())
     assert "resuming at step 16 of 32" in capsys.readouterr().out
-    train.work(load(tmp_path, epochs=2, **changes), Processes())  # the new ones are on record now
+    train(load(tmp_path, epochs=2, **changes), Processes())  # the new ones are on record now
     assert "nothing to do" in capsys.readouterr().out
     for name in ("train.batch_size", "train"):
         with pytest.raises(ValueError, match=f"allow_changed: {name} never may change"):
-            train.work(load(tmp_path, epochs=3, allow_changed=[name]), Processes())
+            train(load(tmp_path, epochs=3, allow_changed=[name]), Processes())
 
 
 def test_networks_of_another_shape_are_one_line(tmp_path):
-    train.work(load(tmp_path, epochs=1), Processes())
+    train(load(tmp_path, epochs=1), Processes())
     path = write(tmp_path, epochs=2, allow_changed=["model.width"])
     path.write_text(path.read_text().replace("width: 4", "width: 8"))
     with pytest.raises(ValueError, match=r"checkpoints of other networks than the settings describe: .*size mismatch"):
-        train.work(config.load(path), Processes())
+        train(config.load(path), Processes())
 
 
 def test_other_data_are_refused_by_name(tmp_path):
-    train.work(load(tmp_path, epochs=1), Processes())
+    train(load(tmp_path, epochs=1), Processes())
     manifest = tmp_path / "shards/manifest.json"
     manifest.write_text(manifest.read_text().replace('"redshift": 0.0', '"redshift": 1.0'))
     with pytest.raises(ValueError, match=r"data\.geometry\.redshift: 0\.0 -> 1\.0; data\.manifest_sha256"):
-        train.work(load(tmp_path, epochs=2), Processes())
-    train.work(load(tmp_path, epochs=2, allow_changed=["data"]), Processes())
+        train(load(tmp_path, epochs=2), Processes())
+    train(load(tmp_path, epochs=2, allow_changed=["data"]), Processes())
 
 
 def test_subvolumes_of_another_size_or_unit_are_one_line(tmp_path, monkeypatch):
     path = write(tmp_path)
     path.write_text(path.read_text().replace("subvolume: 8", "subvolume: 16"))
     with pytest.raises(ValueError, match=r"subvolumes of 8³ cells, expected preprocess\.subvolume = 16"):
-        train.work(config.load(path), Processes())
+        train(config.load(path), Processes())
     read = shards.Folder.read
     for factor in (3.8, 0.0):  # in 10¹⁰ M☉, as the paper's figures have it; and nothing at all
         monkeypatch.setattr(shards.Folder, "read", lambda self, rows, f=factor: np.float32(f) * read(self, rows))
         with pytest.raises(ValueError, match=r"shards: densities with a mean of .*expected a mean near 1"):
-            train.work(load(tmp_path), Processes())
+            train(load(tmp_path), Processes())
 
 
 def test_too_few_subvolumes_and_wrong_kinds_are_one_line(tmp_path):
     with pytest.raises(ValueError, match=r"128 subvolumes to train on .*held_out: \[2\].*train\.batch_size = 256"):
-        train.work(load(tmp_path, batch_size=256), Processes())
+        train(load(tmp_path, batch_size=256), Processes())
     manifest = tmp_path / "shards/manifest.json"
     manifest.write_text(manifest.read_text().replace('"simulated"', '"generated"'))
     with pytest.raises(ValueError, match="expected simulated subvolumes, found generated"):
-        train.work(load(tmp_path), Processes())
+        train(load(tmp_path), Processes())
 
 
 def test_checkpoints_by_the_clock(tmp_path, monkeypatch):
     saved = []
     monkeypatch.setattr(Checkpoints, "save", lambda store, state: saved.append(state["step"]))
-    train.work(load(tmp_path, epochs=1, checkpoint_minutes=1e-9), Processes())
+    train(load(tmp_path, epochs=1, checkpoint_minutes=1e-9), Processes())
     assert saved == list(range(1, 17))
 
 
 def test_previews_show_where_the_generator_stands(tmp_path):
     few = {"epochs": 1, "batch_size": 64}  # two steps
-    train.work(load(tmp_path / "1", preview_minutes=1e-9, **few), Processes())
+    train(load(tmp_path / "1", preview_minutes=1e-9, **few), Processes())
     previews = sorted((tmp_path / "1/run/train/previews").iterdir())
     assert [path.name for path in previews] == ["step-00000001.png", "step-00000002.png"]
     assert previews[0].read_bytes() != previews[1].read_bytes()
-    train.work(load(tmp_path / "2", preview_minutes=None, **few), Processes())
+    train(load(tmp_path / "2", preview_minutes=None, **few), Processes())
     assert_same(generators(tmp_path / "1"), generators(tmp_path / "2"))  # looking changes nothing

@@ -119,7 +119,7 @@ def test_done_once_and_again_when_the_samples_change(tmp_path, capsys):
     written = experiment.statistics_path.stat().st_mtime_ns
     capsys.readouterr()
     validate.validate(experiment, SerialComm())
-    assert validate.done(experiment)
+    assert validate.stage(experiment).is_done()
     assert "validate: done:" in capsys.readouterr().out
     assert experiment.statistics_path.stat().st_mtime_ns == written
     synthetic.write_generated(experiment.samples_folder, n_boxes=1)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -10,6 +9,8 @@ from cosmogan.nbody.decompose import Layout, Router
 from cosmogan.nbody.exact import ExactSum
 from cosmogan.nbody.paint import UNIT, BadPosition, Painter, unit_of
 from cosmogan.nbody.snapshot import Snapshot
+from hpc import mpi
+from hpc.timing import Timer
 
 MOVED = 3  # rows sorted and received on a rank, for each row that it reads
 SMALLEST_ROUND = 1 << 12  # rows a rank: with fewer, ranks would do little but wait for one another
@@ -51,7 +52,7 @@ class Extent:
         outside = ((some < 0) | (some > self.box_size)).any(axis=1)
         self._looked_at += np.array([len(some), np.count_nonzero(outside), np.count_nonzero(~some.any(axis=1))])
 
-    def check(self, path: Path, n: int, comm: Any) -> None:
+    def check(self, path: Path, n: int, comm: mpi.Comm) -> None:
         """Raise ValueError when n positions of all ranks are zeros, or cannot be in the box's unit."""
         low = np.min(comm.allgather(self.low), axis=0)
         high = np.max(comm.allgather(self.high), axis=0)
@@ -88,7 +89,7 @@ class Gridder:
     order : of the window
     comm : communicator
     memory : for this rank's subvolumes and one round [bytes]
-    stages : measures how long reading, routing, waiting, exchange and painting take
+    timer : measures how long reading, routing, waiting, exchange and painting take
     """
 
     def __init__(
@@ -97,11 +98,11 @@ class Gridder:
         layout: Layout,
         owned: list[np.ndarray],
         order: int,
-        comm: Any,
+        comm: mpi.Comm,
         memory: float,
-        stages: Any,
+        timer: Timer,
     ) -> None:
-        self.snapshot, self.order, self.comm, self.stages = snapshot, order, comm, stages
+        self.snapshot, self.order, self.comm, self.timer = snapshot, order, comm, timer
         self.mesh = (layout.n_mesh / snapshot.box_size, layout.n_mesh, layout.subvolume)
         mine = owned[comm.rank]
         self.slots = np.full(layout.n_subvolumes, -1, np.int32)
@@ -148,7 +149,7 @@ class Gridder:
                 waiting += [(middle, stop), (start, middle)]
         if self.snapshot.particle_type in ("all", 1):  # others need not fill the box
             self.extent.check(self.snapshot.files[0].path, n, self.comm)
-        with self.stages("paint"):
+        with self.timer("paint"):
             density, filled = painter.density(self.mesh[1] ** 3 / (mass if one is None else n))
         return density, mass, filled
 
@@ -160,7 +161,7 @@ class Gridder:
         last = (comm.rank + 1) * n // comm.size
         for start in range(comm.rank * n // comm.size, last, self.rows):
             masses = room[: min(self.rows, last - start)]
-            with self.stages("read", masses.nbytes):
+            with self.timer("read", masses.nbytes):
                 self.snapshot.read_masses(masses, start)
             self._check_masses(masses, start)
             total.add(masses)
@@ -177,7 +178,7 @@ class Gridder:
         comm, n = self.comm, stop - start
         low, high = start + comm.rank * n // comm.size, start + (comm.rank + 1) * n // comm.size
         read = _part(self._read, 0, high - low)
-        with self.stages("read", _bytes(read)):
+        with self.timer("read", _bytes(read)):
             self.snapshot.read_positions(read[0], low)
             self.extent.add(read[0])
             if read[1] is not None:
@@ -186,7 +187,7 @@ class Gridder:
             arrived = read if comm.size == 1 else self._exchange(read, n)
             if arrived is None:
                 return False
-            with self.stages("paint", _bytes(arrived)):
+            with self.timer("paint", _bytes(arrived)):
                 painter.add(*arrived)
         except BadPosition as error:  # several ranks find it before they exchange, one while it paints
             raise ValueError(f"{self.snapshot.where(low + error.row)}: {error}") from None
@@ -201,22 +202,22 @@ class Gridder:
     def _exchange(self, read: Particles, n: int) -> Particles | None:
         """Return the particles that touch this rank's subvolumes, in file order; None when they do not fit."""
         comm, destination = self.comm, self._destination[: len(read[0])]
-        with self.stages("route"):
+        with self.timer("route"):
             sent = self.router.address(read[0], destination)
-        with self.stages("wait"):
+        with self.timer("wait"):
             received = comm.alltoall(sent)
             n_sent, n_moved = int(sent.sum()), int(sent.sum() + received.sum())
             if comm.max(n_moved) > MOVED * self.rows:
                 assert n > self.rows
                 return None
         outgoing, incoming = _part(self._moved, 0, n_sent), _part(self._moved, n_sent, n_moved)
-        with self.stages("route"):
+        with self.timer("route"):
             self.router.sort(read, destination, sent, outgoing)
         others = n_sent - int(sent[comm.rank])
         messages = int(np.count_nonzero(np.delete(sent, comm.rank)))
         for values, out in zip(outgoing, incoming, strict=True):
             if values is not None and out is not None:
-                with self.stages("exchange", others * values[:1].nbytes, messages):
+                with self.timer("exchange", others * values[:1].nbytes, messages):
                     comm.alltoallv(values, sent, out, received)
         return incoming
 

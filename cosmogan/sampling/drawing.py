@@ -6,9 +6,12 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
+import torch
 
 from cosmogan import shards
-from cosmogan.config import Experiment
+from cosmogan.config import Sample
+from cosmogan.gan.released import Released
+from cosmogan.sampling.plan import SamplingStage
 from cosmogan.shards import latents_file
 from cosmogan.training import subvolumes
 from hpc import hdf5, mpi
@@ -17,11 +20,11 @@ from hpc.part import Part, share_of, title
 from hpc.rundir import checksum
 
 
-def source(experiment: Experiment, generator: Any) -> dict[str, Any]:
+def source(settings: Sample, generator: Released) -> dict[str, Any]:
     """Return what the densities come from, beside their seed and index."""
     origin = {"generator": generator.settings["sha256"], "latent_scale": generator.latent_scale}
-    if experiment.sample.from_latents is not None:
-        origin["latents"] = checksum(experiment.sample.from_latents)
+    if settings.from_latents is not None:
+        origin["latents"] = checksum(settings.from_latents)
     return origin
 
 
@@ -34,55 +37,53 @@ class _Shard(NamedTuple):
     latents: latents_file.Latents
 
 
-def _all(experiment: Experiment, generator: Any, latents: latents_file.Latents) -> dict[Path, _Shard]:
+def _all(stage: SamplingStage, generator: Released, latents: latents_file.Latents) -> dict[Path, _Shard]:
     """Return all shards: for each condition the same latents."""
-    size, found = experiment.sample.samples_per_shard, {}
-    told = subvolumes.to_sample(experiment)
-    for i, condition in enumerate(told):
-        origin, geometry = source(experiment, generator), subvolumes.geometry_of(generator.geometry, condition)
+    settings, every = stage.experiment.sample, {}
+    for i, condition in enumerate(stage.conditions):
+        origin, geometry = source(settings, generator), subvolumes.geometry_of(generator.geometry, condition)
         if condition:
             origin |= {"parameters": {name: x for name, x in condition.items() if name != "redshift"}}
-        prefix = f"condition-{i:03d}-" if len(told) > 1 else ""
-        for start in range(0, len(latents.index), size):
-            path = experiment.samples_folder / f"{prefix}samples-{start:08d}.h5"
-            values = generator.conditions.vector(condition) if condition else None
-            found[path] = _Shard(origin, geometry, values, latents.rows(slice(start, start + size)))
-    return found
+        prefix = f"condition-{i:03d}-" if len(stage.conditions) > 1 else ""
+        for start in range(0, len(latents.index), settings.samples_per_shard):
+            path = stage.target / f"{prefix}samples-{start:08d}.h5"
+            values = generator.conditions.vector(condition) if generator.conditions and condition else None
+            rows = slice(start, start + settings.samples_per_shard)
+            every[path] = _Shard(origin, geometry, values, latents.rows(rows))
+    return every
 
 
 def write(
-    experiment: Experiment, generator: Any, latents: latents_file.Latents, comm: mpi.Comm, part: Part | None
+    stage: SamplingStage, generator: Released, latents: latents_file.Latents, comm: mpi.Comm, part: Part | None
 ) -> None:
     """Draw this rank's shards, and, of the whole, list them all in the manifest."""
     if comm.rank == 0:
-        (experiment.samples_folder / "manifest.json").unlink(missing_ok=True)  # a folder that has one is complete
-    every = _all(experiment, generator, latents)
+        (stage.target / "manifest.json").unlink(missing_ok=True)  # a folder that has one is complete
+    settings, every = stage.experiment.sample, _all(stage, generator, latents)
     for line in sorted({line for shard in every.values() for line in _warnings(generator, shard.values)}):
         say(f"sample: warning: {line}", comm.rank)
     mine = dict(share_of(list(every.items()), part)[comm.rank :: comm.size])
     missing = {path: shard for path, shard in mine.items() if not _is_whole(path, shard.source, shard.latents)}
     n = sum(len(shard.latents.index) for shard in missing.values())
-    with Progress(title("sample", part), n, "volumes", comm.rank) as progress:
+    with Progress(title(stage.name, part), n, "volumes", comm.rank) as progress:
         for path, shard in missing.items():
             with shards.create(path, len(shard.latents.index), shard.geometry, "generated", shard.source) as file:
-                _fill(file, generator, shard, experiment.sample.batch_size, progress)
+                _fill(file, generator, shard, settings.batch_size, progress)
     if part is not None:
         return
     gathered = comm.gather([shards.describe(path) for path in mine])
     if gathered is not None:
         listed = sorted((line for lines in gathered for line in lines), key=lambda line: line["file"])
-        geometry, origin = next(iter(every.values())).geometry, source(experiment, generator)
-        shards.write_manifest(experiment.samples_folder, geometry, "generated", listed, origin)
+        geometry, origin = next(iter(every.values())).geometry, source(settings, generator)
+        shards.write_manifest(stage.target, geometry, "generated", listed, origin)
 
 
-def _warnings(generator: Any, values: np.ndarray | None) -> list[str]:
-    return [] if values is None else generator.conditions.outside(values)
+def _warnings(generator: Released, values: np.ndarray | None) -> list[str]:
+    return [] if values is None or generator.conditions is None else generator.conditions.outside(values)
 
 
-def _fill(file: h5py.File, generator: Any, shard: _Shard, batch_size: int, progress: Progress) -> None:
+def _fill(file: h5py.File, generator: Released, shard: _Shard, batch_size: int, progress: Progress) -> None:
     """Draw one shard."""
-    import torch
-
     latents = shard.latents
     file["seed"][:], file["index"][:] = latents.seed, latents.index
     for first in range(0, len(latents.index), batch_size):

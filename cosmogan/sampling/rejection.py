@@ -13,8 +13,9 @@ from cosmogan.config import Experiment
 from cosmogan.gan import latent, losses, networks, released
 from cosmogan.sampling import acceptance
 from cosmogan.shards import latents_file
-from cosmogan.training import plan, setup
+from cosmogan.training import setup
 from cosmogan.training.checkpoint import Checkpoints
+from cosmogan.training.plan import TrainingStage
 from hpc import mpi
 from hpc.distributed import Processes
 from hpc.log import Progress, say
@@ -141,7 +142,7 @@ def _recipe(experiment: Experiment, generator: released.Released) -> dict[str, A
     kept = ("sha256", "latent_scale", "max_density", "oriented")
     return {
         "generator": {name: generator.settings.get(name) for name in kept},
-        "train": json.loads(json.dumps(plan.receipt(experiment).recipe)),
+        "train": json.loads(json.dumps(TrainingStage(experiment).receipt.recipe)),
         "rejection_epochs": settings.rejection_epochs,
         "rejection_bound": settings.rejection_bound,
     }
@@ -190,7 +191,7 @@ def _release(experiment: Experiment, generator: released.Released) -> None:
 
 def _trained(experiment: Experiment) -> tuple[Any, Any]:
     """Return the trainer as its training left it, and the training set."""
-    if not plan.done(experiment):
+    if not TrainingStage(experiment).is_done():
         raise ValueError(
             f"{experiment.train_folder}: sample.rejection takes the discriminator from a training that is finished "
             "with CONFIG's settings; there is none"

@@ -16,7 +16,8 @@ from cosmogan.gan import networks, released, scaling
 from cosmogan.gan.calibration import Calibration
 from cosmogan.selection import scoring
 from cosmogan.statistics import bispectra, fourier, pdf, power
-from cosmogan.training import plan, session, setup, subvolumes
+from cosmogan.training import session, setup, subvolumes
+from cosmogan.training.plan import TrainingStage
 from hpc import mpi
 from hpc.distributed import Processes
 from hpc.rundir import checksum, provenance
@@ -107,7 +108,7 @@ class CandidateScorer:
 
     def key(self, candidate: Candidate, latent_scale: float, n: int) -> str:
         """Return what stands for all that a score or an amplitude depends on."""
-        trained, settings = plan.receipt(self.experiment).recipe, self.settings
+        trained, settings = TrainingStage(self.experiment).receipt.recipe, self.settings
         what = [trained, settings.bispectrum, scoring.WEIGHTS, latent_scale, n]
         digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()
         return f"{candidate} {checksum(self.path(candidate))} {digest}"

@@ -19,13 +19,13 @@ from cosmogan.simulations.snapshots import Source
 from hpc import mpi
 from hpc.part import Part
 from hpc.rundir import Receipt, checksum, remove_leftovers
-from hpc.stages import Stages
+from hpc.timing import Timer
 
 _ENDS = 1 << 15  # bytes of a file's beginning and of its end, whose checksum tells it from another
 
 
 @dataclass(frozen=True)
-class Plan:
+class ShardPlan:
     """All that is known before any particle is read; the same on every rank."""
 
     experiment: Experiment
@@ -115,13 +115,13 @@ def _grown(receipt: Receipt) -> tuple[str, ...]:
     return ("snapshots", "contents") if same and len(before) < len(now) and before == now[: len(before)] else ()
 
 
-def plan(experiment: Experiment, sources: tuple[Source, ...], n_shards: int) -> Plan:
+def plan(experiment: Experiment, sources: tuple[Source, ...], n_shards: int) -> ShardPlan:
     """Return who gets which subvolumes."""
     layout = Layout(experiment.preprocess.n_mesh, experiment.preprocess.subvolume)
-    return Plan(experiment, sources, layout, tuple(layout.deal(n_shards)), parameters.of_all(experiment, sources))
+    return ShardPlan(experiment, sources, layout, tuple(layout.deal(n_shards)), parameters.of_all(experiment, sources))
 
 
-def prepare(plan: Plan, receipt: Receipt, n_ranks: int, part: Part | None) -> None:
+def prepare(plan: ShardPlan, receipt: Receipt, n_ranks: int, part: Part | None) -> None:
     """Refuse what cannot end well, clear away what a killed run left, and record what is about to be done.
 
     A part clears nothing away: others, on hosts that are not seen from here, may be writing.
@@ -149,7 +149,7 @@ def is_simulated(experiment: Experiment) -> bool:
     return not any(wanted.missing(source) for source in made)
 
 
-def _check_memory(plan: Plan, n_ranks: int) -> None:
+def _check_memory(plan: ShardPlan, n_ranks: int) -> None:
     settings, n_shards = plan.experiment.preprocess, len(plan.hands)
     own = -(-n_shards // n_ranks) * len(plan.hands[0]) * settings.subvolume**3 * 4
     needed = own + SMALLEST_ROUND * max((row_bytes(source.snapshot) for source in plan.sources), default=0)
@@ -162,7 +162,7 @@ def _check_memory(plan: Plan, n_ranks: int) -> None:
         )
 
 
-def _check_space(plan: Plan) -> None:
+def _check_space(plan: ShardPlan) -> None:
     folder, cells = plan.experiment.shards_folder, plan.experiment.preprocess.subvolume**3
     rows = sum(len(plan.hands[shard]) for source in plan.sources for shard in plan.missing(source))
     free = shutil.disk_usage(folder).free
@@ -174,12 +174,12 @@ def _check_space(plan: Plan) -> None:
 
 
 def write(
-    plan: Plan, source: Source, comm: mpi.Comm, stages: Stages, advance: Callable[[int], None] = lambda n: None
+    plan: ShardPlan, source: Source, comm: mpi.Comm, timer: Timer, advance: Callable[[int], None] = lambda n: None
 ) -> list[dict[str, Any]]:
     """Paint and write the shards of one snapshot that are missing; return this rank's lines of the manifest."""
-    missing = mpi.on_root(comm, lambda: plan.missing(source))
+    missing = comm.on_root(lambda: plan.missing(source))
     there = [shard for shard in range(len(plan.hands)) if shard not in missing]
-    with stages("checksum"):
+    with timer("checksum"):
         lines = [shards.describe(plan.path(source, there[i])) for i in mpi.share(len(there), comm)]
     if not missing:
         return lines
@@ -188,27 +188,27 @@ def write(
     mine = [missing[rank * n // comm.size : (rank + 1) * n // comm.size] for rank in range(comm.size)]
     owned = [np.concatenate([nobody, *(plan.hands[shard] for shard in part)]) for part in mine]
     order, memory = WINDOWS[settings.window], settings.memory_per_rank * 1e6
-    density, mass, filled = Gridder(source.snapshot, plan.layout, owned, order, comm, memory, stages).paint(advance)
+    density, mass, filled = Gridder(source.snapshot, plan.layout, owned, order, comm, memory, timer).paint(advance)
     if n == len(plan.hands):
         _check_mass(filled, plan, source, comm)
     snapshots.check_unit(source.snapshot, mass, settings.length_unit)
     first = 0
     for shard in mine[comm.rank]:
         rows = slice(first, first + len(plan.hands[shard]))
-        with stages("write", density[rows].nbytes):
+        with timer("write", density[rows].nbytes):
             lines.append(_write_shard(plan, source, shard, density[rows], mass))
         first = rows.stop
     return lines
 
 
-def _check_mass(filled: float, plan: Plan, source: Source, comm: mpi.Comm) -> None:
+def _check_mass(filled: float, plan: ShardPlan, source: Source, comm: mpi.Comm) -> None:
     """Raise when a whole box does not hold all of its mass."""
     mean = comm.allreduce(filled) / plan.layout.n_mesh**3
     if abs(mean - 1) > 1e-6:
         raise RuntimeError(f"{source.path}: the painted mass is {mean:.8f} of the particles' mass")
 
 
-def _write_shard(plan: Plan, source: Source, shard: int, density: np.ndarray, mass: float) -> dict[str, Any]:
+def _write_shard(plan: ShardPlan, source: Source, shard: int, density: np.ndarray, mass: float) -> dict[str, Any]:
     """Write a shard, and return its line of the manifest."""
     lines: list[dict[str, Any]] = []
     path, numbers, geometry = plan.path(source, shard), plan.hands[shard], plan.geometry(source, mass)

@@ -26,6 +26,14 @@ WINDOW = (
 HINTS = {"density": "; if that is what they are, say --units delta or --units log10" + WINDOW, "delta": WINDOW}
 
 
+class OwnSets(Experiment):
+    """An experiment that is no run: its folder gets no ``config.yaml``, by which the folder of a run is known."""
+
+    def freeze(self) -> Path:
+        """Return where a run's settings would be."""
+        return self.folder / "config.yaml"
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what describes someone's samples to the command line."""
     group = parser.add_argument_group(
@@ -76,7 +84,7 @@ def experiment_of(arguments: argparse.Namespace) -> Experiment:
         tree |= {"cosmology": {"h": theirs.cosmology.h}, "model": {"kappa": kappa}}
     for override in overrides:
         settings.apply(tree, override)
-    return settings.build(Experiment, tree, source="--samples")
+    return settings.build(OwnSets, tree, source="--samples")
 
 
 def _name(samples: str) -> str:

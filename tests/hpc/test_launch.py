@@ -28,9 +28,10 @@ def read(arguments):
 COMMAND = """
 import os, sys
 from pathlib import Path
+from types import SimpleNamespace
 
-def done(experiment):
-    return Path("{name}.done").exists()
+def stage(experiment):
+    return SimpleNamespace(is_done=Path("{name}.done").exists)
 
 def main():
     from hpc import distributed, mpi
@@ -110,9 +111,10 @@ def test_a_failing_stage_ends_the_chain(experiment, python):
 SAVES = """
 import signal, sys, time
 from pathlib import Path
+from types import SimpleNamespace
 
-def done(experiment):
-    return False
+def stage(experiment):
+    return SimpleNamespace(is_done=lambda: False)
 
 def stopped(number, frame):
     Path("saved").touch()

@@ -29,7 +29,7 @@ def test_the_report_leaves_out_what_small_volumes_do_not_have(tmp_path, cells, s
         np.save(tmp_path / f"{name}.npy", volumes(seed, cells))
     words = [f"--{name}={tmp_path / name}.npy" for name in ("samples", "reference")]
     words += ["--box-size=16", f"--output={tmp_path / 'out'}", *settings]
-    validate.judge(parsed(words), mpi.SerialComm())
+    validate.compare_own(parsed(words), mpi.SerialComm())
     found = {row.name for row in criteria.rows(statistics_file.read(tmp_path / "out" / "statistics.h5"))}
     everything = {"power", "power_all", "variance", "cross_power", "mean_density", "voxel_pdf", "bispectrum", "peaks"}
     everything |= {"minkowski", "copies", "repeats", "diversity"}

@@ -9,10 +9,11 @@ import small_experiment
 from safetensors.torch import load_file, save_file
 
 import cosmogan
-from cosmogan import config, select, shards, train
+from cosmogan import config, select, shards
 from cosmogan.gan import released
 from cosmogan.selection import calibration
 from cosmogan.statistics import power
+from cosmogan.training.work import train
 from hpc import rundir
 from hpc.distributed import Processes
 from hpc.mpi import SerialComm
@@ -22,7 +23,7 @@ from hpc.mpi import SerialComm
 def folder(tmp_path_factory):
     """A run that was trained and selected without calibration."""
     folder = tmp_path_factory.mktemp("calibrated")
-    train.work(small_experiment.load(folder), Processes())
+    train(small_experiment.load(folder), Processes())
     select.select(config.load(small_experiment.write(folder), ["select.n_tune=0"]), SerialComm())
     return folder
 
@@ -113,7 +114,7 @@ def test_a_calibration_that_is_no_better_is_not_kept(folder, monkeypatch, capsys
 def test_a_training_ends_with_its_calibration(folder):
     path = small_experiment.write(folder)
     experiment = config.load(path, ["select.calibrate=true", "select.n_calibrate=64", f"output={folder / 'run'}"])
-    assert not select.done(experiment)
+    assert not select.stage(experiment).is_done()
     select.select(experiment, SerialComm())
     scores = json.loads((folder / "run/select/scores.json").read_text())
     assert len(scores["candidates"]) == 6 and scores["chosen"]["calibration"]["kept"] and not scores["chosen"]["trials"]
@@ -122,7 +123,7 @@ def test_a_training_ends_with_its_calibration(folder):
 
 def test_a_conditional_generator_is_calibrated_by_its_conditions(tmp_path):
     experiment = conditional_experiment.load(tmp_path, select={"n_samples": 48, "calibrate": True, "n_calibrate": 192})
-    train.work(experiment, Processes())
+    train(experiment, Processes())
     select.select(experiment, SerialComm())
     generator = cosmogan.load_generator(experiment.generator_path)
     assert generator.settings["calibration"]["kept"] and generator.settings["calibration"]["order"] >= 1

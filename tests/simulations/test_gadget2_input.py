@@ -42,7 +42,7 @@ def experiment(folder, *overrides):
 
 def written(folder, *overrides):
     made = experiment(folder, *overrides)
-    simulate.simulate(made)
+    simulate.simulate(made, mpi.SerialComm())
     return made
 
 
@@ -134,7 +134,7 @@ def direct_power(positions):
 def test_a_second_call_writes_nothing_and_more_boxes_are_added(tmp_path, capsys):
     made = written(tmp_path)
     times = {path: path.stat().st_mtime_ns for path in made.simulations_folder.rglob("box-*/*")}
-    simulate.simulate(made)
+    simulate.simulate(made, mpi.SerialComm())
     assert "nothing to do: the input of GADGET-2 for all boxes is in" in capsys.readouterr().out
     written(tmp_path, "simulate.n_simulations=3")
     assert {path: path.stat().st_mtime_ns for path in times} == times and len(times) == 2 * (N_FILES + 3)
@@ -178,7 +178,7 @@ def test_run_sh_starts_goes_on_and_is_done_and_preprocess_finds_what_came_out(bo
         assert "nothing to do" in call(box / "run.sh", variables).stdout
         assert (box / "calls").read_text() == "gadget2.param\ngadget2.param 1\n"
     preprocess.preprocess(made, mpi.SerialComm())
-    assert preprocess.done(made)
+    assert preprocess.stage(made).is_done()
 
 
 def test_a_missing_program_and_a_run_that_came_to_nothing_are_said(boxes):

@@ -45,9 +45,9 @@ def write(folder, **changed):
 
 def test_embedded_boxes_have_their_own_cosmologies_and_the_shards_carry_them(tmp_path, capsys):
     experiment = write(tmp_path)
-    simulate.simulate(experiment)
+    simulate.simulate(experiment, SerialComm())
     preprocess.preprocess(experiment, SerialComm())
-    assert preprocess.done(experiment) and verify(experiment.shards_folder)
+    assert preprocess.stage(experiment).is_done() and verify(experiment.shards_folder)
     with shards.open(experiment.shards_folder) as folder:
         found = subvolumes.values(experiment, folder)
         assert len(folder) == 3 * 2 * 8 and len(np.unique(found, axis=0)) == 6
@@ -59,7 +59,7 @@ def test_embedded_boxes_have_their_own_cosmologies_and_the_shards_carry_them(tmp
             assert len(mass) == 1 and np.isclose(mass.pop(), 27.7536627 * cosmology.omega_m * 4.0**3, rtol=1e-3)
         early, late = (folder[folder.redshifts == z].var() for z in (1.0, 0.0))
         assert early < late
-    simulate.simulate(write(tmp_path))
+    simulate.simulate(write(tmp_path), SerialComm())
     assert "all boxes are in" in capsys.readouterr().out  # the points are the same again
 
 
@@ -69,7 +69,7 @@ def test_a_hypercube_without_a_universe_is_refused(tmp_path):
         parameters.box_cosmology(write(tmp_path, simulate=hypercube), 0)
     hypercube = {"n_simulations": 3, "n_particles": 16, "latin_hypercube": {"omega_m": [0.001, 0.15]}}
     with pytest.raises(ValueError, match=r"simulate\.latin_hypercube: box 2: omega_b: expected .* omega_m"):
-        simulate.simulate(write(tmp_path, simulate=hypercube))
+        simulate.simulate(write(tmp_path, simulate=hypercube), SerialComm())
     assert not (tmp_path / "run").exists()
     with pytest.raises(ValueError, match=r"latin_hypercube: expected omega_m, .*, found sigma8"):
         write(tmp_path, simulate={"latin_hypercube": {"sigma8": [0.7, 0.8]}})

@@ -6,9 +6,9 @@ import torch
 from small_experiment import load
 from trained import assert_same, generators, metrics
 
-from cosmogan import train
-from cosmogan.training import plan
+from cosmogan.training.plan import TrainingStage
 from cosmogan.training.trainer import Trainer
+from cosmogan.training.work import train
 from hpc.distributed import Processes
 
 STEPS = 3 * 16  # three epochs of 128 subvolumes in batches of 8
@@ -17,7 +17,7 @@ STEPS = 3 * 16  # three epochs of 128 subvolumes in batches of 8
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("uninterrupted")
-    train.work(load(folder), Processes())
+    train(load(folder), Processes())
     return folder
 
 
@@ -41,10 +41,10 @@ def spoil(monkeypatch, step, restarts):
 def test_a_collapse_is_one_line_and_leaves_a_good_checkpoint(tmp_path, monkeypatch, uninterrupted, capsys):
     spoil(monkeypatch, 22, restarts=0)
     with pytest.raises(ValueError, match=r"collapsed at step 22: the loss is nan; lower .*the last good step is 16"):
-        train.work(load(tmp_path, checkpoint_minutes=1e-9), Processes())
+        train(load(tmp_path, checkpoint_minutes=1e-9), Processes())
     monkeypatch.undo()
     monkeypatch.setattr("cosmogan.training.metrics.INTERVAL", 5)
-    train.work(load(tmp_path), Processes())  # without what spoilt it
+    train(load(tmp_path), Processes())  # without what spoilt it
     assert "resuming at step 16" in capsys.readouterr().out
     assert_same(generators(tmp_path), generators(uninterrupted))
 
@@ -53,9 +53,9 @@ def test_a_collapse_is_one_line_and_leaves_a_good_checkpoint(tmp_path, monkeypat
 def test_a_restart_goes_on_with_another_seed(tmp_path, monkeypatch, uninterrupted, capsys, step, good):
     spoil(monkeypatch, step, restarts=0)
     whole = tmp_path / "whole"
-    train.work(load(whole, on_collapse="restart"), Processes())
+    train(load(whole, on_collapse="restart"), Processes())
     assert f"restart 1 of 3: another seed from step {good}" in capsys.readouterr().out
-    assert plan.receipt(load(whole)).results()["restarts"] == 1
+    assert TrainingStage(load(whole)).receipt.results()["restarts"] == 1
     assert [line["step"] for line in metrics(whole)] == list(range(5, STEPS + 1, 5))
     found, expected = generators(whole), generators(uninterrupted)
     assert not torch.equal(found["epoch-0003.safetensors"]["0.weight"], expected["epoch-0003.safetensors"]["0.weight"])
@@ -70,7 +70,7 @@ def test_a_restart_goes_on_with_another_seed(tmp_path, monkeypatch, uninterrupte
     monkeypatch.setattr(Trainer, "update", stopping)
     for _ in range(2):
         try:
-            train.work(load(tmp_path, on_collapse="restart"), Processes())
+            train(load(tmp_path, on_collapse="restart"), Processes())
         except SystemExit:
             monkeypatch.setattr(Trainer, "update", spoilt_and_stopped)
     assert_same(generators(tmp_path), found)
@@ -80,4 +80,4 @@ def test_a_restart_goes_on_with_another_seed(tmp_path, monkeypatch, uninterrupte
 def test_restarts_are_bounded(tmp_path, monkeypatch):
     spoil(monkeypatch, 18, restarts=9)
     with pytest.raises(ValueError, match=r"collapsed at step 18.*\(2 restarts were made\)"):
-        train.work(load(tmp_path, on_collapse="restart", max_restarts=2), Processes())
+        train(load(tmp_path, on_collapse="restart", max_restarts=2), Processes())

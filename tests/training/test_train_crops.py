@@ -7,23 +7,23 @@ import pytest
 from small_experiment import load
 from trained import assert_same, generators, interrupt_after
 
-from cosmogan import train
 from cosmogan.training import setup
+from cosmogan.training.work import train
 from hpc.distributed import Processes
 from hpc.settings import SettingsError
 
 
 def test_resumed_is_uninterrupted_bit_for_bit(tmp_path, monkeypatch):
     settings = {"epochs": 1, "random_crops": True}
-    train.work(load(tmp_path / "whole", **settings), Processes())
+    train(load(tmp_path / "whole", **settings), Processes())
     lift = interrupt_after(monkeypatch, 9)
     with pytest.raises(SystemExit):
-        train.work(load(tmp_path, **settings), Processes())
+        train(load(tmp_path, **settings), Processes())
     lift()
-    train.work(load(tmp_path, **settings), Processes())
+    train(load(tmp_path, **settings), Processes())
     found = generators(tmp_path)
     assert_same(found, generators(tmp_path / "whole"))
-    train.work(load(tmp_path / "plain", epochs=1), Processes())
+    train(load(tmp_path / "plain", epochs=1), Processes())
     with pytest.raises(AssertionError):
         assert_same(found, generators(tmp_path / "plain"))
 

@@ -11,7 +11,8 @@ from conftest import run, until
 from small_experiment import load, write
 from trained import assert_close, assert_same, finish, generators, metrics, start, state
 
-from cosmogan import config, train
+from cosmogan import config
+from cosmogan.training.work import train
 from hpc import lock
 from hpc.chain import Stage
 from hpc.distributed import Processes
@@ -37,7 +38,7 @@ def alone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cosmogan.training.metrics.INTERVAL", 5)
-        train.work(load(folder, **LAUNCHED, precision="float64"), Processes())
+        train(load(folder, **LAUNCHED, precision="float64"), Processes())
     return folder
 
 
@@ -85,7 +86,7 @@ def test_stopped_by_two_processes_and_resumed_by_any_number(tmp_path, pair):
     assert text.count("stopped by SIGTERM at step 34") == 1, text
     shutil.copytree(tmp_path / "2", tmp_path / "1")
     assert "resuming at step 34" in finish(launch(tmp_path / "2", 2, precision="float64"))
-    train.work(load(tmp_path / "1", **LAUNCHED, precision="float64"), Processes())
+    train(load(tmp_path / "1", **LAUNCHED, precision="float64"), Processes())
     found, expected = state(tmp_path / "2"), state(pair)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     assert_same(generators(tmp_path / "2"), generators(pair))
@@ -95,7 +96,7 @@ def test_stopped_by_two_processes_and_resumed_by_any_number(tmp_path, pair):
 
 def test_killed_and_resumed(tmp_path, alone, capsys):
     finish(launch(tmp_path, 1, step=32, number=signal.SIGKILL, precision="float64"), status=1)
-    train.work(load(tmp_path, **LAUNCHED, precision="float64"), Processes())
+    train(load(tmp_path, **LAUNCHED, precision="float64"), Processes())
     assert "resuming at step 24" in capsys.readouterr().out  # the last epoch's end
     found, expected = state(tmp_path), state(alone)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
@@ -115,7 +116,7 @@ def test_killed_and_resumed(tmp_path, alone, capsys):
 def test_the_same_model_in_float32_and_with_a_critic_crops_and_r1(tmp_path, settings):
     settings = {"epochs": 1, **settings}
     runs = [launch(tmp_path / str(n), n, **settings) for n in (2, 4)]
-    train.work(load(tmp_path / "1", **{**LAUNCHED, **settings}), Processes())
+    train(load(tmp_path / "1", **{**LAUNCHED, **settings}), Processes())
     for launched in runs:
         finish(launched)
     for n in (2, 4):
@@ -154,7 +155,7 @@ def test_a_second_start_is_refused_and_workers_end_with_a_torchrun_that_was_kill
         experiment = load(tmp_path, **LAUNCHED | {"epochs": 500})
         first = lock.holder(experiment.folder, "train")
         with pytest.raises(ValueError, match=rf"train is at work here already: process {first['process']} on "):
-            train.work(experiment, Processes())
+            train(experiment, Processes())
         assert Stage("cosmogan.train").at_work("train", experiment) == first
     finally:
         launcher.kill()

@@ -62,7 +62,7 @@ def judge(folder, *words):
     arguments = parser.parse_intermixed_args([*words])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(validate.report, "report", lambda experiment, comm: None)  # seconds of drawing
-        validate.judge(arguments, SerialComm())
+        validate.compare_own(arguments, SerialComm())
     return statistics_file.read(external.experiment_of(arguments).statistics_path)
 
 

@@ -1,4 +1,4 @@
-"""Time the stages of a parallel program: seconds, bytes, messages, and the imbalance of ranks."""
+"""Time the phases of a parallel program: seconds, bytes, messages, and the imbalance of ranks."""
 
 import contextlib
 import time
@@ -10,34 +10,34 @@ from hpc import mpi
 
 
 @dataclass
-class Stage:
-    """What one rank did in one stage."""
+class Phase:
+    """What one rank did in one phase."""
 
     seconds: float = 0.0
     bytes: int = 0
     messages: int = 0
 
 
-class Stages:
-    """Adds up what this rank does, by stage, in the order in which stages are first met."""
+class Timer:
+    """Adds up what this rank does, by phase, in the order in which phases are first met."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, Stage] = {}
+        self.kept: dict[str, Phase] = {}
 
     @contextlib.contextmanager
     def __call__(self, name: str, n_bytes: int = 0, messages: int = 0) -> Iterator[None]:
         """Measure what happens inside; ``n_bytes`` and ``messages`` are what it moves."""
-        stage = self.kept.setdefault(name, Stage())
+        phase = self.kept.setdefault(name, Phase())
         start = time.perf_counter()
         try:
             yield
         finally:
-            stage.seconds += time.perf_counter() - start
-            stage.bytes += n_bytes
-            stage.messages += messages
+            phase.seconds += time.perf_counter() - start
+            phase.bytes += n_bytes
+            phase.messages += messages
 
     def summary(self, comm: mpi.Comm) -> list[dict[str, Any]] | None:
-        """Return one line a stage on rank 0, None elsewhere: mean and longest seconds, bytes and messages of all ranks.
+        """Return one line per phase on rank 0, None elsewhere: mean and longest seconds, all ranks' bytes and messages.
 
         ``imbalance`` is the longest time over the mean; 1 when all ranks take as long.
         """
@@ -45,19 +45,19 @@ class Stages:
         if gathered is None:
             return None
         names = dict.fromkeys(name for kept in gathered for name in kept)
-        return [_line(name, [kept.get(name, Stage()) for kept in gathered]) for name in names]
+        return [_line(name, [kept.get(name, Phase()) for kept in gathered]) for name in names]
 
 
-def _line(name: str, stages: list[Stage]) -> dict[str, Any]:
-    seconds = [stage.seconds for stage in stages]
+def _line(name: str, phases: list[Phase]) -> dict[str, Any]:
+    seconds = [phase.seconds for phase in phases]
     mean, longest = sum(seconds) / len(seconds), max(seconds)
     return {
         "stage": name,
         "seconds": round(mean, 4),
         "longest": round(longest, 4),
         "imbalance": round(longest / mean, 3) if mean > 0 else 1.0,
-        "bytes": sum(stage.bytes for stage in stages),
-        "messages": sum(stage.messages for stage in stages),
+        "bytes": sum(phase.bytes for phase in phases),
+        "messages": sum(phase.messages for phase in phases),
     }
 
 

@@ -1,0 +1,80 @@
+"""Say what the statistics depend on, and whether they are measured; imports nothing heavy."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from cosmogan import shards
+from cosmogan.config import Experiment
+from cosmogan.training import subvolumes
+from cosmogan.validation import baselines
+from cosmogan.validation.comparison import Comparison
+from hpc.mpi import Comm
+from hpc.part import Part
+from hpc.rundir import Receipt
+from hpc.stage import Outcome, Stage
+
+
+@dataclass
+class ValidationStage(Stage[Comm]):
+    """Measure generated subvolumes against held-out ones, and held-out ones against themselves."""
+
+    name = "validate"
+    experiment: Experiment
+
+    @cached_property
+    def compared(self) -> Comparison:
+        """The sets that are compared; opens their folders."""
+        return baselines.compared(self.experiment)
+
+    @property
+    def receipt(self) -> Receipt:
+        """The record of what the statistics depend on."""
+        recipe = self.compared.recipe
+        if self.experiment.model.condition:
+            recipe["told"] = subvolumes.record(self.experiment)
+        return Receipt(self.experiment.folder, self.name, recipe)
+
+    @property
+    def folder(self) -> Path:
+        """Where what is measured is kept until all is."""
+        return self.experiment.folder / "validate"
+
+    def is_done(self) -> bool:
+        """Say whether these subvolumes were measured with these settings."""
+        return self.experiment.statistics_path.exists() and self.has_input() and self.receipt.done()
+
+    def has_input(self) -> bool:
+        """Say whether both sets are complete."""
+        folders = (self.experiment.shards_folder, self.experiment.samples_folder)
+        return all(shards.is_complete(folder) for folder in folders)
+
+    def when_done(self) -> str:
+        """Return where the statistics are."""
+        return f"done: {self.experiment.statistics_path}"
+
+    def require(self, part: Part | None) -> None:
+        """Raise a ValueError when a set is missing, or the two are of different geometry."""
+        assert self.compared
+
+    def run(self, world: Comm, part: Part | None) -> Outcome:
+        """Measure both sets and write the file of statistics."""
+        from cosmogan.validation import work
+
+        return work.validate(self, world)
+
+
+@dataclass
+class OwnSetsStage(ValidationStage):
+    """Measure anyone's samples against a reference."""
+
+    given: Comparison
+
+    @cached_property
+    def compared(self) -> Comparison:
+        """The sets that are compared."""
+        return self.given
+
+    def has_input(self) -> bool:
+        """Say that the sets are there: they are open."""
+        return True
