@@ -10,6 +10,7 @@ whole command on random volumes, its start included.
 """
 
 import argparse
+import dataclasses
 import itertools
 import multiprocessing
 import subprocess
@@ -116,10 +117,11 @@ def simulating(options: argparse.Namespace, device: torch.device) -> Iterator[Ro
     n = options.particles
     overrides = [f"simulate.n_particles={n}", f"simulate.box_size={0.695 * n}", "simulate.transfer=eisenstein-hu"]
     experiment = config.load(config.configs_folder() / "reproduce-full.yaml", overrides)
-    fitting, steps = box.fitting(experiment, device), experiment.simulate.n_steps
+    fitting, steps = box.fitting(experiment.simulate, device), experiment.simulate.n_steps
+    experiment = dataclasses.replace(experiment, simulate=fitting)
     with tempfile.TemporaryDirectory() as folder, Progress("simulate", steps, "steps") as progress:
         state = Path(folder) / "state.npz"
-        seconds = train.timed(lambda: box.run(fitting, 0, state, device, lambda *_: None, progress), device)
+        seconds = train.timed(lambda: box.run(experiment, 0, state, device, lambda *_: None, progress), device)
     yield f"simulate a box of {n}³ particles", f"{seconds:.3g} s, {steps} steps"
 
 

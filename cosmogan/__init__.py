@@ -1,12 +1,15 @@
 """A generative emulator of the cosmic web: from GADGET-2 snapshots to a validated 3D generator."""
 
+from pathlib import Path
 from typing import Any
+
+from cosmogan.config import generator_file
 
 __version__ = "0.1.0"
 __all__ = ["load_generator", "shards", "statistics"]
 
 
-def load_generator(name: Any = "web-32", device: str = "cpu") -> Any:
+def load_generator(name: Path | str = "web-32", device: str = "cpu") -> Any:
     """Read a released generator: ``load_generator(name).sample(n, seed=…)`` is (n, m, m, m) densities.
 
     Parameters
@@ -24,7 +27,6 @@ def load_generator(name: Any = "web-32", device: str = "cpu") -> Any:
     ValueError
         when there is none of that name, or a file is missing, damaged, or not a generator's; the message names it.
     """
-    from cosmogan.config import generator_file
     from cosmogan.gan import released  # loads torch, which preprocessing does without
 
     return released.load(generator_file(str(name)), device)

@@ -30,14 +30,14 @@ def main(
     world : makes the world: an object with ``rank`` and ``size``
     options : adds options to the parser; one whose ``dest`` is the name of a setting overrides it
     """
-    made = parser(module, text, example)
-    options(made)
-    arguments = made.parse_intermixed_args()
+    reader = parser(module, text, example)
+    options(reader)
+    arguments = reader.parse_intermixed_args()
     with mpi.abort_on_error(mpi.SerialComm()):
         comm = world()
     with mpi.abort_on_error(comm):
-        text = vars(arguments).get("part")
-        part = None if text is None else Part.parse(text)
+        words = vars(arguments).get("part")
+        part = None if words is None else Part.parse(words)
         work(read_experiment(arguments, comm.rank), comm, *([part] if "part" in arguments else []))
 
 

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 
 from cosmogan import cli
@@ -104,4 +103,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

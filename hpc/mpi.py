@@ -10,8 +10,8 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from types import FrameType
-from typing import Any, TypeVar
+from types import FrameType, ModuleType
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,24 @@ from hpc.watch import become_watched
 
 T = TypeVar("T")
 OURS = ("hpc", "cosmogan")  # packages whose errors are written for users
+
+
+class World(Protocol):
+    """Processes that work together: ranks of MPI, or of torch."""
+
+    @property
+    def rank(self) -> int:
+        """This process's number, from 0."""
+
+    @property
+    def size(self) -> int:
+        """The number of processes."""
+
+    def barrier(self) -> None:
+        """Wait until every process is here."""
+
+    def on_root(self, work: Callable[[], T]) -> T:
+        """Do something on process 0 only, and return its result on every one."""
 
 
 class MPIError(RuntimeError):
@@ -43,19 +61,19 @@ class SerialComm:
         """Do something and return its result."""
         return work()
 
-    def gather(self, value: Any, root: int = 0) -> list[Any]:
+    def gather(self, value: T, root: int = 0) -> list[T] | None:
         """Return the value in a list of one."""
         return [value]
 
-    def allgather(self, value: Any) -> list[Any]:
+    def allgather(self, value: T) -> list[T]:
         """Return the value in a list of one."""
         return [value]
 
-    def allreduce(self, value: Any) -> Any:
+    def allreduce(self, value: T) -> T:
         """Return the value: a sum over one rank."""
         return value
 
-    def max(self, value: float) -> Any:
+    def max(self, value: float) -> float:
         """Return the value: the largest over one rank."""
         return value
 
@@ -69,12 +87,12 @@ class SerialComm:
 
 
 class MPIComm:
-    """The MPI world as this project uses it: a thin cover of an mpi4py communicator."""
+    """The MPI world as this project uses it: a thin cover of mpi4py's, of which ``mpi`` is the module ``MPI``."""
 
-    def __init__(self, comm: Any) -> None:
-        self._comm = comm
-        self.rank: int = comm.Get_rank()
-        self.size: int = comm.Get_size()
+    def __init__(self, mpi: ModuleType) -> None:
+        self._mpi, self._comm = mpi, mpi.COMM_WORLD
+        self.rank: int = self._comm.Get_rank()
+        self.size: int = self._comm.Get_size()
 
     def barrier(self) -> None:
         """Wait until every rank is here, asleep: a rank that works alone meanwhile has the cores for itself."""
@@ -92,23 +110,21 @@ class MPIComm:
         self.barrier()
         return self._comm.bcast(result)
 
-    def gather(self, value: Any, root: int = 0) -> list[Any] | None:
+    def gather(self, value: T, root: int = 0) -> list[T] | None:
         """Return every rank's value in rank order on root, None elsewhere."""
         return self._comm.gather(value, root=root)
 
-    def allgather(self, value: Any) -> list[Any]:
+    def allgather(self, value: T) -> list[T]:
         """Return every rank's value in rank order on every rank."""
         return self._comm.allgather(value)
 
-    def allreduce(self, value: Any) -> Any:
+    def allreduce(self, value: T) -> T:
         """Return the sum over ranks on every rank."""
         return self._comm.allreduce(value)
 
-    def max(self, value: float) -> Any:
+    def max(self, value: float) -> float:
         """Return the largest value over ranks on every rank."""
-        from mpi4py import MPI
-
-        return self._comm.allreduce(value, op=MPI.MAX)
+        return self._comm.allreduce(value, op=self._mpi.MAX)
 
     def alltoall(self, counts: np.ndarray) -> np.ndarray:
         """Send number ``counts[r]`` to rank r; return the (size,) int64 numbers that the ranks sent, in rank order."""
@@ -126,7 +142,9 @@ class MPIComm:
         out : (m, ...) array, gets what the ranks sent, sorted by source rank
         received_counts : (size,) int64, what ``alltoall(counts)`` returned
         """
-        row = _row_type(values)
+        # One row is one item, so that counts stay below 2^31 for any number of bytes.
+        row = self._mpi.BYTE.Create_contiguous(int(values.itemsize * np.prod(values.shape[1:], dtype=np.int64)))
+        row.Commit()
         self._comm.Alltoallv(
             [values, (counts, _offsets(counts)), row], [out, (received_counts, _offsets(received_counts)), row]
         )
@@ -142,14 +160,6 @@ Comm = SerialComm | MPIComm
 
 def _offsets(counts: np.ndarray) -> np.ndarray:
     return np.concatenate(([0], np.cumsum(counts)[:-1]))
-
-
-def _row_type(values: np.ndarray) -> Any:
-    """Make the MPI type of one row, so that counts stay below 2^31 for any number of bytes."""
-    from mpi4py import MPI
-
-    row = MPI.BYTE.Create_contiguous(int(values.itemsize * np.prod(values.shape[1:], dtype=np.int64)))
-    return row.Commit()
 
 
 def library() -> str:
@@ -200,7 +210,7 @@ def world(memory: str | None = None) -> Comm:
             f"{library}, the launcher belongs to another MPI, or to none; use the mpirun that comes with it, or "
             "srun --mpi=TYPE"
         )
-    return MPIComm(MPI.COMM_WORLD)
+    return MPIComm(MPI)
 
 
 class Terminated(BaseException):
@@ -226,7 +236,7 @@ def _terminable() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def abort_on_error(comm: Any, expected: tuple[type[BaseException], ...] = (ValueError, OSError)) -> Iterator[None]:
+def abort_on_error(comm: World, expected: tuple[type[BaseException], ...] = (ValueError, OSError)) -> Iterator[None]:
     """End every rank when one fails or is told to end: one line for an expected error, the traceback for any other.
 
     Ranks above 0 wait a moment before they speak: what all ranks find wrong (a misspelt setting) rank 0 says once.
@@ -249,7 +259,7 @@ def abort_on_error(comm: Any, expected: tuple[type[BaseException], ...] = (Value
             raise SystemExit(_EXIT.get(type(error), 1)) from None
 
 
-def _say(error: BaseException, expected: tuple[type[BaseException], ...], comm: Any) -> None:
+def _say(error: BaseException, expected: tuple[type[BaseException], ...], comm: World) -> None:
     rank = f" (rank {comm.rank} of {comm.size})" if comm.rank else ""
     if isinstance(error, (*expected, MPIError)) and _is_told(error):
         text = f"error{rank}: {describe(error)}"

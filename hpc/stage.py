@@ -3,16 +3,15 @@
 import contextlib
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from hpc import lock
 from hpc.log import say
+from hpc.mpi import World
 from hpc.part import Part, title
 from hpc.rundir import Receipt
-
-T = TypeVar("T")
 
 
 class Run(Protocol):
@@ -24,24 +23,6 @@ class Run(Protocol):
 
     def freeze(self) -> Path:
         """Write all settings to ``config.yaml`` in the run's folder; return its path."""
-
-
-class World(Protocol):
-    """Processes that work together: ranks of MPI, or of torch."""
-
-    @property
-    def rank(self) -> int:
-        """This process's number, from 0."""
-
-    @property
-    def size(self) -> int:
-        """The number of processes."""
-
-    def barrier(self) -> None:
-        """Wait until every process is here."""
-
-    def on_root(self, work: Callable[[], T]) -> T:
-        """Do something on process 0 only, and return its result on every one."""
 
 
 W_contra = TypeVar("W_contra", bound=World, contravariant=True)

@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from hpc.distributed import Processes
 from hpc.log import Progress
 from hpc.rundir import NO_ROOM
 
@@ -20,7 +20,7 @@ BLOCK = 8 << 20  # bytes
 
 
 @contextlib.contextmanager
-def staged(files: Mapping[Path, str], place: str, setting: str, processes: Any) -> Iterator[dict[Path, Path]]:
+def staged(files: Mapping[Path, str], place: str, setting: str, processes: Processes) -> Iterator[dict[Path, Path]]:
     """Copy files to this node's disk, and give where each one's copy is; in the end they are removed.
 
     The first process of each node copies, into a folder of its own. It holds a lock there, which dies with it: a folder

@@ -187,7 +187,7 @@ def test_separate_boxes_give_each_simulation_one_redshift(tmp_path):
 def test_numbers_of_the_simulations_are_conditions_too(tmp_path):
     experiment = conditional_experiment.load(tmp_path, condition=["redshift", "omega_m"], held_out=[1])
     folder = subvolumes.open_shards(experiment)
-    told = subvolumes.of_training(experiment, folder, setup.training_rows(experiment, folder))
+    told = setup.training_conditions(experiment, folder, setup.training_rows(experiment, folder))
     assert {one[1] for one in told.conditions.distinct} == {0.2, 0.4} and len(told.conditions.distinct) == 6
     assert np.isnan(folder.geometry.mean_cell_mass)  # each Ω_m has its own
 

@@ -277,7 +277,7 @@ def test_a_box_starts_from_a_gadget_file(tmp_path, data):
 def test_more_boxes_are_added_and_another_device_changes_nothing(tmp_path):
     made = run(tmp_path)
     before = contents(made.simulations_folder)
-    assert simulate.done(experiment(tmp_path, "simulate.device=cuda"))
+    assert simulate.stage(experiment(tmp_path, "simulate.device=cuda")).is_done()
     more = run(tmp_path, "simulate.n_simulations=3")
     after = contents(more.simulations_folder)
     assert len(after) == 6 and {path: after[path] for path in before} == before
@@ -298,9 +298,9 @@ def test_all_boxes_have_the_force_mesh_that_the_first_was_begun_with(tmp_path, m
     (tmp_path / "coarse").mkdir()
     coarse, fitting, asked = run(tmp_path / "coarse"), box.fitting, []
 
-    def on_a_small_gpu(made, device, fixed):
+    def on_a_small_gpu(settings, device, fixed):
         asked.append(fixed)
-        return dataclasses.replace(made, simulate=dataclasses.replace(made.simulate, mesh_factor=1))
+        return dataclasses.replace(settings, mesh_factor=1)
 
     monkeypatch.setattr(box, "fitting", on_a_small_gpu)
     run(tmp_path, "simulate.mesh_factor=2", "simulate.n_simulations=1")

@@ -8,6 +8,7 @@ from cosmogan import shards
 from cosmogan.config import Experiment
 from cosmogan.shards import latents_file
 from cosmogan.training import subvolumes
+from cosmogan.training.plan import TrainingStage
 from hpc.mpi import Comm
 from hpc.part import Part
 from hpc.rundir import Receipt, checksum
@@ -40,6 +41,11 @@ class SamplingStage(Stage[Comm]):
     def conditions(self) -> list[dict[str, float]]:
         """The conditions under which the same latents are drawn; one that is empty for an unconditional generator."""
         return subvolumes.to_sample(self.experiment)
+
+    @cached_property
+    def training(self) -> TrainingStage:
+        """The training, whose discriminator rejection sampling takes."""
+        return TrainingStage(self.experiment)
 
     @property
     def target(self) -> Path:

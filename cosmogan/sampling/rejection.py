@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from cosmogan.config import Experiment
 from cosmogan.gan import latent, losses, networks, released
 from cosmogan.sampling import acceptance
+from cosmogan.sampling.plan import SamplingStage
 from cosmogan.shards import latents_file
 from cosmogan.training import setup
 from cosmogan.training.checkpoint import Checkpoints
-from cosmogan.training.plan import TrainingStage
 from hpc import mpi
 from hpc.distributed import Processes
 from hpc.log import Progress, say
@@ -27,7 +26,7 @@ SAVE_SECONDS = 30.0
 LOWEST, ENOUGH = 1e-3, 10_000  # fewer than this fraction of so many accepted: it would take days
 
 
-def accepted(experiment: Experiment, generator: released.Released, comm: mpi.Comm) -> np.ndarray:
+def accepted(stage: SamplingStage, generator: released.Released, comm: mpi.Comm) -> np.ndarray:
     """Return the numbers of the seed's first ``sample.n_samples`` samples that are accepted, (n_samples,) int.
 
     What was judged is kept in ``rejection.npz``: ``logit``, ``norm`` of the latents and ``accepted`` of every sample
@@ -38,26 +37,26 @@ def accepted(experiment: Experiment, generator: released.Released, comm: mpi.Com
     ValueError
         when training left no discriminator, or hardly any sample is accepted.
     """
-    n = experiment.sample.n_samples
-    if comm.rank == 0 and not _is_released(experiment, generator):
-        _release(experiment, generator)
+    n = stage.experiment.sample.n_samples
+    if comm.rank == 0 and not _is_released(stage, generator):
+        _release(stage, generator)
     comm.barrier()
-    judge = _Judge(experiment, generator)
-    store = _Store(experiment.rejection_path, judge.key)
-    values = _judge_enough(n, judge, store, comm)
-    index = np.flatnonzero(judge.accepts(values))[:n]
+    acceptor = _Acceptor(stage, generator)
+    store = _Store(stage.experiment.rejection_path, acceptor.key)
+    values = _judge_enough(n, acceptor, store, comm)
+    index = np.flatnonzero(acceptor.accepts(values))[:n]
     values = values[:, : index[-1] + 1]
     if comm.rank == 0:
-        store.write(values, judge.accepts(values))
+        store.write(values, acceptor.accepts(values))
         say(f"sample: accepted {n} of {values.shape[1]} samples, {n / values.shape[1]:.1%}")
     return index
 
 
-class _Judge:
+class _Acceptor:
     """The released discriminator, and what it accepts of a seed's samples."""
 
-    def __init__(self, experiment: Experiment, generator: released.Released) -> None:
-        path, self._settings = experiment.discriminator_path, experiment.sample
+    def __init__(self, stage: SamplingStage, generator: released.Released) -> None:
+        path, self._settings = stage.experiment.discriminator_path, stage.experiment.sample
         about = released.read_settings(path, released.DISCRIMINATOR)
         self._generator, self._bound = generator, about["bound"]
         self._network = networks.discriminator(generator.model, generator.geometry["subvolume"], group=1)
@@ -77,7 +76,7 @@ class _Judge:
         return latent.uniform(settings.seed, latent.ACCEPT, 0, (len(chances), 1))[:, 0] < chances
 
 
-def _judge_enough(n: int, judge: _Judge, store: "_Store", comm: mpi.Comm) -> np.ndarray:
+def _judge_enough(n: int, acceptor: _Acceptor, store: "_Store", comm: mpi.Comm) -> np.ndarray:
     """Return logits and norms of the first samples, (2, …), until n are accepted; ranks share the blocks.
 
     Raises
@@ -86,14 +85,14 @@ def _judge_enough(n: int, judge: _Judge, store: "_Store", comm: mpi.Comm) -> np.
         when hardly any are.
     """
     values = comm.bcast(store.read() if comm.rank == 0 else None)
-    found, saved = int(judge.accepts(values).sum()), time.monotonic()
+    found, saved = int(acceptor.accepts(values).sum()), time.monotonic()
     with Progress("sample: accepted", n, "samples", comm.rank) as progress:
         progress.resume_at(min(found, n))
         while found < n:
             block = values.shape[1] // BLOCK
-            parts = comm.allgather(judge.look(block + comm.rank))
+            parts = comm.allgather(acceptor.look(block + comm.rank))
             values = np.concatenate([values[:, : block * BLOCK], *parts], axis=1)
-            before, found = found, int(judge.accepts(values).sum())
+            before, found = found, int(acceptor.accepts(values).sum())
             progress.advance(found - before, f"{found / values.shape[1]:.1%} of {values.shape[1]}")
             if values.shape[1] >= ENOUGH and found < LOWEST * values.shape[1]:
                 raise ValueError(
@@ -101,7 +100,7 @@ def _judge_enough(n: int, judge: _Judge, store: "_Store", comm: mpi.Comm) -> np.
                     "sample.rejection_gamma, or raise sample.rejection_epsilon"
                 )
             if comm.rank == 0 and time.monotonic() - saved > SAVE_SECONDS:
-                store.write(values, judge.accepts(values))
+                store.write(values, acceptor.accepts(values))
                 saved = time.monotonic()
     return values
 
@@ -136,29 +135,29 @@ def _look(
     return np.stack([logits.double().cpu().numpy(), latents.double().norm(dim=1).numpy()])
 
 
-def _recipe(experiment: Experiment, generator: released.Released) -> dict[str, Any]:
+def _recipe(stage: SamplingStage, generator: released.Released) -> dict[str, Any]:
     """Return what the discriminator depends on."""
-    settings = experiment.sample
+    settings = stage.experiment.sample
     kept = ("sha256", "latent_scale", "max_density", "oriented")
     return {
         "generator": {name: generator.settings.get(name) for name in kept},
-        "train": json.loads(json.dumps(TrainingStage(experiment).receipt.recipe)),
+        "train": json.loads(json.dumps(stage.training.receipt.recipe)),
         "rejection_epochs": settings.rejection_epochs,
         "rejection_bound": settings.rejection_bound,
     }
 
 
-def _is_released(experiment: Experiment, generator: released.Released) -> bool:
+def _is_released(stage: SamplingStage, generator: released.Released) -> bool:
     try:
-        found = released.read_settings(experiment.discriminator_path, released.DISCRIMINATOR)
+        found = released.read_settings(stage.experiment.discriminator_path, released.DISCRIMINATOR)
     except ValueError:
         return False
-    return found.get("recipe") == _recipe(experiment, generator)
+    return found.get("recipe") == _recipe(stage, generator)
 
 
-def _release(experiment: Experiment, generator: released.Released) -> None:
+def _release(stage: SamplingStage, generator: released.Released) -> None:
     """Train the discriminator on from the newest checkpoint, against the released generator, and write it."""
-    settings, sampling = experiment.train, experiment.sample
+    settings, sampling = stage.experiment.train, stage.experiment.sample
     objective = losses.OBJECTIVES[settings.loss]
     if not objective.likelihood_ratio:
         possible = [name for name, each in losses.OBJECTIVES.items() if each.likelihood_ratio]
@@ -166,7 +165,7 @@ def _release(experiment: Experiment, generator: released.Released) -> None:
             f"sample.rejection: expected train.loss = {' or '.join(possible)}, found {settings.loss}: a critic's "
             "output is no ratio of likelihoods"
         )
-    trainer, data = _trained(experiment)
+    trainer, data = _trained(stage)
     steps = sampling.rejection_epochs * trainer.epoch_steps
     batches = data.batches(trainer.seed, trainer.n_seen, settings.batch_size, trainer.part)
     densities = (batch.density for batch in itertools.islice(batches, steps))
@@ -180,25 +179,25 @@ def _release(experiment: Experiment, generator: released.Released) -> None:
     looks = [_look(network, generator, settings.seed, latent.BOUND, np.arange(*cut)) for cut in cuts]
     bound = max(float(look[0].max()) for look in looks)
     loss = float(np.mean(found[-trainer.epoch_steps :]))
-    about = {"model": generator.settings["model"], "recipe": _recipe(experiment, generator)}
+    about = {"model": generator.settings["model"], "recipe": _recipe(stage, generator)}
     about |= {"bound": bound, "loss": loss}
-    released.write(experiment.discriminator_path, network, about, released.DISCRIMINATOR)
+    released.write(stage.experiment.discriminator_path, network, about, released.DISCRIMINATOR)
     say(
         f"sample: trained the discriminator on for {steps} steps, loss {loss:.4f} in the last epoch (knowing nothing: "
         f"{objective.chance:.4f}); its largest logit of {sampling.rejection_bound} samples is {bound:.2f}"
     )
 
 
-def _trained(experiment: Experiment) -> tuple[Any, Any]:
+def _trained(stage: SamplingStage) -> tuple[Any, Any]:
     """Return the trainer as its training left it, and the training set."""
-    if not TrainingStage(experiment).is_done():
+    if not stage.training.is_done():
         raise ValueError(
-            f"{experiment.train_folder}: sample.rejection takes the discriminator from a training that is finished "
-            "with CONFIG's settings; there is none"
+            f"{stage.experiment.train_folder}: sample.rejection takes the discriminator from a training that is "
+            "finished with CONFIG's settings; there is none"
         )
-    trainer, data, _ = setup.prepare(experiment, Processes())
-    folder = experiment.train_folder / "checkpoints"
-    saved = Checkpoints(folder, experiment.train.keep_checkpoints, trainer.epoch_steps).newest(say)
+    trainer, data, _ = setup.prepare(stage.experiment, Processes())
+    folder = stage.experiment.train_folder / "checkpoints"
+    saved = Checkpoints(folder, stage.experiment.train.keep_checkpoints, trainer.epoch_steps).newest(say)
     if saved is None:
         raise ValueError(f"{folder}: no checkpoint to take the discriminator from; run `train` with this CONFIG first")
     trainer.restore(saved["trainer"])

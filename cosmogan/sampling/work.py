@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from cosmogan.config import Experiment
 from cosmogan.gan import released
 from cosmogan.gan.released import Released
 from cosmogan.sampling import drawing, rejection
@@ -35,7 +34,7 @@ def sample(stage: SamplingStage, comm: mpi.Comm, part: Part | None) -> Outcome:
         torch.set_num_threads(1)  # one rank a core
     device = Processes(comm.rank, comm.size, comm.rank).device(experiment.train.device)
     generator = released.load(experiment.drawn_from, device)
-    _check_fits(experiment, generator.settings)
+    _check_fits(stage, generator.settings)
     latents = _latents(stage, generator, comm)
     if comm.rank == 0 and part is None:
         stage.receipt.begin(keep=False)
@@ -52,8 +51,9 @@ def sample(stage: SamplingStage, comm: mpi.Comm, part: Part | None) -> Outcome:
     return Outcome({"samples": n}, (f"drew {n} {what}{each}: {stage.target}",))
 
 
-def _check_fits(experiment: Experiment, generator: dict[str, Any]) -> None:
+def _check_fits(stage: SamplingStage, generator: dict[str, Any]) -> None:
     """Raise a ValueError when the released generator is not the one that the experiment describes."""
+    experiment = stage.experiment
     path = experiment.drawn_from.with_suffix(".json")
     model = experiment.section("model")["model"]
     known = {name: value for name, value in generator["model"].items() if name in model}
@@ -71,13 +71,14 @@ def _check_fits(experiment: Experiment, generator: dict[str, Any]) -> None:
         )
     geometry = generator["geometry"]
     drawn = {**geometry, "cell_size": geometry["box_size"] / geometry["n_mesh"]}
-    for name, wanted in _wanted(experiment).items():
+    for name, wanted in _wanted(stage).items():
         if not np.isclose(drawn[name], wanted, rtol=1e-6, atol=1e-9):
             raise ValueError(f"{path}: the generator draws {name} {drawn[name]:g}, CONFIG asks for {wanted:g}")
 
 
-def _wanted(experiment: Experiment) -> dict[str, float]:
+def _wanted(stage: SamplingStage) -> dict[str, float]:
     """Return what the experiment says of the subvolumes: by its shards, or, where there are none, by its settings."""
+    experiment = stage.experiment
     if (experiment.shards_folder / "manifest.json").exists():
         geometry = subvolumes.open_shards(experiment).geometry
         names = ("subvolume", "cell_size", "redshift")
@@ -97,7 +98,7 @@ def _latents(stage: SamplingStage, generator: Released, comm: mpi.Comm) -> laten
     if settings.from_latents is not None:
         path, sha256 = Path(settings.from_latents), generator.settings["sha256"]
         return latents_file.read(path, sha256, generator.model.latent_dimension)
-    index = rejection.accepted(stage.experiment, generator, comm) if settings.rejection else None
+    index = rejection.accepted(stage, generator, comm) if settings.rejection else None
     index = np.arange(settings.n_samples) if index is None else index
     drawn = generator.latents(settings.seed, index).numpy()
     return latents_file.Latents(drawn, np.full(len(index), settings.seed), index)

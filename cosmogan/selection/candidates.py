@@ -78,7 +78,7 @@ class CandidateScorer:
         triangles = bispectra.paper_triangles(self.geometry.subvolume_size, self.geometry.subvolume)
         self._triangles = triangles[PAIRS] if self.settings.bispectrum else []
         rows = setup.training_rows(experiment, self.folder)
-        self._told = subvolumes.of_training(experiment, self.folder, rows)
+        self._told = setup.training_conditions(experiment, self.folder, rows)
         self.n_folds, self._folds = _folds(rows, self.folder.simulations[rows])
         self.looks = [self._look(*part) for part in self._parts(rows)]
 
@@ -189,8 +189,9 @@ class CandidateScorer:
             kept = released.read_settings(generator_file(candidate["generator"]))
             return {name: value for name, value in kept.items() if name not in ("format", "sha256", "max_density")}
         model = {**self.experiment.section("model")["model"], "subvolume": self.geometry.subvolume}
-        geometry = {name: None if value != value else value for name, value in vars(self.geometry).items()}
-        settings = {"model": model, "geometry": geometry, "latent_scale": 1.0}
+        known: dict[str, Any] = vars(self.geometry)
+        geometry = {name: None if value != value else value for name, value in known.items()}
+        settings: dict[str, Any] = {"model": model, "geometry": geometry, "latent_scale": 1.0}
         if self._told is not None:
             settings["conditions"] = self._told.conditions.plain()
         if self.settings.orient:

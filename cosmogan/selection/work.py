@@ -172,7 +172,7 @@ def _write(
     if table:
         with whole_file(stage.folder / "scores.png") as temporary:
             temporary.write_bytes(style.png(figures_selection.selection(table, chosen)))
-    about = {name: chosen[name] for name in ("latent_scale_error", "calibration") if name in chosen}
+    about: dict[str, Any] = {name: chosen[name] for name in ("latent_scale_error", "calibration") if name in chosen}
     apart = (*scorer.candidate(chosen), *UNTUNED, "calibration")
     scorer.release(generator, {**about, "scores": {name: chosen[name] for name in chosen if name not in apart}})
 

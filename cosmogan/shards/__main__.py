@@ -4,6 +4,8 @@ import argparse
 from functools import partial
 from pathlib import Path
 
+from cosmogan.shards.show import show
+from cosmogan.shards.verify import verify
 from hpc import mpi, paths
 
 TEXT = "Look at folders of sharded subvolumes, simulated or generated; nothing in them is changed."
@@ -47,8 +49,6 @@ def main() -> None:
     arguments = parser().parse_args()
     with mpi.abort_on_error(mpi.SerialComm()):
         if arguments.command == "show":
-            from cosmogan.shards.show import show
-
             draw = None
             if arguments.figure is not None:
                 from cosmogan.reporting import figures_shards  # imports matplotlib
@@ -56,8 +56,6 @@ def main() -> None:
                 draw = partial(figures_shards.write, arguments.figure)
             show(arguments.folder, draw)
         else:
-            from cosmogan.shards.verify import verify
-
             whole = [verify(folder) for folder in arguments.folders]
             raise SystemExit(0 if all(whole) else 1)
 

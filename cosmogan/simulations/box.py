@@ -17,14 +17,13 @@ from hpc.log import Progress, say
 Save = Callable[[int, torch.Tensor, torch.Tensor], None]  # the redshift's number, positions, velocities
 
 
-def schedule(experiment: config.Experiment) -> list[np.ndarray]:
+def schedule(settings: config.Simulate) -> list[np.ndarray]:
     """Return the scale factors of the steps that lead to each redshift."""
-    settings = experiment.simulate
     return particle_mesh.schedule(settings.redshift_initial, settings.redshifts, settings.n_steps)
 
 
-def fitting(experiment: config.Experiment, device: torch.device, fixed: bool = False) -> config.Experiment:
-    """Return the experiment as it fits the device's memory: on a small GPU with a coarser force mesh.
+def fitting(settings: config.Simulate, device: torch.device, fixed: bool = False) -> config.Simulate:
+    """Return the settings as they fit the device's memory: on a small GPU with a coarser force mesh.
 
     Parameters
     ----------
@@ -35,15 +34,15 @@ def fitting(experiment: config.Experiment, device: torch.device, fixed: bool = F
     ValueError
         when it does not fit.
     """
-    settings, gpu = experiment.simulate, device.type == "cuda"
+    gpu = device.type == "cuda"
     n, factor, free = settings.n_particles, settings.mesh_factor, memory.available(device)
     one, own = (particle_mesh.memory(n**3, f * n, gpu) for f in (1, factor))
     if own <= free:
-        return experiment
+        return settings
     found = f"needs {own / 1e9:.3g} GB, found {free / 1e9:.3g} GB free on {device}"
     if gpu and one <= free and not fixed:
         say(f"warning: simulate.mesh_factor: {factor} {found}; taking 1, whose small scales are less accurate")
-        return dataclasses.replace(experiment, simulate=dataclasses.replace(settings, mesh_factor=1))
+        return dataclasses.replace(settings, mesh_factor=1)
     fits = next((m for m in range(n, 1, -1) if particle_mesh.memory(m**3, factor * m, gpu) <= free), 1)
     coarser = f", simulate.mesh_factor=1 ({one / 1e9:.3g} GB)" if one <= free else ""
     raise ValueError(
@@ -74,7 +73,7 @@ def run(
     # CIC has a kink at the nodes, where the particles' lattice would start: half-way between, a mesh as coarse as the
     # lattice follows the finer ones better (correlation 0.98 instead of 0.95 at 0.6 of its Nyquist frequency).
     half = settings.box_size / (2 * n_mesh)
-    stretches = schedule(experiment)
+    stretches = schedule(settings)
     first = next_output(state)
     if first > 0:
         positions, velocities = _read_state(state, device)

@@ -34,7 +34,7 @@ class PreprocessStage(Stage[Comm]):
         return gridding.sources(self.experiment)
 
     @cached_property
-    def receipt(self) -> Receipt:  # type: ignore[override] # read from disk, once
+    def receipt(self) -> Receipt:
         """The record of all that the shards depend on."""
         return gridding.receipt(self.experiment, self.sources, self.n_ranks)
 

@@ -5,7 +5,7 @@ import time
 
 import torch
 
-from cosmogan.config import Experiment
+from cosmogan.config import Experiment, Simulate
 from cosmogan.simulations import box, gadget2_input, parameters
 from cosmogan.simulations.outputs import Outputs
 from cosmogan.simulations.plan import SimulationStage
@@ -42,7 +42,7 @@ def _prepare_gadget2(stage: SimulationStage, device: torch.device, part: Part | 
     boxes = share_of(range(n), part)
     to_write = [number for number in boxes if number in unwritten]
     coarse = dataclasses.replace(experiment.simulate, mesh_factor=1)  # initial conditions need no force mesh
-    box.fitting(dataclasses.replace(experiment, simulate=coarse), device)
+    box.fitting(coarse, device)
     stage.receipt.begin(keep=len(unwritten) < n)
     a = 1 / (1 + experiment.simulate.redshift_initial)
     with Progress(title(stage.name, part), len(boxes), "boxes") as progress:
@@ -50,8 +50,8 @@ def _prepare_gadget2(stage: SimulationStage, device: torch.device, part: Part | 
         for number in to_write:
             of_box = parameters.with_cosmology(experiment, number)
             x, v = box.initial_conditions(of_box, number, device)
-            v = box.gadget_velocities(v, a, of_box.cosmology.omega_m)
-            gadget2_input.write(experiment, number, box.in_file_units(experiment, x), v)
+            in_file = box.in_file_units(experiment, x), box.gadget_velocities(v, a, of_box.cosmology.omega_m)
+            gadget2_input.write(experiment, number, *in_file)
             progress.advance()
     next_steps = (
         f"\n  sbatch --array=0-{n - 1} slurm/gadget2.sh {folder}    # runs them; or each by its run.sh"
@@ -68,16 +68,16 @@ def _run_boxes(stage: SimulationStage, device: torch.device, part: Part | None) 
     boxes = share_of(range(settings.n_simulations), part)
     to_run = [number for number in boxes if number in missing]
     begun = outputs.anything()
-    fitting = _as_begun(experiment, receipt) if begun else experiment
+    fitting = _as_begun(settings, receipt) if begun else settings
     if to_run:
         fitting = box.fitting(fitting, device, fixed=begun or part is not None)
-    mesh_factor = fitting.simulate.mesh_factor
+    mesh_factor = fitting.mesh_factor
     receipt.begin(keep=begun, mesh_factor=mesh_factor)
     outputs.begin(to_run, part)
     with Progress(title(stage.name, part), len(boxes) * settings.n_steps, "steps") as progress:
         progress.resume_at((len(boxes) - len(to_run)) * settings.n_steps)
         for number in to_run:
-            _run(fitting, number, outputs, device, progress)
+            _run(dataclasses.replace(experiment, simulate=fitting), number, outputs, device, progress)
     seconds = time.monotonic() - start
     line = (
         f"wrote {len(to_run)} boxes of {settings.n_particles}³ particles, {settings.box_size:g} Mpc/h, "
@@ -87,13 +87,13 @@ def _run_boxes(stage: SimulationStage, device: torch.device, part: Part | None) 
     return Outcome(results, (line,))
 
 
-def _as_begun(experiment: Experiment, receipt: rundir.Receipt) -> Experiment:
-    """Return the experiment with the force mesh that its boxes were begun with, as the record says."""
-    wanted = experiment.simulate.mesh_factor
+def _as_begun(settings: Simulate, receipt: rundir.Receipt) -> Simulate:
+    """Return the settings with the force mesh that the boxes were begun with, as the record says."""
+    wanted = settings.mesh_factor
     taken = receipt.results().get("mesh_factor", wanted)
     if taken != wanted:
         say(f"warning: simulate.mesh_factor: {wanted}, but the boxes were begun with {taken}; going on with that")
-    return dataclasses.replace(experiment, simulate=dataclasses.replace(experiment.simulate, mesh_factor=taken))
+    return dataclasses.replace(settings, mesh_factor=taken)
 
 
 def _run(experiment: Experiment, number: int, outputs: Outputs, device: torch.device, progress: Progress) -> None:

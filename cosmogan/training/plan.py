@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from hpc.distributed import Processes
 
 # What may differ when training goes on: where it runs, how far, and how often it saves.
-FREE = ("epochs", "device", "cuda_graphs", "cache", "checkpoint_minutes", "keep_checkpoints", "preview_minutes")
-FREE += ("stage_to", "on_collapse", "max_restarts", "allow_changed")
+FREE: tuple[str, ...] = ("epochs", "device", "cuda_graphs", "cache", "checkpoint_minutes", "keep_checkpoints")
+FREE += ("preview_minutes", "stage_to", "on_collapse", "max_restarts", "allow_changed")
 # What may never differ: the step would stand for other samples, or the networks for others.
 FIXED = ("train.batch_size", "train.epoch_repeats", "train.loss", "train.n_critic")
 
@@ -32,7 +32,7 @@ class TrainingStage(Stage["Processes"]):
         """The record of this training: the settings and the data that its result depends on."""
         experiment = self.experiment
         manifest = experiment.shards_folder / "manifest.json"
-        names = ("model", "train", "held_out", "n_training", "redshift")
+        names: tuple[str, ...] = ("model", "train", "held_out", "n_training", "redshift")
         if "redshift" in experiment.model.condition:
             names += ("redshifts", "separate_boxes")
         recipe = experiment.section(*names)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from cosmogan import config
+from cosmogan.gan.conditions import TrainingConditions
 from cosmogan.shards import Folder
 from cosmogan.shards.schema import in_bytes
 from cosmogan.training import crops, dataset, subvolumes
@@ -51,6 +52,15 @@ def training_rows(experiment: config.Experiment, folder: Folder) -> np.ndarray:
             f"fewer than train.batch_size = {experiment.train.batch_size}"
         )
     return rows
+
+
+def training_conditions(experiment: config.Experiment, folder: Folder, rows: np.ndarray) -> TrainingConditions | None:
+    """Return the conditions of the rows that are trained on; None for an unconditional model."""
+    names = experiment.model.condition
+    if not names:
+        return None
+    values = subvolumes.values(names, folder)[rows]
+    return TrainingConditions(experiment.model, values, experiment.train.fake_conditions)
 
 
 def check_densities(folder: Folder, rows: np.ndarray, subvolume: int) -> None:
@@ -129,7 +139,7 @@ def prepare(
             f"train.random_crops: the {in_bytes(n_bytes)} of the training set, once a process, are more than half of "
             f"this host's memory; use fewer processes a host or n_training, or set train.cache: host if they do fit"
         )
-    conditions, kappa = subvolumes.of_training(experiment, folder, rows), experiment.model.kappa
+    conditions, kappa = training_conditions(experiment, folder, rows), experiment.model.kappa
     data = dataset.TrainingSet(folder.read, rows, subvolume, device, cache, conditions, around)
     if conditions is not None:  # previews are of one condition
         trainer.preview_condition, kappa = conditions.of_preview()

@@ -1,18 +1,15 @@
 """Choose the subvolumes that are trained on, and read the conditions that belong to each."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from cosmogan import shards
-from cosmogan.config import Experiment
+from cosmogan.config import Experiment, Model
 from cosmogan.nbody.gadget import CRITICAL_DENSITY
 from cosmogan.shards.schema import in_words, same_redshift
-from hpc.rundir import checksum
-
-if TYPE_CHECKING:  # which imports torch
-    from cosmogan.gan.conditions import TrainingConditions
 
 
 def open_shards(experiment: Experiment) -> shards.Folder:
@@ -42,9 +39,9 @@ def column(folder: shards.Folder, name: str) -> np.ndarray:
     return np.repeat([shard.parameters[name] for shard in folder.shards], [shard.rows for shard in folder.shards])
 
 
-def values(experiment: Experiment, folder: shards.Folder) -> np.ndarray:
-    """Return the condition of every row, (n, numbers) float64."""
-    return np.stack([column(folder, name) for name in experiment.model.condition], axis=1).astype(float)
+def values(names: Sequence[str], folder: shards.Folder) -> np.ndarray:
+    """Return the condition of every row, (n, names) float64."""
+    return np.stack([column(folder, name) for name in names], axis=1).astype(float)
 
 
 def trained_rows(experiment: Experiment, folder: shards.Folder) -> np.ndarray:
@@ -79,15 +76,6 @@ def _nearest(folder: shards.Folder, redshift: float) -> float:
     raise ValueError(f"redshifts: {folder.path} has {in_words(folder.redshift_values)}, found {redshift:g}")
 
 
-def of_training(experiment: Experiment, folder: shards.Folder, rows: np.ndarray) -> "TrainingConditions | None":
-    """Return the conditions of the rows that are trained on; None for an unconditional model."""
-    if not experiment.model.condition:
-        return None
-    from cosmogan.gan.conditions import TrainingConditions
-
-    return TrainingConditions(experiment.model, values(experiment, folder)[rows], experiment.train.fake_conditions)
-
-
 def to_sample(experiment: Experiment) -> list[dict[str, float]]:
     """Return the conditions that `sample` draws, by name; one that is empty for an unconditional generator.
 
@@ -98,7 +86,7 @@ def to_sample(experiment: Experiment) -> list[dict[str, float]]:
         return [dict(experiment.sample.condition)]
     folder = open_shards(experiment)
     rows = folder.rows_of(list(experiment.held_out)) if experiment.held_out else np.arange(len(folder))
-    conditions = np.unique(values(experiment, folder)[rows], axis=0)
+    conditions = np.unique(values(names, folder)[rows], axis=0)
     return [dict(zip(names, condition, strict=True)) for condition in conditions.tolist()]
 
 
@@ -127,14 +115,6 @@ def open_compared(experiment: Experiment) -> tuple[shards.Folder, shards.Folder]
     return shards.open(folders[0], redshift), shards.open(folders[1], redshift)
 
 
-def kappa_at(experiment: Experiment, redshift: float) -> float:
+def kappa_at(model: Model, redshift: float) -> float:
     """Return the scaling's kappa at a redshift."""
-    model = experiment.model
     return model.kappa * (1 + redshift) ** -model.kappa_redshift if model.kappa_redshift else model.kappa
-
-
-def record(experiment: Experiment) -> dict[str, Any]:
-    """Return what the statistics of a conditional run depend on beside the shards."""
-    path, names = experiment.drawn_from, list(experiment.model.condition)
-    kept = experiment.section("redshifts", "separate_boxes", "n_training")
-    return {**kept, "condition": names, "generator": checksum(path) if path.exists() else None}

@@ -96,7 +96,7 @@ class Blocks:
 
     def _write(self, path: Path, values: Values) -> None:
         with whole_file(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, key=np.array(self._key), **values)
+            np.savez(file, key=np.array(self._key), **values)  # type: ignore[arg-type] # none is called allow_pickle
 
     def _path(self, label: str, number: int) -> Path:
         return self._folder / f"{label.replace(' ', '-')}-{number:06d}.npz"

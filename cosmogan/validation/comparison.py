@@ -48,7 +48,13 @@ class Volumes:
         """The place of each volume on a curve that fills its box, (n,); None: not known."""
         if not isinstance(self.source, shards.Folder) or self.source.kind != "simulated":
             return None
-        return morton(self.source.corners[self.rows] // self.source.geometry.subvolume)
+        return morton(self.corners // self.source.geometry.subvolume)
+
+    @property
+    def corners(self) -> np.ndarray:
+        """The first cell of each volume in its box, (n, 3); of a folder of shards alone."""
+        assert isinstance(self.source, shards.Folder)
+        return self.source.corners[self.rows]
 
     def picked(self, which: np.ndarray) -> "Volumes":
         """Return some of the volumes, in the order that is asked for."""
@@ -151,7 +157,7 @@ def of_experiment(experiment: Experiment) -> Comparison:
         independent(generated),
         of_rows(simulated, simulated.rows_of(trained_on)) if trained_on else None,
         experiment.validate,
-        subvolumes.kappa_at(experiment, simulated.geometry.redshift),
+        subvolumes.kappa_at(experiment.model, simulated.geometry.redshift),
         experiment.cosmology.h,
         tuple(_seen_in_training(experiment)),
     )

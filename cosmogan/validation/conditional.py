@@ -44,7 +44,8 @@ def everything(experiment: Experiment, comm: mpi.Comm) -> Tree:
 def _conditions(experiment: Experiment, comm: mpi.Comm) -> Tree:
     """Return what is found at each condition, stacked, on rank 0."""
     simulated, generated = subvolumes.open_shards(experiment), shards.open(experiment.samples_folder)
-    of_simulated, of_generated = (subvolumes.values(experiment, folder) for folder in (simulated, generated))
+    names, omega_m = experiment.model.condition, experiment.cosmology.omega_m
+    of_simulated, of_generated = (subvolumes.values(names, folder) for folder in (simulated, generated))
     held_out = simulated.rows_of(list(experiment.held_out))
     trained = np.unique(of_simulated[subvolumes.trained_rows(experiment, simulated)], axis=0)
     known = np.unique(of_generated, axis=0)
@@ -65,20 +66,14 @@ def _conditions(experiment: Experiment, comm: mpi.Comm) -> Tree:
     stacked = {name: np.stack([whole[i][name] for i in range(len(known))]) for name in whole[0]}
     size, n = simulated.geometry.subvolume_size, simulated.geometry.subvolume
     bins = fourier.bins(size, n, fourier.linear_edges(size, n), torch.device("cpu"))
-    about = {"names": json.dumps(list(experiment.model.condition)), "k_nyquist": fourier.k_nyquist(size, n)}
-    return {**about, "k": bins.k, "values": known, "omega_m": _omega_m(experiment, known), **stacked}
+    omegas = known[:, names.index("omega_m")] if "omega_m" in names else np.full(len(known), omega_m)
+    about = {"names": json.dumps(list(names)), "k_nyquist": fourier.k_nyquist(size, n)}
+    return {**about, "k": bins.k, "values": known, "omega_m": omegas, **stacked}
 
 
 def _same(values: np.ndarray, one: np.ndarray) -> np.ndarray:
     """Say which conditions (n, names) are one (names)."""
     return np.isclose(values, one, rtol=1e-3, atol=2e-3).all(axis=1)
-
-
-def _omega_m(experiment: Experiment, known: np.ndarray) -> np.ndarray:
-    names = experiment.model.condition
-    if "omega_m" in names:
-        return known[:, names.index("omega_m")]
-    return np.full(len(known), experiment.cosmology.omega_m)
 
 
 def _measured(folder: shards.Folder, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -137,6 +132,7 @@ def _sequence(experiment: Experiment) -> Tree:
     """Return what becomes of volumes whose latents are kept while the redshift falls."""
     generator = released.load(experiment.drawn_from, Processes().device(experiment.train.device))
     told, size, n = generator.conditions, _size(generator), generator.geometry["subvolume"]
+    assert told is not None
     at = told.names.index("redshift")
     redshifts = growing_redshifts(told.high[at], told.low[at], experiment.cosmology.omega_m, N_STEPS)
     values = np.repeat([told.distinct[len(told.distinct) // 2]], N_STEPS, axis=0)  # the other numbers stay

@@ -12,7 +12,7 @@ from cosmogan import config, shards
 from cosmogan.config import Experiment
 from cosmogan.training import subvolumes
 from cosmogan.validation.array_file import UNITS, ArrayFile
-from cosmogan.validation.comparison import Comparison, Source, Volumes, check_same_geometry, independent
+from cosmogan.validation.comparison import Comparison, Source, Volumes, check_same_geometry, independent, of_rows
 from hpc import paths, settings
 from hpc.settings import SettingsError
 
@@ -80,7 +80,7 @@ def experiment_of(arguments: argparse.Namespace) -> Experiment:
         )
     if _is_run(arguments.reference):
         theirs, simulated = _run(arguments.reference)
-        kappa = subvolumes.kappa_at(theirs, simulated.geometry.redshift)
+        kappa = subvolumes.kappa_at(theirs.model, simulated.geometry.redshift)
         tree |= {"cosmology": {"h": theirs.cosmology.h}, "model": {"kappa": kappa}}
     for override in overrides:
         settings.apply(tree, override)
@@ -134,10 +134,8 @@ def _reference(arguments: argparse.Namespace) -> tuple[Volumes, Volumes | None]:
             f"{simulated.path} all are compared with"
         )
     trained_on = run.trained_on(simulated.simulations.tolist())
-    return tuple(
-        Volumes(simulated, rows, simulated.simulations[rows])
-        for rows in (simulated.rows_of(list(run.held_out)), simulated.rows_of(trained_on))
-    )
+    held_out = simulated.rows_of(list(run.held_out))
+    return of_rows(simulated, held_out), of_rows(simulated, simulated.rows_of(trained_on))
 
 
 def _is_run(name: str) -> bool:

@@ -150,7 +150,8 @@ class _Searched(NamedTuple):
 
 def _nearest(searched: list[_Searched], device: torch.device, volumes: tuple[np.ndarray, np.ndarray]) -> Values:
     """Return the nearest of each of some volumes, their numbers and fingerprints, itself passed over."""
-    (own, fingerprints), values = volumes, {}
+    own, fingerprints = volumes
+    values: Values = {}
     for name, others, rows, numbers in searched:
         place = np.where(np.isin(own, numbers), np.searchsorted(numbers, own), -1)
         found = neighbours.nearest(fingerprints, others, place, device)

@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from cosmogan import shards
 from cosmogan.config import Experiment
-from cosmogan.training import subvolumes
 from cosmogan.validation import baselines
 from cosmogan.validation.comparison import Comparison
 from hpc.mpi import Comm
 from hpc.part import Part
-from hpc.rundir import Receipt
+from hpc.rundir import Receipt, checksum
 from hpc.stage import Outcome, Stage
 
 
@@ -32,8 +32,14 @@ class ValidationStage(Stage[Comm]):
         """The record of what the statistics depend on."""
         recipe = self.compared.recipe
         if self.experiment.model.condition:
-            recipe["told"] = subvolumes.record(self.experiment)
+            recipe["told"] = self._told()
         return Receipt(self.experiment.folder, self.name, recipe)
+
+    def _told(self) -> dict[str, Any]:
+        """Return what the statistics of a conditional run depend on beside the shards."""
+        path, names = self.experiment.drawn_from, list(self.experiment.model.condition)
+        kept = self.experiment.section("redshifts", "separate_boxes", "n_training")
+        return {**kept, "condition": names, "generator": checksum(path) if path.exists() else None}
 
     @property
     def folder(self) -> Path:

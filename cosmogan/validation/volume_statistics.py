@@ -116,7 +116,7 @@ def is_fingerprint(name: str) -> bool:
 
 
 def _named(columns: list[Bispectrum]) -> Values:
-    found = {}
+    found: Values = {}
     for i, measured in enumerate(columns):
         found |= {f"bispectrum_{i}": measured.bispectrum, f"reduced_{i}": measured.reduced}
     return found

@@ -31,7 +31,7 @@ def validate(stage: ValidationStage, comm: mpi.Comm) -> Outcome:
     tree = measure.everything(compared, stage.folder, comm) | conditional.everything(experiment, comm)
     mocks = compared.beside["mocks"].source if "mocks" in compared.beside else None
     if comm.rank == 0 and isinstance(mocks, Mocks):
-        tree |= {"mocks_off": mocks.recipe.off, "mocks_clipped": mocks.recipe.clipped}
+        tree |= {"mocks_off": mocks.boxes.recipe.off, "mocks_clipped": mocks.boxes.recipe.clipped}
     tree |= proposals.everything(experiment, compared, stage.folder, comm)
     if comm.rank > 0:
         return Outcome({}, ())

@@ -27,12 +27,12 @@ def free(monkeypatch):
 def test_what_fits_is_left_as_it_is(free):
     free(40)
     for device in (CPU, GPU):
-        assert box.fitting(experiment(), device) == experiment()
+        assert box.fitting(experiment().simulate, device) == experiment().simulate
 
 
 def test_a_small_gpu_gets_a_coarse_mesh_and_says_so(free, capsys):
     free(16)
-    assert box.fitting(experiment(), GPU) == experiment(mesh_factor=1)
+    assert box.fitting(experiment().simulate, GPU) == experiment(mesh_factor=1).simulate
     printed = capsys.readouterr().out
     assert printed.startswith("warning: simulate.mesh_factor: 2 needs 28.3 GB, found 16 GB free on cuda; taking 1")
 
@@ -40,15 +40,15 @@ def test_a_small_gpu_gets_a_coarse_mesh_and_says_so(free, capsys):
 def test_what_does_not_fit_is_refused_with_what_would(free):
     free(8)
     with pytest.raises(ValueError, match=r"512³ particles with a force mesh of 1024³ cells: needs 10.7 GB") as refused:
-        box.fitting(experiment(), CPU)
+        box.fitting(experiment().simulate, CPU)
     assert "found 8 GB free on cpu; expected at most 464³ particles, or more memory" in str(refused.value)
-    assert box.fitting(experiment(464), CPU) == experiment(464)
+    assert box.fitting(experiment(464).simulate, CPU) == experiment(464).simulate
     free(16)
     with pytest.raises(ValueError, match=r"expected at most 406³ particles, simulate\.mesh_factor=1"):
-        box.fitting(experiment(), GPU, fixed=True)  # boxes of one run have one mesh
+        box.fitting(experiment().simulate, GPU, fixed=True)  # boxes of one run have one mesh
     free(1)
     with pytest.raises(ValueError, match=r"expected at most 135³ particles, or more memory$"):
-        box.fitting(experiment(), GPU)
+        box.fitting(experiment().simulate, GPU)
 
 
 PEAKS = """

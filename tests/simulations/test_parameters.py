@@ -49,7 +49,7 @@ def test_embedded_boxes_have_their_own_cosmologies_and_the_shards_carry_them(tmp
     preprocess.preprocess(experiment, SerialComm())
     assert preprocess.stage(experiment).is_done() and verify(experiment.shards_folder)
     with shards.open(experiment.shards_folder) as folder:
-        found = subvolumes.values(experiment, folder)
+        found = subvolumes.values(experiment.model.condition, folder)
         assert len(folder) == 3 * 2 * 8 and len(np.unique(found, axis=0)) == 6
         for number in range(3):
             cosmology = parameters.box_cosmology(experiment, number)
@@ -87,7 +87,7 @@ def test_a_users_file_says_what_the_headers_do_not(tmp_path):
     experiment = users(tmp_path, "0: {sigma_8: 0.8}\n1: {sigma_8: 0.9}\n")
     preprocess.preprocess(experiment, SerialComm())
     folder = subvolumes.open_shards(experiment)
-    assert np.array_equal(subvolumes.values(experiment, folder)[:, 0], np.repeat([0.8, 0.9], 8))
+    assert np.array_equal(subvolumes.values(experiment.model.condition, folder)[:, 0], np.repeat([0.8, 0.9], 8))
 
 
 def test_a_users_file_may_say_what_is_0_in_the_headers(tmp_path):

@@ -1,0 +1,81 @@
+"""Every stage of a chain: stopped, the same command goes on; done, it says so; no two work in one folder."""
+
+import pytest
+import yaml
+
+from cosmogan import config
+from hpc import lock
+from hpc.chain import load_chain
+from hpc.distributed import Processes
+from hpc.mpi import SerialComm
+from hpc.rundir import Receipt
+from hpc.stage import execute
+
+STAGES = load_chain().stages
+OTHER = {
+    "simulate": "simulate.n_steps=4",
+    "preprocess": "preprocess.window=ngp",
+    "train": "train.seed=5",
+}  # keep results
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """The smallest experiment that all stages take: three boxes, eight subvolumes each."""
+    folder = tmp_path_factory.mktemp("stages")
+    boxes = {"n_simulations": 3, "box_size": 64.0, "n_particles": 16, "mesh_factor": 1, "redshifts": [0.0]}
+    boxes |= {"n_steps": 3, "transfer": "eisenstein-hu", "device": "cpu"}
+    tree = {
+        "name": "tiny",
+        "output": str(folder / "run"),
+        "held_out": [1, 2],
+        "simulate": boxes,
+        "preprocess": {"n_mesh": 16, "subvolume": 8},
+        "model": {"width": 4, "latent_dimension": 6},
+        "train": {"epochs": 1, "batch_size": 4, "batch_norm_group": 4, "epoch_repeats": 1},
+        "select": {"n_samples": 16, "n_tune": 0},
+        "sample": {"n_samples": 16},
+        "validate": {"n_k": 4},
+    }
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+def stage(name, path, *overrides):
+    return STAGES[name].of(config.load(path, overrides))
+
+
+def run(made):
+    execute(made, Processes() if made.name == "train" else SerialComm())
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_is_refused_beside_another_goes_on_and_says_that_it_is_done(name, path, monkeypatch, capsys):
+    for before in STAGES:
+        if before == name:
+            break
+        run(stage(before, path))
+    made = stage(name, path)
+    assert made.name == name and not made.is_done()
+    with lock.alone(made.workplace, name), pytest.raises(ValueError, match=f"{name} is at work here already"):
+        run(made)
+
+    def stopped(receipt, **results):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Receipt, "finish", stopped)
+        run(made)
+    assert not stage(name, path).is_done() and lock.holder(made.workplace, name) is None
+    run(stage(name, path))
+    done = stage(name, path)
+    assert done.is_done()
+    monkeypatch.setattr(type(done), "run", lambda *_: pytest.fail("worked again"))
+    capsys.readouterr()
+    run(done)
+    assert capsys.readouterr().out == f"{name}: {done.when_done()}\n"
+    if name in OTHER:
+        monkeypatch.undo()
+        with pytest.raises(ValueError, match=f"`{name}` was begun here with other settings"):
+            run(stage(name, path, OTHER[name]))
