@@ -24,10 +24,8 @@ N_BOXES = 4  # of the training set, whose P(k) is measured
 def compared(experiment: Experiment) -> Comparison:
     """Return what an experiment's `validate` compares, all sets included; see `comparison.of_experiment`."""
     found = comparison.of_experiment(experiment)
-    beside = {
-        "mocks": None if experiment.model.condition else _mocks(found),
-        "as_trained": _as_trained(experiment, found),
-    }
+    mocks = None if experiment.model.condition else _mocks(found)
+    beside = {"mocks": mocks, "as_trained": _as_trained(experiment, found)}
     return dataclasses.replace(found, beside={name: some for name, some in beside.items() if some is not None})
 
 
