@@ -3,6 +3,7 @@
 import os
 import subprocess
 import time
+from pathlib import Path
 
 from cosmogan import cli
 from cosmogan.config import Experiment
@@ -52,7 +53,7 @@ def run(experiment: Experiment, stages: dict[str, Stage], minutes: float | None 
         say(f"[{i}/{len(stages)}] {name}: took {clock(time.monotonic() - began)}" + _budget(", ", left()))
     page = experiment.report_folder / "index.html"
     say(f"\nall stages done in {clock(time.monotonic() - start)}; the report: {page.resolve()}")
-    say(f"what to try next:\n{_next_steps(experiment)}")
+    say(f"what to try next:\n{_next_steps(frozen, experiment.train.epochs)}")
 
 
 def _budget(before: str, left: float | None) -> str:
@@ -80,11 +81,10 @@ def _run_stage(name: str, stage: Stage, config: str, seconds: float | None) -> N
         )
 
 
-def _next_steps(experiment: Experiment) -> str:
-    config, epochs = experiment.folder / "config.yaml", 2 * experiment.train.epochs
+def _next_steps(config: Path, epochs: int) -> str:
     return (
         f"  python -m cosmogan.run {config} sample.n_samples=5000     # more volumes\n"
-        f"  python -m cosmogan.run {config} train.epochs={epochs}         # train for longer, from here on\n"
+        f"  python -m cosmogan.run {config} train.epochs={2 * epochs}         # train for longer, from here on\n"
         "  python -m cosmogan.preprocess --help                       # your own snapshots"
     )
 

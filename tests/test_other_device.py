@@ -150,7 +150,12 @@ def test_a_box_is_the_hosts(tmp_path, other, device):
     experiment, kept = config.Experiment(name="small", output="nowhere", simulate=settings), []
 
     def save(output, positions, velocities):
-        kept.append([box.in_file_units(experiment, positions), box.gadget_velocities(velocities, 1.0, 0.29)])
+        kept.append(
+            [
+                box.in_file_units(positions, experiment.simulate.box_size, "Mpc/h"),
+                box.gadget_velocities(velocities, 1.0, 0.29),
+            ]
+        )
 
     for place in (HOST, device):
         with Progress("simulate", 4, "steps") as progress:

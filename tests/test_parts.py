@@ -132,7 +132,7 @@ def test_the_number_of_items_is_known_before_anything_is_made_and_without_torch(
 import sys
 from cosmogan import cli, preprocess, sample, select, simulate
 experiment = cli.load(sys.argv[1:])
-print([module.parts(experiment) for module in (simulate, preprocess, select, sample)], "torch" in sys.modules)
+print([module.stage(experiment).parts() for module in (simulate, preprocess, select, sample)], "torch" in sys.modules)
 """
     overrides = [f"output={tmp_path / 'run'}", "simulate.n_simulations=20", "train.epochs=7", "select.first_epoch=3"]
     more = ["train.ema=null", "sample.n_samples=1001", "sample.samples_per_shard=500"]

@@ -157,11 +157,11 @@ def _read_initial_conditions(
     return x, torch.from_numpy(gadget.read_velocities(file) * np.float32(to_growth)).to(device)
 
 
-def in_file_units(experiment: config.Experiment, positions: torch.Tensor) -> np.ndarray:
-    """Return positions (n, 3) as a file holds them: in the experiment's length unit, in [0, L)."""
-    unit = UNITS[experiment.preprocess.length_unit]
+def in_file_units(positions: torch.Tensor, box_size: float, length_unit: str) -> np.ndarray:
+    """Return positions (n, 3) [Mpc/h] as a file holds them: in its length unit, in [0, L)."""
+    unit = UNITS[length_unit]
     x = (positions * unit).cpu().numpy()
-    x[x >= experiment.simulate.box_size * unit] = 0  # what rounding put on the far face
+    x[x >= box_size * unit] = 0  # what rounding put on the far face
     return x
 
 

@@ -1,13 +1,11 @@
 """Write the input of a real GADGET-2: initial conditions, parameter files and a script that runs it."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 
-from cosmogan import config
 from cosmogan.nbody import gadget
-from cosmogan.simulations import parameters, simulated
+from cosmogan.simulations.simulated import UNITS, SimulatedBox
 from hpc import rundir
 
 SOFTENING = 1 / 20  # of the particles' mean distance; comoving, Plummer-equivalent
@@ -121,17 +119,12 @@ finished || [ -e restart.0 ] || {{ echo "$PWD: GADGET-2 ended with no {last}, se
 """
 
 
-def folder(experiment: config.Experiment, number: int) -> Path:
-    """Return a box's folder: its initial conditions, parameters and snapshots."""
-    return simulated.path(experiment, number, 0).parent
-
-
-def is_written(experiment: config.Experiment, number: int) -> bool:
+def is_written(box: SimulatedBox) -> bool:
     """Say whether all that GADGET-2 needs for a box was written; its parameter file comes last."""
-    return (folder(experiment, number) / PARAMETERS).is_file()
+    return (box.folder / PARAMETERS).is_file()
 
 
-def write(experiment: config.Experiment, number: int, positions: np.ndarray, velocities: np.ndarray) -> None:
+def write(box: SimulatedBox, positions: np.ndarray, velocities: np.ndarray) -> None:
     """Write all that GADGET-2 needs for one box.
 
     Parameters
@@ -139,41 +132,40 @@ def write(experiment: config.Experiment, number: int, positions: np.ndarray, vel
     positions : (n, 3) float32, in [0, L), in the experiment's length unit
     velocities : (n, 3) float32, v_peculiar / sqrt(a) [km/s]
     """
-    write_initial_conditions(experiment, number, positions, velocities)
-    last = simulated.path(experiment, number, len(experiment.simulate.redshifts) - 1).name
+    write_initial_conditions(box, positions, velocities)
+    redshifts = box.experiment.simulate.redshifts
+    last = box.path(len(redshifts) - 1).name
     script = _RUN.format(last=last, parameters=PARAMETERS)
     # GADGET-2 writes a snapshot when it ends, listed or not
-    times = "".join(f"{1 / (1 + z):.10g}\n" for z in experiment.simulate.redshifts[:-1])
+    times = "".join(f"{1 / (1 + z):.10g}\n" for z in redshifts[:-1])
     for name, text, mode in (
         ("outputs.txt", times, 0o644),
         ("run.sh", script, 0o755),
-        (PARAMETERS, parameter_file(experiment, number), 0o644),
+        (PARAMETERS, parameter_file(box), 0o644),
     ):
-        with rundir.whole_file(folder(experiment, number) / name) as temporary:
+        with rundir.whole_file(box.folder / name) as temporary:
             temporary.write_text(text)
             temporary.chmod(mode)
 
 
-def write_initial_conditions(
-    experiment: config.Experiment, number: int, positions: np.ndarray, velocities: np.ndarray
-) -> None:
+def write_initial_conditions(box: SimulatedBox, positions: np.ndarray, velocities: np.ndarray) -> None:
     """Write particles, as `write` takes them, as a snapshot of ``simulate.gadget2_files`` files."""
-    settings, n_files = experiment.simulate, experiment.simulate.gadget2_files
-    header = simulated.header(experiment, number, settings.redshift_initial)
+    settings, n_files = box.experiment.simulate, box.experiment.simulate.gadget2_files
+    header = box.header(settings.redshift_initial)
     ids = np.arange(1, len(positions) + 1, dtype=np.uint32)
     ends = [i * len(ids) // n_files for i in range(n_files + 1)]
     for i, rows in enumerate(map(slice, ends, ends[1:])):
         counts = tuple(rows.stop - rows.start if n else 0 for n in header.n_total)
         of_file = dataclasses.replace(header, n_part=counts, n_files=n_files)
         name = INITIAL if n_files == 1 else f"{INITIAL}.{i}"
-        with rundir.whole_file(folder(experiment, number) / name) as temporary:
+        with rundir.whole_file(box.folder / name) as temporary:
             gadget.write(temporary, positions[rows], velocities[rows], ids[rows], of_file)
 
 
-def parameter_file(experiment: config.Experiment, number: int) -> str:
+def parameter_file(box: SimulatedBox) -> str:
     """Return the parameters of a box's run, every one that GADGET-2.0.7 reads."""
-    settings, unit = experiment.simulate, experiment.preprocess.length_unit
-    cosmos, scale = parameters.box_cosmology(experiment, number), simulated.UNITS[unit]
+    settings, unit = box.experiment.simulate, box.experiment.preprocess.length_unit
+    cosmos, scale = box.cosmology, UNITS[unit]
     return _TEMPLATE.format(
         n_mesh=2 * settings.n_particles,
         length_unit=unit,

@@ -9,6 +9,7 @@ import numpy as np
 from cosmogan.config import Experiment
 from cosmogan.nbody import gadget
 from cosmogan.simulations import gridding, simulated
+from cosmogan.simulations.simulated import SimulatedBox
 from hpc import mpi, rundir
 from hpc.part import Part
 from hpc.timing import Timer
@@ -42,9 +43,9 @@ class Outputs:
     def _paths(self, number: int) -> Iterator[tuple[int, Path]]:
         """Yield all files and shards of a box, each with its redshift, by number."""
         for output in self.files:
-            yield output, simulated.path(self.experiment, number, output)
+            yield output, SimulatedBox(self.experiment, number).path(output)
         for output in self.gridded:
-            source = simulated.source(self.experiment, number, output)
+            source = SimulatedBox(self.experiment, number).source(output)
             for shard in range(len(self.shards.hands)):
                 yield output, self.shards.path(source, shard)
 
@@ -54,11 +55,11 @@ class Outputs:
             sources = tuple(source for source in self.shards.sources if source.simulation in boxes)
             gridding.prepare(dataclasses.replace(self.shards, sources=sources), self.receipt, 1, part)
 
-    def lacks_snapshot(self, number: int, output: int) -> bool:
+    def lacks_snapshot(self, box: SimulatedBox, output: int) -> bool:
         """Say whether the snapshot of a box at a redshift is wanted and not there."""
-        return output in self.files and not simulated.path(self.experiment, number, output).is_file()
+        return output in self.files and not box.path(output).is_file()
 
-    def write_snapshot(self, number: int, output: int, positions: np.ndarray, velocities: np.ndarray) -> None:
+    def write_snapshot(self, box: SimulatedBox, output: int, positions: np.ndarray, velocities: np.ndarray) -> None:
         """Write the particles of a box at a redshift as a snapshot of GADGET-2.
 
         Parameters
@@ -66,12 +67,12 @@ class Outputs:
         positions : (n, 3) float32, in [0, L), in the experiment's length unit
         velocities : (n, 3) float32, v_peculiar / sqrt(a) [km/s]
         """
-        header = simulated.header(self.experiment, number, self.experiment.simulate.redshifts[output])
-        with rundir.whole_file(simulated.path(self.experiment, number, output)) as temporary:
+        header = box.header(self.experiment.simulate.redshifts[output])
+        with rundir.whole_file(box.path(output)) as temporary:
             gadget.write(temporary, positions, velocities, np.arange(1, len(positions) + 1, dtype=np.uint32), header)
 
-    def write_shards(self, number: int, output: int, positions: np.ndarray) -> None:
+    def write_shards(self, box: SimulatedBox, output: int, positions: np.ndarray) -> None:
         """Write the shards of a box at a redshift that are wanted and not there, from positions as for a snapshot."""
-        source = simulated.source(self.experiment, number, output, positions)
+        source = box.source(output, positions)
         if output in self.gridded and self.shards.missing(source):
             gridding.write(self.shards, source, mpi.SerialComm(), Timer())

@@ -14,11 +14,6 @@ _HYPERCUBE = 48611  # names the sequence of random numbers under simulate.seed
 _SAME = 1e-3  # relative, between a parameter and the snapshot's header
 
 
-def with_cosmology(experiment: Experiment, number: int) -> Experiment:
-    """Return the experiment with the cosmology of box ``number`` of the embedded simulator."""
-    return dataclasses.replace(experiment, cosmology=box_cosmology(experiment, number))
-
-
 def box_cosmology(experiment: Experiment, number: int) -> Cosmology:
     """Return the cosmology of a box: the experiment's, but for what ``simulate.latin_hypercube`` varies.
 

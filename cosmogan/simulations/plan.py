@@ -6,6 +6,7 @@ from pathlib import Path
 from cosmogan.config import Experiment
 from cosmogan.simulations import gadget2_input
 from cosmogan.simulations.outputs import Outputs
+from cosmogan.simulations.simulated import SimulatedBox
 from hpc.mpi import Comm
 from hpc.part import Part
 from hpc.rundir import Receipt, checksum
@@ -56,8 +57,8 @@ class SimulationStage(Stage[Comm]):
 
     def unwritten(self) -> list[int]:
         """Return the numbers of the boxes for which GADGET-2 has no input."""
-        boxes = range(self.experiment.simulate.n_simulations)
-        return [number for number in boxes if not gadget2_input.is_written(self.experiment, number)]
+        boxes = [SimulatedBox(self.experiment, number) for number in range(self.experiment.simulate.n_simulations)]
+        return [box.number for box in boxes if not gadget2_input.is_written(box)]
 
     def when_done(self) -> str:
         """Return why there is nothing to simulate."""

@@ -1,11 +1,12 @@
 """Hand on a simulated box at one redshift, as a snapshot file or straight from memory."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from cosmogan.config import Experiment
+from cosmogan.config import Cosmology, Experiment
 from cosmogan.nbody.gadget import CRITICAL_DENSITY
 from cosmogan.nbody.particle_file import N_TYPES, Header, ParticleFile
 from cosmogan.nbody.snapshot import Snapshot
@@ -33,28 +34,57 @@ class Output(ParticleFile):
         return f"{self.path}: particle {row}"
 
 
-def header(experiment: Experiment, number: int, redshift: float) -> Header:
-    """Return the header of a box's snapshot: all particles are of one type and in one file."""
-    settings, cosmos = experiment.simulate, parameters.box_cosmology(experiment, number)
-    n = settings.n_particles**3
-    mass = CRITICAL_DENSITY * cosmos.omega_m * settings.box_size**3 / n
-    counts = tuple(n if kind == HALO else 0 for kind in range(N_TYPES))
-    return Header(
-        n_part=counts,
-        mass_table=tuple(mass if count else 0.0 for count in counts),
-        redshift=redshift,
-        box_size=settings.box_size * UNITS[experiment.preprocess.length_unit],
-        omega_m=cosmos.omega_m,
-        omega_lambda=1 - cosmos.omega_m,
-        h=cosmos.h,
-        n_total=counts,
-        n_files=1,
-    )
+@dataclass(frozen=True)
+class SimulatedBox:
+    """A box of an experiment's simulations: its cosmology, its files, and how its particles are handed on."""
 
+    experiment: Experiment
+    number: int
 
-def path(experiment: Experiment, number: int, output: int) -> Path:
-    """Return the file of one box at one redshift."""
-    return experiment.simulations_folder / f"box-{number:03d}" / f"snapshot_{output:03d}"
+    @cached_property
+    def cosmology(self) -> Cosmology:
+        """The box's own cosmology."""
+        return parameters.box_cosmology(self.experiment, self.number)
+
+    @property
+    def folder(self) -> Path:
+        """Its snapshots, and what GADGET-2 needs to make them."""
+        return self.experiment.simulations_folder / f"box-{self.number:03d}"
+
+    def path(self, output: int) -> Path:
+        """Return the file of the box at a redshift, by number."""
+        return self.folder / f"snapshot_{output:03d}"
+
+    def header(self, redshift: float) -> Header:
+        """Return the header of a snapshot: all particles are of one type and in one file."""
+        settings, cosmos = self.experiment.simulate, self.cosmology
+        n = settings.n_particles**3
+        mass = CRITICAL_DENSITY * cosmos.omega_m * settings.box_size**3 / n
+        counts = tuple(n if kind == HALO else 0 for kind in range(N_TYPES))
+        return Header(
+            n_part=counts,
+            mass_table=tuple(mass if count else 0.0 for count in counts),
+            redshift=redshift,
+            box_size=settings.box_size * UNITS[self.experiment.preprocess.length_unit],
+            omega_m=cosmos.omega_m,
+            omega_lambda=1 - cosmos.omega_m,
+            h=cosmos.h,
+            n_total=counts,
+            n_files=1,
+        )
+
+    def source(self, output: int, positions: np.ndarray | None = None) -> Source:
+        """Return the particles at a redshift as `preprocess` takes them.
+
+        Parameters
+        ----------
+        output : number of the redshift, from 0
+        positions : (n, 3) float32, in the unit of the header
+        """
+        header = self.header(self.experiment.simulate.redshifts[output])
+        file = Output(self.path(output), header, np.dtype(np.float32), positions)
+        numbered = output if "redshift" in self.experiment.model.condition else None
+        return Source(self.number, numbered, Snapshot((file,), self.experiment.preprocess.particle_type))
 
 
 def is_there(path: Path) -> bool:
@@ -62,21 +92,7 @@ def is_there(path: Path) -> bool:
     return path.exists() or path.with_name(f"{path.name}.0").exists()
 
 
-def source(experiment: Experiment, number: int, output: int, positions: np.ndarray | None = None) -> Source:
-    """Return a box's particles at one redshift as `preprocess` takes them.
-
-    Parameters
-    ----------
-    number, output : of the box and the redshift, from 0
-    positions : (n, 3) float32, in the unit of the header
-    """
-    made = header(experiment, number, experiment.simulate.redshifts[output])
-    file = Output(path(experiment, number, output), made, np.dtype(np.float32), positions)
-    numbered = output if "redshift" in experiment.model.condition else None
-    return Source(number, numbered, Snapshot((file,), experiment.preprocess.particle_type))
-
-
 def sources(experiment: Experiment) -> tuple[Source, ...]:
     """Return all that `preprocess` takes of the simulations, without particles."""
-    boxes = range(experiment.simulate.n_simulations)
-    return tuple(source(experiment, number, output) for number in boxes for output in experiment.gridded_outputs)
+    boxes = [SimulatedBox(experiment, number) for number in range(experiment.simulate.n_simulations)]
+    return tuple(box.source(output) for box in boxes for output in experiment.gridded_outputs)

@@ -9,6 +9,7 @@ from cosmogan.config import Experiment, Simulate
 from cosmogan.simulations import box, gadget2_input, parameters
 from cosmogan.simulations.outputs import Outputs
 from cosmogan.simulations.plan import SimulationStage
+from cosmogan.simulations.simulated import SimulatedBox
 from hpc import rundir
 from hpc.distributed import Processes
 from hpc.log import Progress, clock, say
@@ -44,14 +45,19 @@ def _prepare_gadget2(stage: SimulationStage, device: torch.device, part: Part | 
     coarse = dataclasses.replace(experiment.simulate, mesh_factor=1)  # initial conditions need no force mesh
     box.fitting(coarse, device)
     stage.receipt.begin(keep=len(unwritten) < n)
-    a = 1 / (1 + experiment.simulate.redshift_initial)
+    settings, unit = experiment.simulate, experiment.preprocess.length_unit
+    a = 1 / (1 + settings.redshift_initial)
     with Progress(title(stage.name, part), len(boxes), "boxes") as progress:
         progress.resume_at(len(boxes) - len(to_write))
         for number in to_write:
-            of_box = parameters.with_cosmology(experiment, number)
+            kept = SimulatedBox(experiment, number)
+            of_box = dataclasses.replace(experiment, cosmology=kept.cosmology)
             x, v = box.initial_conditions(of_box, number, device)
-            in_file = box.in_file_units(experiment, x), box.gadget_velocities(v, a, of_box.cosmology.omega_m)
-            gadget2_input.write(experiment, number, *in_file)
+            in_file = (
+                box.in_file_units(x, settings.box_size, unit),
+                box.gadget_velocities(v, a, of_box.cosmology.omega_m),
+            )
+            gadget2_input.write(kept, *in_file)
             progress.advance()
     next_steps = (
         f"\n  sbatch --array=0-{n - 1} slurm/gadget2.sh {folder}    # runs them; or each by its run.sh"
@@ -98,20 +104,21 @@ def _as_begun(settings: Simulate, receipt: rundir.Receipt) -> Simulate:
 
 def _run(experiment: Experiment, number: int, outputs: Outputs, device: torch.device, progress: Progress) -> None:
     """Run one box, from where it was interrupted if nothing before that is lost."""
-    state = experiment.simulations_folder / f"box-{number:03d}.state.npz"
+    settings, state = experiment.simulate, experiment.simulations_folder / f"box-{number:03d}.state.npz"
     missing = outputs.missing(number)
     if not missing:  # another process made it meanwhile
         return
     if missing[0] < box.next_output(state):
         state.unlink(missing_ok=True)
-    of_box = parameters.with_cosmology(experiment, number)
+    kept = SimulatedBox(experiment, number)
+    of_box = dataclasses.replace(experiment, cosmology=kept.cosmology)
 
     def save(output: int, positions: torch.Tensor, velocities: torch.Tensor) -> None:
-        x = box.in_file_units(experiment, positions)
-        if outputs.lacks_snapshot(number, output):
-            a = 1 / (1 + experiment.simulate.redshifts[output])
+        x = box.in_file_units(positions, settings.box_size, experiment.preprocess.length_unit)
+        if outputs.lacks_snapshot(kept, output):
+            a = 1 / (1 + settings.redshifts[output])
             v = box.gadget_velocities(velocities, a, of_box.cosmology.omega_m)
-            outputs.write_snapshot(number, output, x, v)
-        outputs.write_shards(number, output, x)
+            outputs.write_snapshot(kept, output, x, v)
+        outputs.write_shards(kept, output, x)
 
     box.run(of_box, number, state, device, save, progress)

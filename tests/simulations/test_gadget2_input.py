@@ -14,6 +14,7 @@ from conftest import HANGS, ROOT, environment
 from cosmogan import config, preprocess, simulate
 from cosmogan.nbody import cosmology, gadget, snapshot
 from cosmogan.simulations import gadget2_input
+from cosmogan.simulations.simulated import SimulatedBox
 from hpc import mpi
 
 N, BOX, N_FILES = 32, 64.0, 3
@@ -55,7 +56,7 @@ def parameters(path):
 def test_the_parameter_file_has_every_parameter_of_a_real_run_and_no_other(tmp_path, data):
     """GADGET-2 refuses a file in which one is missing, unknown, or there twice."""
     same = ["simulate.box_size=32", "cosmology.h=0.69", "simulate.n_simulations=1", "simulate.gadget2_files=1"]
-    path = gadget2_input.folder(written(tmp_path, *same), 0) / gadget2_input.PARAMETERS
+    path = SimulatedBox(written(tmp_path, *same), 0).folder / gadget2_input.PARAMETERS
     ours, theirs = parameters(path), parameters(data / "g2_32_mpc_f1" / "param.txt")
     assert ours.keys() == theirs.keys()
     assert path.read_text().count("\nSofteningHalo ") == 1
@@ -68,16 +69,16 @@ def test_the_parameter_file_has_every_parameter_of_a_real_run_and_no_other(tmp_p
 
 def test_lengths_are_in_the_experiments_unit(tmp_path):
     made = written(tmp_path, "preprocess.length_unit=kpc/h", "simulate.n_simulations=1")
-    found = parameters(gadget2_input.folder(made, 0) / gadget2_input.PARAMETERS)
+    found = parameters(SimulatedBox(made, 0).folder / gadget2_input.PARAMETERS)
     assert [float(found[name]) for name in ("BoxSize", "UnitLength_in_cm", "SofteningHalo")] == pytest.approx(
         [64000, 3.085678e21, 100]
     )
-    assert snapshot.open_snapshot(gadget2_input.folder(made, 0) / gadget2_input.INITIAL, "all").box_size == 64000
+    assert snapshot.open_snapshot(SimulatedBox(made, 0).folder / gadget2_input.INITIAL, "all").box_size == 64000
 
 
 def test_the_listed_times_and_the_end_are_the_redshifts(tmp_path):
     """GADGET-2 writes one snapshot when it ends, after those of the list: none is written twice."""
-    box = gadget2_input.folder(written(tmp_path), 1)
+    box = SimulatedBox(written(tmp_path), 1).folder
     times = [float(line) for line in (box / "outputs.txt").read_text().split()]
     times.append(float(parameters(box / gadget2_input.PARAMETERS)["TimeMax"]))
     np.testing.assert_allclose(1 / np.array(times) - 1, [3, 1, 0], atol=1e-8)
@@ -87,8 +88,8 @@ def test_each_box_has_the_parameters_of_its_own_cosmology(tmp_path):
     made = written(tmp_path, "simulate.latin_hypercube={omega_m: [0.2, 0.4]}", "simulate.n_particles=8")
     seen = []
     for number in range(2):
-        found = parameters(gadget2_input.folder(made, number) / gadget2_input.PARAMETERS)
-        header = snapshot.open_snapshot(gadget2_input.folder(made, number) / gadget2_input.INITIAL, "all").header
+        found = parameters(SimulatedBox(made, number).folder / gadget2_input.PARAMETERS)
+        header = snapshot.open_snapshot(SimulatedBox(made, number).folder / gadget2_input.INITIAL, "all").header
         assert float(found["Omega0"]) == pytest.approx(header.omega_m)
         assert float(found["OmegaLambda"]) == pytest.approx(1 - header.omega_m)
         mass = header.mass_table[1] * 8**3  # GADGET-2 ends where the particles' mass is not that of Omega0
@@ -100,7 +101,7 @@ def test_each_box_has_the_parameters_of_its_own_cosmology(tmp_path):
 def test_initial_conditions_are_the_growing_mode_of_the_linear_power(tmp_path):
     """In as many files as asked for; with fixed amplitudes, P(k) at z = 49 is linear theory's within 1 %."""
     made = written(tmp_path)
-    whole = snapshot.open_snapshot(gadget2_input.folder(made, 0) / gadget2_input.INITIAL, "all")
+    whole = snapshot.open_snapshot(SimulatedBox(made, 0).folder / gadget2_input.INITIAL, "all")
     assert len(whole.files) == N_FILES and whole.n_particles == N**3 and whole.redshift == 49
     positions, velocities = np.empty((N**3, 3), np.float32), []
     whole.read_positions(positions, 0)
@@ -138,7 +139,7 @@ def test_a_second_call_writes_nothing_and_more_boxes_are_added(tmp_path, capsys)
     assert "nothing to do: the input of GADGET-2 for all boxes is in" in capsys.readouterr().out
     written(tmp_path, "simulate.n_simulations=3")
     assert {path: path.stat().st_mtime_ns for path in times} == times and len(times) == 2 * (N_FILES + 3)
-    assert gadget2_input.is_written(made, 2)
+    assert gadget2_input.is_written(SimulatedBox(made, 2))
     with pytest.raises(ValueError, match=r"simulate\.seed: 1 -> 2"):
         written(tmp_path, "simulate.seed=2", "simulate.n_simulations=3")
 
@@ -172,7 +173,7 @@ def test_run_sh_starts_goes_on_and_is_done_and_preprocess_finds_what_came_out(bo
     with pytest.raises(ValueError, match=r"box-000/snapshot_002: not found; .* sbatch slurm/gadget2.sh"):
         preprocess.preprocess(made, mpi.SerialComm())
     for number in range(2):
-        box = gadget2_input.folder(made, number)
+        box = SimulatedBox(made, number).folder
         for _ in range(2):
             assert call(box / "run.sh", variables).returncode == 0
         assert "nothing to do" in call(box / "run.sh", variables).stdout
@@ -183,7 +184,7 @@ def test_run_sh_starts_goes_on_and_is_done_and_preprocess_finds_what_came_out(bo
 
 def test_a_missing_program_and_a_run_that_came_to_nothing_are_said(boxes):
     made, variables = boxes
-    script = gadget2_input.folder(made, 0) / "run.sh"
+    script = SimulatedBox(made, 0).folder / "run.sh"
     finished = call(script, variables | {"GADGET2": "/nowhere/Gadget2"})
     assert finished.returncode == 1 and "GADGET2: /nowhere/Gadget2 not found; expected" in finished.stderr
     finished = call(script, variables | {"GADGET2": "true"})  # as GADGET-2 ends after a wrong parameter
@@ -202,7 +203,7 @@ def test_a_job_that_runs_out_of_time_stops_the_program_and_queues_again(boxes, t
     variables["PATH"] = os.pathsep.join([str(tmp_path), variables["PATH"]])
     command = ["bash", ROOT / "slurm" / "gadget2.sh", made.simulations_folder]
     job = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True)
-    box = gadget2_input.folder(made, 1)
+    box = SimulatedBox(made, 1).folder
     while not (box / "begun").exists():
         assert job.poll() is None
     job.send_signal(signal.SIGUSR1)
