@@ -73,7 +73,7 @@ class SerialComm:
         """Return the value: a sum over one rank."""
         return value
 
-    def max(self, value: float) -> float:
+    def max(self, value: T) -> T:
         """Return the value: the largest over one rank."""
         return value
 
@@ -122,7 +122,7 @@ class MPIComm:
         """Return the sum over ranks on every rank."""
         return self._comm.allreduce(value)
 
-    def max(self, value: float) -> float:
+    def max(self, value: T) -> T:
         """Return the largest value over ranks on every rank."""
         return self._comm.allreduce(value, op=self._mpi.MAX)
 

@@ -166,12 +166,12 @@ class Gridder:
             self._check_masses(masses, start)
             total.add(masses)
             lightest = min(lightest, masses[masses > 0].min(initial=np.inf))
-        mass, lightest = total.total(comm.allreduce), -comm.max(-float(lightest))
+        mass, lightest_of_all = total.total(comm.allreduce), -comm.max(-float(lightest))
         if mass == 0:
             raise ValueError(
                 f"{self.snapshot.files[0].path}: the masses of all {n} particles are 0; expected some mass"
             )
-        return mass, unit_of(lightest, mass, n)
+        return mass, unit_of(lightest_of_all, mass, n)
 
     def _round(self, start: int, stop: int, painter: Painter) -> bool:
         """Read, exchange and paint rows; False when that would not fit, and nothing was painted."""
