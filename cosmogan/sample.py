@@ -45,7 +45,7 @@ def with_names(words: list[str]) -> list[str]:
 
     Without one it is the smallest; what follows the option otherwise is CONFIG or an override.
     """
-    named = []
+    named: list[str] = []
     for word in words:
         if named and named[-1] == "--pretrained" and word in GENERATORS:
             named[-1] += f"={word}"
