@@ -42,6 +42,7 @@ setup(
     python_requires=">=3.10",
     packages=[
         "hpc",
+        "hpc.cluster",
         "cosmogan",
         "cosmogan.config",
         "cosmogan.nbody",
@@ -55,15 +56,15 @@ setup(
         "cosmogan.validation",
         "cosmogan.reporting",
         "cosmogan.configs",
-        "hpc.cluster",
+        "hpc.clusters",
     ],
     # The experiments stand at the top of the repository, where a user looks for them; a plain install carries them
     # inside the package. (An editable install leaves them where they are: cosmogan.config.configs_folder finds both.)
-    package_dir={"cosmogan.configs": "configs", "hpc.cluster": "configs/cluster"},
+    package_dir={"cosmogan.configs": "configs", "hpc.clusters": "configs/cluster"},
     package_data={
         "cosmogan": ["data/*.safetensors", "data/*.json", "data/*.md"],
         "cosmogan.configs": ["*.yaml"],
-        "hpc.cluster": ["*.yaml"],
+        "hpc.clusters": ["*.yaml"],
     },
     ext_modules=[
         # Plain C, called by ctypes. A product and a sum stay two instructions: the same densities on any processor.

@@ -8,7 +8,8 @@ from pathlib import Path
 from cosmogan import cli
 from cosmogan.config import Experiment
 from hpc import mpi
-from hpc.chain import Stage, command_line, load_cluster, thread_environment
+from hpc.chain import Stage, command_line, thread_environment
+from hpc.cluster.machines import load_cluster
 from hpc.log import clock, say
 
 TEXT = """\

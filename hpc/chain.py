@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hpc import lock, settings, stage
-from hpc.paths import expanded
 from hpc.stage import Run
 
 
@@ -76,7 +75,7 @@ class Chain:
 class Cluster(Chain):
     """A machine: its scheduler, what the site wants on every job, and the stages with their resources."""
 
-    executor: Literal["local", "debug", "slurm"]
+    executor: str  # one of `hpc.cluster.machines`: local, debug, slurm
     partition: str | None = None
     account: str | None = None
     setup: tuple[str, ...] = ()  # shell lines before the work, as ``module load cuda``
@@ -87,31 +86,13 @@ class Cluster(Chain):
 def clusters_folder() -> Path:
     """Return the folder of the machines that come with the package."""
     here = Path(__file__).parent
-    packaged = here / "cluster"
+    packaged = here / "clusters"  # of an installed package
     return packaged if packaged.is_dir() else here.parent / "configs" / "cluster"
 
 
 def load_chain() -> Chain:
     """Read the chain that comes with the package."""
     return settings.load(Chain, clusters_folder() / "chain.yaml")
-
-
-def load_cluster(name: str | Path) -> Cluster:
-    """Read a machine by name, or from a YAML file of the user's own.
-
-    Raises
-    ------
-    SettingsError
-        when there is no such machine, or its file is wrong.
-    """
-    own = Path(name).suffix in (".yaml", ".yml")
-    path = Path(expanded(str(name))) if own else clusters_folder() / f"{name}.yaml"
-    if not path.exists():
-        known = ", ".join(sorted(p.stem for p in clusters_folder().glob("*.yaml") if p.stem != "chain"))
-        raise settings.SettingsError(
-            f"--cluster {name}: {path} not found; expected one of {known}, or a YAML file of your own"
-        )
-    return settings.load(Cluster, path, shipped=clusters_folder())
 
 
 def command_line(stage: Stage, arguments: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from hpc import slurm
+from hpc.cluster import machines
 
 T = TypeVar("T")
 
@@ -160,14 +160,15 @@ def _end(status: int) -> None:
 
 
 def _first_host() -> str:
-    """Return the host of rank 0: the first of the SLURM job's nodes, else this machine.
+    """Return the host of rank 0: the first of the batch job's nodes, else this machine.
 
     Raises
     ------
     ValueError
         when the processes are on several machines, and nothing says which is the first.
     """
-    host = slurm.first_host(os.environ)
+    queue = machines.queue_of_this_job()
+    host = queue.first_host() if queue else None
     here = os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") or os.environ.get("MPI_LOCALNRANKS")  # processes
     if host is None and here is not None and int(here) < find().size:
         raise ValueError(

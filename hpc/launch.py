@@ -5,18 +5,16 @@ From Python: ``from hpc.launch import launch; jobs = launch("experiment.yaml", c
 
 import argparse
 import contextlib
-import os
-import signal
-import time
 from pathlib import Path
-from typing import Any
 
 import submitit
 
-from hpc import chain, mpi, slurm, status, submission
+from hpc import mpi
 from hpc.chain import Cluster, Stage
-from hpc.jobs import LocalJob
+from hpc.cluster import machines, status
+from hpc.cluster.scheduler import Plan
 from hpc.log import say
+from hpc.stage import Run
 
 EPILOG = """\
 examples:
@@ -35,7 +33,7 @@ def launch(
 ) -> list[submitit.Job]:
     """Submit what is not done of a chain, or of one stage of it, and return the jobs.
 
-    On SLURM each job waits for the one before (``afterok``) and this call returns at once. Where there is no
+    On a cluster each job waits for the one before it and this call returns at once. Where there is no
     scheduler (``local``, ``debug``) the stages run one after the other and this call returns when all are done.
 
     Parameters
@@ -44,47 +42,37 @@ def launch(
     cluster : ``local``, ``slurm``, ``debug``, or a YAML file like those in ``configs/cluster``
     stage : only this one
     overrides : ``section.key=value`` strings for the experiment
-    dry_run : print the batch scripts that would be submitted, or the commands that would be run, instead; where no
-        SLURM answers, with arrays as large as the cluster's file wants them
+    dry_run : print the batch scripts that would be submitted, or the commands that would be run, instead. Where no
+        scheduler answers, arrays are as large as the cluster's file wants them.
 
     Raises
     ------
     ValueError
-        for an unknown stage or cluster, a broken config, a stage whose input is not there, what SLURM refuses, and
-        when jobs of this run are in the queue.
+        for an unknown stage or cluster, a broken config, a stage whose input is not there, what the scheduler refuses,
+        and when jobs of this run are in the queue.
     RuntimeError
         when a stage that ran here failed; names its log.
     """
-    machine = chain.load_cluster(cluster)
-    if machine.executor == "slurm" and not dry_run and not slurm.is_here():
+    machine = machines.load_cluster(cluster)
+    scheduler = machines.scheduler(machine)
+    missing = "" if dry_run else scheduler.missing()
+    if missing:
         raise ValueError(
-            f"--cluster {cluster}: no SLURM on this machine (sbatch: not found); "
-            "run this on the cluster's login node, or take --cluster local"
+            f"--cluster {cluster}: {missing}; run this on the cluster's login node, or take --cluster local"
         )
     experiment = machine.read([str(config), *overrides])
-    todo = _to_do(machine, experiment, stage)
-    if not todo:
+    stages = _to_do(machine, experiment, stage)
+    if not stages:
         say(f"nothing to submit: {stage or 'every stage'} is done: {experiment.folder}")
         return []
-    arguments = [str(Path(config).resolve()), *overrides]
-    if machine.executor != "slurm":
-        return _run_here(machine, todo, arguments, experiment.folder, dry_run)
+    plan = Plan(machine, experiment, [str(Path(config).resolve()), *overrides], stages)
     if dry_run:
-        print(submission.Submission(machine, experiment, arguments, _limit_if_known(todo)).scripts(todo), end="")
+        print(scheduler.preview(plan), end="")
         return []
-    with submission.alone(experiment.folder):
-        limit = submission.largest_arrays(todo)
-        return submission.Submission(machine, experiment, arguments, limit).submit(todo)
+    return scheduler.launch(plan)
 
 
-def _limit_if_known(todo: dict[str, Stage]) -> int | None:
-    """Return how many jobs an array may have here; None where no SLURM answers."""
-    with contextlib.suppress(OSError):
-        return submission.largest_arrays(todo)
-    return None
-
-
-def _to_do(machine: Cluster, experiment: Any, wanted: str | None) -> dict[str, Stage]:
+def _to_do(machine: Cluster, experiment: Run, wanted: str | None) -> dict[str, Stage]:
     """Return the stages that are not done; of one stage alone its input must be there."""
     if wanted is not None and wanted not in machine.stages:
         raise ValueError(f"--stage {wanted}: expected one of {', '.join(machine.stages)}")
@@ -98,46 +86,6 @@ def _to_do(machine: Cluster, experiment: Any, wanted: str | None) -> dict[str, S
             )
         names = [wanted]
     return {name: machine.stages[name] for name in names if not machine.stages[name].done(experiment)}
-
-
-def _run_here(
-    machine: Cluster, stages: dict[str, Stage], arguments: list[str], folder: Path, dry_run: bool
-) -> list[submitit.Job]:
-    """Run stages one after the other."""
-    jobs: list[submitit.Job] = []
-    for name, stage in stages.items():
-        if dry_run:
-            print(" ".join(chain.command_line(stage, arguments)))
-            continue
-        executor = submitit.AutoExecutor(folder=folder / "jobs" / name / "%j", cluster=machine.executor)
-        workers = stage.start == "torch"  # of torch, submitit starts each; of MPI, mpirun inside one task
-        executor.update_parameters(
-            name=name,
-            tasks_per_node=stage.tasks_per_node if workers else 1,
-            gpus_per_node=stage.gpus_per_node,
-            timeout_min=stage.minutes,
-        )
-        job = executor.submit(LocalJob(stage, arguments, in_process=workers or machine.executor == "debug"))
-        log, errors = ("here", "above") if machine.executor == "debug" else (job.paths.stdout, job.paths.stderr)
-        say(f"{name}: job {job.job_id}, log {log}")
-        jobs.append(job)
-        try:
-            failure = job.exception()
-        except (KeyboardInterrupt, mpi.Terminated):
-            if machine.executor == "local":
-                _end(job)
-            raise
-        if failure is not None:
-            raise RuntimeError(f"{name}: failed; log: {errors}; the same command goes on from there")
-    return jobs
-
-
-def _end(job: submitit.Job) -> None:
-    """Tell a job on this machine to save and end until it has: its processes may not listen yet."""
-    while not job.done():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(job.job_id), signal.SIGTERM)  # the process that passes it on to the others
-        time.sleep(1)
 
 
 def _check(action: str, given: argparse.Namespace) -> None:
@@ -175,15 +123,16 @@ def main() -> None:
         config, *overrides = given.words
         if action == "launch":
             launch(config, given.cluster, given.stage, overrides, given.dry_run)
-        if given.dry_run:
+        if action == "launch" and (given.dry_run or not given.watch):
             return
-        machine = chain.load_cluster(given.cluster)
+        machine = machines.load_cluster(given.cluster)
+        experiment, queue = machine.read(given.words), machines.queue(machine)
         if action == "cancel":
-            status.cancel(machine.read(given.words).folder)
+            status.cancel(experiment.folder, queue)
         elif given.watch:
-            status.watch(machine, machine.read(given.words))
-        elif action == "status":
-            print("\n".join(status.table(status.lines(machine, machine.read(given.words)))))
+            status.watch(machine, experiment, queue)
+        else:
+            print("\n".join(status.format_table(status.table(machine, experiment, queue))))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ import small_experiment
 
 from cosmogan import config, shards
 from cosmogan.training import setup
-from hpc import chain, settings
+from hpc import settings
+from hpc.cluster.machines import load_cluster
 
 FOLDER = config.configs_folder()
 OTHER = {"demo", "demo-cosmology", "demo-redshift", "feder2020", "feder2020-redshift", "web-32"}
@@ -105,6 +106,6 @@ def test_the_reproduction_is_the_paper_at_redshift_0_straight_to_shards(name, tr
 
 @pytest.mark.parametrize(("name", "tasks"), [("one-gpu", 1), ("four-gpus", 4)])
 def test_a_machine_with_gpus_has_a_process_for_each(name, tasks):
-    stages = chain.load_cluster(name).stages
+    stages = load_cluster(name).stages
     assert {stages[stage].tasks for stage in ("train", "select", "sample", "validate")} == {tasks}
-    assert stages["simulate"].tasks == 1 and list(stages) == list(chain.load_cluster("local").stages)
+    assert stages["simulate"].tasks == 1 and list(stages) == list(load_cluster("local").stages)

@@ -65,8 +65,8 @@ def test_where_requeue_is_not_allowed_the_script_submits_itself(cluster, tmp_pat
     cluster.call("scancel", "--batch", "--signal=USR1", job)  # as --signal does before the time is up
     cluster.wait(job, "FAILED", "COMPLETED")
     said = (tmp_path / "run" / "jobs" / f"train-{job}.log").read_text().splitlines()[-1]
-    assert "goes on as job" in said
-    again = said.split("goes on as job ")[1].split()[0]
+    assert "resumes as job" in said
+    again = said.split("resumes as job ")[1].split()[0]
     cluster.wait(again, "COMPLETED")
     assert "resuming at step" in (tmp_path / "run" / "jobs" / f"train-{again}.log").read_text()
     assert cluster.job(again)["TimeLimit"] == "00:30:00"

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from hpc import slurm, status
-from hpc.records import Record, Records
+from hpc.cluster import status
+from hpc.cluster.job_records import JobRecord, JobRecords
+from hpc.cluster.slurm import Slurm, state
 
 STAGE = SimpleNamespace(done=lambda experiment: False, at_work=lambda name, experiment: None)
 
@@ -15,14 +16,14 @@ STAGE = SimpleNamespace(done=lambda experiment: False, at_work=lambda name, expe
 def run(tmp_path, monkeypatch):
     """A run of two stages; call it with what SLURM says of its jobs and get the lines of the table."""
     experiment = SimpleNamespace(folder=tmp_path)
-    records = Records(tmp_path)
+    records = JobRecords(tmp_path)
     records.folder.mkdir()
     machine = SimpleNamespace(stages={"first": STAGE, "second": STAGE})
 
     def ask(**said):
-        known = {job[1:]: slurm.State(*state) for job, state in said.items()}
-        monkeypatch.setattr(slurm, "states", lambda jobs: {job: known[job] for job in jobs if job in known})
-        return status.lines(machine, experiment)
+        known = {job[1:]: state(*words) for job, words in said.items()}
+        monkeypatch.setattr(Slurm, "states", lambda slurm, jobs: {job: known[job] for job in jobs if job in known})
+        return status.table(machine, experiment, Slurm())
 
     def launched(*jobs):
         lines = [{"stage": stage, "name": name, "job": job, "log": f"{job}.log"} for stage, name, job in jobs]
@@ -33,14 +34,14 @@ def run(tmp_path, monkeypatch):
 
 def test_a_batch_script_that_was_submitted_after_the_launch_is_the_one_that_counts(run):
     run.launched(("first", "first", "7"), ("second", "second", "8"))
-    run.records.write("first", Record("9", "nine.log"))
-    run.records.write("second", Record("6", "six.log"))
+    run.records.write("first", JobRecord("9", "nine.log"))
+    run.records.write("second", JobRecord("6", "six.log"))
     states = {"_6": ("FAILED",), "_7": ("CANCELLED",), "_8": ("CANCELLED",), "_9": ("RUNNING", "", "0:05")}
     assert run.ask(**states) == [
         ("first", "9", "running", "0:05", ""),
         ("second", "8", "cancelled", "", "cancelled; log: 8.log"),
     ]
-    assert status.living(run.folder) == ["9"]  # no launch beside it
+    assert status.living(run.folder, Slurm()) == ["9"]  # no launch beside it
 
 
 def test_a_stage_that_runs_without_a_scheduler_is_running(run):
@@ -55,7 +56,7 @@ def test_a_stage_that_runs_without_a_scheduler_is_running(run):
 
 def test_the_parts_of_an_array_that_say_the_same_are_one_line(run):
     run.launched(*(("first", f"first-part-{i + 1}", f"7_{i}") for i in range(5)), ("first", "first", "8"))
-    run.records.write("first-part-3", Record("7_2", "two.log", state="failed", why="failed with exit status 3"))
+    run.records.write("first-part-3", JobRecord("7_2", "two.log", state="failed", why="failed with exit status 3"))
     waits = ("PENDING", "Resources", "0:00")
     states = {"_7_0": ("COMPLETED",), "_7_1": waits, "_7_2": ("FAILED",), "_7_3": waits, "_7_4": waits}
     assert run.ask(**states, _8=("PENDING", "Dependency", "0:00"))[:-1] == [
@@ -67,7 +68,7 @@ def test_the_parts_of_an_array_that_say_the_same_are_one_line(run):
 
 
 @pytest.mark.parametrize(
-    ("state", "expected"),
+    ("words", "expected"),
     [
         (("FAILED", "NonZeroExitCode"), ("failed", "run: job 5 does the same here; log: LOG")),
         (("TIMEOUT",), ("failed", "its time ran out; log: LOG")),
@@ -76,18 +77,18 @@ def test_the_parts_of_an_array_that_say_the_same_are_one_line(run):
         (("PENDING", "None"), ("pending", "")),
     ],
 )
-def test_a_job_without_a_record(run, state, expected):
+def test_a_job_without_a_record(run, words, expected):
     log = run.folder / "jobs" / "7.log"
     log.write_text("noise\nerror: cannot\nerror: run: job 5 does the same here\nTraceback\n")
     run.records.submitted_path.write_text(
         json.dumps([{"stage": "first", "name": "first", "job": "7", "log": str(log)}])
     )
-    line = run.ask(_7=state)[0]
+    line = run.ask(_7=words)[0]
     assert (line.state, line.what) == (expected[0], expected[1].replace("LOG", str(log)))
 
 
 def test_a_job_that_begins_again_says_how_far_it_is(run):
-    run.records.write("first", Record("7", "seven.log", state="ended"))
+    run.records.write("first", JobRecord("7", "seven.log", state="ended"))
     counted = [{"label": "first", "began": 0, "count": 5, "total": 20, "unit": "things"}]
     run.records.progress_path("first").write_text(json.dumps(counted))
     assert run.ask(_7=("PENDING", "BeginTime", "0:00"))[0].what == "25 % (5 of 20 things); waits: BeginTime"
@@ -103,14 +104,14 @@ def test_a_live_table_is_drawn_over_itself_though_the_terminal_breaks_its_long_l
 def test_watching_ends_with_an_error_that_names_what_failed_and_its_log(run):
     experiment = SimpleNamespace(folder=run.folder)
     run.launched(("second", "second", "8"))
-    run.records.write("first", Record("5", "five.log", state="failed", why="failed with exit status 3"))
+    run.records.write("first", JobRecord("5", "five.log", state="failed", why="failed with exit status 3"))
     run.ask(_5=("FAILED",), _8=("COMPLETED",))
-    status.watch(run.machine, experiment)  # the first stage's failure is an old one
+    status.watch(run.machine, experiment, Slurm())  # the first stage's failure is an old one
     run.launched(("first", "first", "7"), ("second", "second", "8"))
-    run.records.write("first", Record("7", "seven.log", state="failed", why="failed with exit status 3"))
+    run.records.write("first", JobRecord("7", "seven.log", state="failed", why="failed with exit status 3"))
     run.ask(_7=("FAILED",), _8=("CANCELLED", "DependencyNeverSatisfied"))
     with pytest.raises(RuntimeError, match=r"^first: failed with exit status 3; log: seven\.log$"):
-        status.watch(run.machine, experiment)
+        status.watch(run.machine, experiment, Slurm())
 
 
 def test_ctrl_c_ends_the_watching_alone(run, monkeypatch, capsys):
@@ -120,5 +121,5 @@ def test_ctrl_c_ends_the_watching_alone(run, monkeypatch, capsys):
     monkeypatch.setattr(status.time, "sleep", interrupt)
     run.launched(("first", "first", "7"))
     run.ask(_7=("RUNNING", "", "0:05"))
-    status.watch(run.machine, SimpleNamespace(folder=run.folder))
-    assert capsys.readouterr().out.splitlines()[-1].startswith("the jobs go on without being watched")
+    status.watch(run.machine, SimpleNamespace(folder=run.folder), Slurm())
+    assert capsys.readouterr().out.splitlines()[-1].startswith("the jobs run on without being watched")

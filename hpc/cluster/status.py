@@ -7,26 +7,15 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from hpc import slurm
 from hpc.chain import Cluster
+from hpc.cluster.job_records import JobRecords, how_far
+from hpc.cluster.scheduler import Scheduler, State
 from hpc.log import say
-from hpc.records import Records, how_far
-from hpc.rundir import read_json
+from hpc.stage import Run
 
 INTERVAL = 5.0  # seconds between two looks at the queue
-
-# What SLURM's words for a job that is over mean for its user.
-_ENDS = {
-    "CANCELLED": "cancelled",
-    "TIMEOUT": "its time ran out",
-    "NODE_FAIL": "a node failed",
-    "OUT_OF_MEMORY": "killed for memory: ask for more (memory_gb, or sbatch --mem)",
-    "PREEMPTED": "other jobs took its nodes",
-    "BOOT_FAIL": "a node did not boot",
-    "DEADLINE": "its deadline has passed",
-}
 
 _STALE = "its job ended well, but with other settings than these, or its files are not here"
 
@@ -41,56 +30,47 @@ class Line(NamedTuple):
     what: str  # how far it is, or why it is over, with the log
 
 
-def _submitted(records: Records) -> list[dict[str, str]]:
-    return read_json(records.submitted_path) if records.submitted_path.exists() else []
-
-
-def living(folder: Path) -> list[str]:
+def living(folder: Path, scheduler: Scheduler) -> list[str]:
     """Return the jobs of a run that wait or run: those that were launched, and batch scripts that have begun."""
-    records = Records(folder)
-    jobs = dict.fromkeys([*(line["job"] for line in _submitted(records)), *records.jobs()])
-    states = slurm.states(jobs)
+    records = JobRecords(folder)
+    jobs = dict.fromkeys([*(line["job"] for line in records.submitted()), *records.jobs()])
+    states = scheduler.states(jobs)
     return [job for job in jobs if job in states and states[job].alive]
 
 
-def cancel(folder: Path) -> None:
+def cancel(folder: Path, scheduler: Scheduler) -> None:
     """End all jobs of a run."""
-    jobs = living(folder)
+    jobs = living(folder, scheduler)
     if jobs:
-        slurm.cancel(jobs)
-    say(f"cancelled {len(jobs)} job(s) of {folder}; the same launch goes on from what is done")
+        scheduler.cancel(jobs)
+    say(f"cancelled {len(jobs)} job(s) of {folder}; the same launch resumes from what is done")
 
 
-def lines(machine: Cluster, experiment: Any) -> list[Line]:
+def table(machine: Cluster, experiment: Run, scheduler: Scheduler) -> list[Line]:
     """Return a line for each stage, and for each part that is not done of a stage."""
-    records = Records(experiment.folder)
+    records = JobRecords(experiment.folder)
     jobs = {name: _latest(name, records) for name in machine.stages}
-    numbers = [job["job"] for own in jobs.values() for job in own]
-    states = slurm.states(numbers)
-    found = []
+    states = scheduler.states(job["job"] for stage_jobs in jobs.values() for job in stage_jobs)
+    lines: list[Line] = []
     for name, stage in machine.stages.items():
-        own = [_job(job, states.get(job["job"]), records) for job in jobs[name]]
+        own = [_line(job, states.get(job["job"]), records) for job in jobs[name]]
+        alive = any(states[line.job].alive for line in own if line.job in states)
         if stage.done(experiment):
-            found.append(own[-1]._replace(stage=name, state="done", what="") if own else Line(name, "", "done", "", ""))
-        elif not any(states[line.job].alive for line in own if line.job in states) and (
-            who := stage.at_work(name, experiment)
-        ):
-            found.append(Line(name, who.get("process", ""), "running", "", _who(who)))
+            lines.append(own[-1]._replace(stage=name, state="done", what="") if own else Line(name, "", "done", "", ""))
+        elif not alive and (holder := stage.at_work(name, experiment)):
+            where = f"on {holder['host']}, since {holder['since']}" if "host" in holder else ""
+            lines.append(Line(name, holder.get("process", ""), "running", "", where))
         elif own:
             stale = own[-1]._replace(state="not done", what=_STALE)
-            found += _together([line for line in own if line.state != "done"] or [stale])
+            lines += _together([line for line in own if line.state != "done"] or [stale])
         else:
-            found.append(Line(name, "", "not submitted", "", ""))
-    return found
+            lines.append(Line(name, "", "not submitted", "", ""))
+    return lines
 
 
-def _who(told: dict[str, str]) -> str:
-    return f"on {told['host']}, since {told['since']}" if told else ""
-
-
-def _latest(name: str, records: Records) -> list[dict[str, str]]:
+def _latest(name: str, records: JobRecords) -> list[dict[str, str]]:
     """Return the jobs of a stage that were launched last, or the batch script's that was submitted after them."""
-    launched = [job for job in _submitted(records) if job["stage"] == name]
+    launched = [job for job in records.submitted() if job["stage"] == name]
     record = records.read(name)
     if record is None or any(_number(record.job) <= _number(job["job"]) for job in launched):
         return launched
@@ -98,37 +78,39 @@ def _latest(name: str, records: Records) -> list[dict[str, str]]:
 
 
 def _number(job: str) -> int:
-    return int(job.split("_")[0])
+    """Return the number with which a job's begins: the same for all tasks of an array."""
+    return int(re.split(r"\D", job)[0])
 
 
 def _together(lines: list[Line]) -> list[Line]:
     """Make one line of those in a row that say the same, as of the parts of an array that all wait."""
-    made = []
+    merged = []
     for _, group in itertools.groupby(lines, key=lambda line: (_number(line.job), *line[2:])):
         first, *more = group
         for name in ("stage", "job") if more else ():
             last = re.split("[-_]", getattr(more[-1], name))[-1]
             first = first._replace(**{name: f"{getattr(first, name)}…{last}"})
-        made.append(first)
-    return made
+        merged.append(first)
+    return merged
 
 
-def _job(job: dict[str, str], state: slurm.State | None, records: Records) -> Line:
+def _line(job: dict[str, str], state: State | None, records: JobRecords) -> Line:
+    """Return a job's line: by its scheduler while it is alive, then by its record, then by how it ended, or its log."""
     record = records.read(job["name"])
     mine = record is not None and record.job == job["job"]
     line = Line(job["name"], job["job"], "failed", state.elapsed if state else "", "")
     if state is not None and state.alive:
         far = how_far(records.counted(job["name"])) if mine else ""
-        waits = f"waits: {state.reason}" if state.word == "PENDING" and state.reason != "None" else ""
-        return line._replace(state=state.word.lower(), what="; ".join(word for word in (far, waits) if word))
-    if state is not None and state.reason.startswith("Dependency"):
+        waits = f"waits: {state.why}" if state.why else ""
+        return line._replace(state=state.word, what="; ".join(word for word in (far, waits) if word))
+    if state is not None and state.phase == "skipped":
         return line._replace(state="cancelled", what="what it waited for failed")
     if record is not None and mine and record.state in ("done", "failed"):
         return line._replace(state=record.state, what=f"{record.why}; log: {record.log}" if record.why else "")
-    if state is not None and state.word == "COMPLETED":
+    if state is not None and state.phase == "done":
         return line._replace(state="done")
-    why = _ENDS.get(state.word if state else "") or _last_error(Path(job["log"])) or "ended without a word: killed?"
-    word = "cancelled" if why == _ENDS["CANCELLED"] else "failed"
+    why = (state.why if state else "") or _last_error(Path(job["log"])) or "ended without a word: killed?"
+    word = "cancelled" if state is not None and state.phase == "cancelled" else "failed"
     return line._replace(state=word, what=f"{why}; log: {job['log']}")
 
 
@@ -139,7 +121,7 @@ def _last_error(log: Path) -> str:
     return errors[-1] if errors else ""
 
 
-def table(lines: list[Line]) -> list[str]:
+def format_table(lines: list[Line]) -> list[str]:
     """Return the lines as a table, its head first."""
     rows = [Line("stage", "job", "state", "elapsed", ""), *lines]
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
@@ -149,7 +131,7 @@ def table(lines: list[Line]) -> list[str]:
     ]
 
 
-def watch(machine: Cluster, experiment: Any) -> None:
+def watch(machine: Cluster, experiment: Run, scheduler: Scheduler) -> None:
     """Show the table until all is over: live on a terminal; in a file each line when its state changes.
 
     Raises
@@ -157,19 +139,19 @@ def watch(machine: Cluster, experiment: Any) -> None:
     RuntimeError
         when a job of the latest launch, or one that was seen alive, has failed: names its stage and its log.
     """
-    show = _redraw if sys.stdout.isatty() else _tell_changes
+    show = _redraw if sys.stdout.isatty() else _print_changes
     shown: list[Line] = []
-    watched = {job["job"] for job in _submitted(Records(experiment.folder))}
+    watched = {job["job"] for job in JobRecords(experiment.folder).submitted()}
     try:
         while True:
-            alive = living(experiment.folder)
+            alive = living(experiment.folder, scheduler)
             watched.update(alive)
-            shown = show(shown, lines(machine, experiment))
+            shown = show(shown, table(machine, experiment, scheduler))
             if not alive:
                 break
             time.sleep(INTERVAL)
     except KeyboardInterrupt:
-        say("the jobs go on without being watched: python -m hpc.launch status CONFIG [--watch], or cancel CONFIG")
+        say("the jobs run on without being watched: python -m hpc.launch status CONFIG [--watch], or cancel CONFIG")
         return
     _raise_failure(shown, {_number(job) for job in watched})
 
@@ -185,14 +167,14 @@ def _raise_failure(over: list[Line], watched: set[int]) -> None:
 def _redraw(shown: list[Line], now: list[Line]) -> list[Line]:
     """Draw the table over the one that is shown, whose long lines the terminal has broken."""
     width = shutil.get_terminal_size().columns
-    rows = sum(math.ceil(len(row) / width) for row in table(shown)) if shown else 0
-    print((f"\x1b[{rows}A\x1b[J" if rows else "") + "\n".join(table(now)), flush=True)
+    rows = sum(math.ceil(len(row) / width) for row in format_table(shown)) if shown else 0
+    print((f"\x1b[{rows}A\x1b[J" if rows else "") + "\n".join(format_table(now)), flush=True)
     return now
 
 
-def _tell_changes(shown: list[Line], now: list[Line]) -> list[Line]:
-    known = {(line.stage, line.job, line.state) for line in shown}
+def _print_changes(shown: list[Line], now: list[Line]) -> list[Line]:
+    earlier = {(line.stage, line.job, line.state) for line in shown}
     for line in now:
-        if (line.stage, line.job, line.state) not in known:
+        if (line.stage, line.job, line.state) not in earlier:
             print("  ".join(word for word in line if word), flush=True)
     return now

@@ -4,18 +4,19 @@ import contextlib
 import json
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hpc import slurm
+from hpc.cluster.scheduler import Queue
 from hpc.rundir import read_json, write_json
 
 Position = list[list[Any]] | None  # where an attempt began, of each thing it counted; None: it got nowhere
 
 
 @dataclass
-class Record:
+class JobRecord:
     """One stage, or part of one, in batch jobs: ``<run>/jobs/<name>.json``."""
 
     job: str
@@ -25,8 +26,8 @@ class Record:
     attempts: list[Position] = field(default_factory=list)  # before this one, of the same job
 
 
-class Records:
-    """The records of a run.
+class JobRecords:
+    """The records of a run's jobs.
 
     Parameters
     ----------
@@ -45,13 +46,17 @@ class Records:
         """Return where the processes of a job say how far they are."""
         return self.folder / f"{name}.progress.json"
 
-    def read(self, name: str) -> Record | None:
+    def read(self, name: str) -> JobRecord | None:
         """Return a record, None when there is none."""
-        return Record(**read_json(self.path(name))) if self.path(name).exists() else None
+        return JobRecord(**read_json(self.path(name))) if self.path(name).exists() else None
 
-    def write(self, name: str, record: Record) -> None:
+    def write(self, name: str, record: JobRecord) -> None:
         """Replace a record."""
         write_json(self.path(name), asdict(record))
+
+    def submitted(self) -> list[dict[str, str]]:
+        """Return ``stage``, ``name``, ``job`` and ``log`` of each job that was launched last."""
+        return read_json(self.submitted_path) if self.submitted_path.exists() else []
 
     def jobs(self) -> list[str]:
         """Return the jobs that have left a record."""
@@ -67,13 +72,13 @@ class Records:
 
     def position(self, name: str) -> Position:
         """Return where a job began."""
-        return [[one["label"], one["began"], one["total"]] for one in self.counted(name)] or None
+        return [[count["label"], count["began"], count["total"]] for count in self.counted(name)] or None
 
     @contextlib.contextmanager
-    def claimed(self, name: str, job: str) -> Any:
+    def claimed(self, name: str, job: str, queue: Queue) -> Iterator[None]:
         """Be the only job that does this.
 
-        A claim holds as long as its job does: what a dead one left is taken over.
+        A claim holds as long as its job does: that of a dead job is taken over.
 
         Raises
         ------
@@ -82,22 +87,22 @@ class Records:
         """
         claim = self.folder / f".{name}.claim"
         claim.parent.mkdir(parents=True, exist_ok=True)
-        while not _made(claim, job):
+        while not _claim(claim, job):
             with contextlib.suppress(FileNotFoundError):  # another job was quicker: look again
-                self._take_away(claim, job)
+                self._take_away(claim, job, queue)
         try:
             yield
         finally:
             claim.unlink(missing_ok=True)
 
-    def _take_away(self, claim: Path, job: str) -> None:
+    def _take_away(self, claim: Path, job: str, queue: Queue) -> None:
         """Remove the claim of a dead job, or of an earlier attempt of this one; raise if it is a living one's."""
         holder = os.readlink(claim)
-        state = slurm.states([holder]).get(holder)
+        state = queue.states([holder]).get(holder)
         if holder != job and state is not None and state.alive:
             raise ValueError(
-                f"{self.folder.parent}: job {holder} ({state.word.lower()}) does the same here; wait for it, "
-                f"or end it: scancel {holder}"
+                f"{self.folder.parent}: job {holder} ({state.word}) does the same here; wait for it, "
+                f"or end it: {queue.cancel_command} {holder}"
             )
         taken = claim.with_name(f"{claim.name}.{job}")
         claim.rename(taken)
@@ -107,16 +112,16 @@ class Records:
             taken.rename(claim)
 
 
-def _made(claim: Path, job: str) -> bool:
+def _claim(path: Path, job: str) -> bool:
     """Make a claim, unless there is one: a link, whose target says from its first moment whose it is."""
     try:
-        claim.symlink_to(job)
+        path.symlink_to(job)
     except FileExistsError:
         return False
     return True
 
 
-def name_of(stage: str, arguments: list[str]) -> str:
+def record_name(stage: str, arguments: list[str]) -> str:
     """Return the name of a job's record: of a stage, or of the part of it that its arguments ask for."""
     part = re.search(r"--part[= ](\d+)/", " ".join(arguments))
     return f"{stage}-part-{part[1]}" if part else stage

@@ -11,8 +11,13 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from hpc import chain, launch, slurm, submission
-from hpc.jobs import BatchJob
+from hpc import chain, launch
+from hpc.cluster import submission
+from hpc.cluster.local import Local
+from hpc.cluster.machines import load_cluster
+from hpc.cluster.scheduler import Work
+from hpc.cluster.slurm import Slurm
+from hpc.cluster.slurm_jobs import SlurmJob
 from hpc.settings import SettingsError
 
 READER = """
@@ -140,8 +145,8 @@ def test_a_launch_that_is_told_to_end_tells_its_job_and_waits_until_it_has_saved
 
 
 def test_a_requeued_job_is_the_same_job(tmp_path):
-    given = ("train", chain.Stage("m", "torch", tasks_per_node=2), ["c.yaml"], tmp_path, None)
-    assert BatchJob(*given).checkpoint().function._given == given
+    work = Work("train", chain.Stage("m", "torch", tasks_per_node=2), ["c.yaml"], tmp_path, None)
+    assert SlurmJob(work, Slurm()).checkpoint().function.work == work
 
 
 def test_what_is_done_is_left_out(experiment):
@@ -162,12 +167,12 @@ def test_a_dry_run_prints_what_would_run(experiment, capsys):
 
 
 def test_a_dry_run_has_arrays_as_large_as_slurm_allows_where_it_answers(experiment, monkeypatch, capsys):
-    def silent():
+    def silent(slurm, stages):
         raise OSError("Unable to contact slurm controller")
 
     monkeypatch.setattr(chain.Stage, "parts", lambda stage, experiment: 7)
-    for largest, last in ((lambda: 4, 3), (silent, 6)):
-        monkeypatch.setattr(slurm, "largest_array", largest)
+    for largest, last in ((lambda slurm, stages: 4, 3), (silent, 6)):
+        monkeypatch.setattr(Slurm, "largest_array", largest)
         launch.launch("experiment.yaml", "slurm.yaml", stage="process", dry_run=True)
         assert f"#SBATCH --array=0-{last}%" in capsys.readouterr().out
 
@@ -175,7 +180,7 @@ def test_a_dry_run_has_arrays_as_large_as_slurm_allows_where_it_answers(experime
 def test_a_copy_of_a_machine_that_comes_with_it_is_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my-cluster.yaml").write_text((ROOT / "configs" / "cluster" / "slurm.yaml").read_text())
-    assert chain.load_cluster(Path("my-cluster.yaml")) == chain.load_cluster("slurm")
+    assert load_cluster(Path("my-cluster.yaml")) == load_cluster("slurm")
 
 
 @pytest.mark.parametrize(
@@ -199,10 +204,10 @@ def test_no_launch_beside_another_and_where_files_cannot_be_locked_the_queue_alo
     def no_locks(*_):
         raise OSError(errno.ENOSYS, "Function not implemented")
 
-    with submission.alone(tmp_path), pytest.raises(ValueError, match="another launch of this run is at work"):
-        submission.alone(tmp_path).__enter__()
+    with submission.alone(tmp_path, Local()), pytest.raises(ValueError, match="another launch of this run is at work"):
+        submission.alone(tmp_path, Local()).__enter__()
     monkeypatch.setattr(submission.fcntl, "flock", no_locks)
-    with submission.alone(tmp_path):
+    with submission.alone(tmp_path, Local()):
         pass
 
 
@@ -228,7 +233,7 @@ def test_bad_input_is_named(experiment, options, message):
 
 @pytest.mark.parametrize("name", ["local", "debug", "slurm"])
 def test_the_machines_that_come_with_it_have_the_whole_chain(name):
-    machine = chain.load_cluster(name)
+    machine = load_cluster(name)
     assert list(machine.stages) == ["simulate", "preprocess", "train", "select", "sample", "validate", "report"]
     assert machine.stages["train"].start == "torch" and machine.stages["preprocess"].start == "mpi"
 
@@ -236,7 +241,7 @@ def test_the_machines_that_come_with_it_have_the_whole_chain(name):
 def test_a_single_process_with_several_tasks_is_refused(tmp_path):
     (tmp_path / "c.yaml").write_text("executor: local\nexperiment: m:read\nstages: {a: {module: m, tasks_per_node: 2}}")
     with pytest.raises(SettingsError, match=r"stages\.a\.tasks_per_node: m runs as one process, found 2"):
-        chain.load_cluster(str(tmp_path / "c.yaml"))
+        load_cluster(str(tmp_path / "c.yaml"))
 
 
 def test_command_lines():

@@ -3,12 +3,14 @@
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT, run
 
-from hpc import slurm_script
-from hpc.chain import load_cluster
+from hpc.cluster import slurm_jobs
+from hpc.cluster.machines import load_cluster
+from hpc.cluster.scheduler import Plan
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -37,7 +39,7 @@ def test_the_scripts_of_the_papers_recipe(tmp_path):
 def test_what_sbatch_complains_of_is_named(words, said):
     machine = load_cluster("slurm")
     machine = type(machine)(**{**vars(machine), "account": "theirs"})
-    found = slurm_script.blame(f"noise\n{words}\n", machine, machine.stages["train"])
+    found = slurm_jobs.blame(f"noise\n{words}\n", machine, machine.stages["train"])
     assert found.startswith(words) and said in found
 
 
@@ -54,5 +56,6 @@ def test_batch_scripts_are_short_and_have_their_resources_at_the_top(path):
 def test_a_wckey_is_in_a_script_only_when_the_cluster_sets_one(tmp_path, extra):
     machine = load_cluster("slurm")
     machine = type(machine)(**{**vars(machine), "extra": extra})
-    text = slurm_script.Scripts(machine, tmp_path).text("train", machine.stages["train"], 1, None)
+    plan = Plan(machine, SimpleNamespace(folder=tmp_path), [], machine.stages)
+    text = slurm_jobs.script(plan, "train", machine.stages["train"], 1, None)
     assert re.findall("wckey=(.*)", text) == list(extra.values())

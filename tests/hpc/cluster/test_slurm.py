@@ -4,8 +4,11 @@ import os
 
 import pytest
 
-from hpc import batch, slurm
 from hpc.chain import Stage
+from hpc.cluster import slurm
+from hpc.cluster.job import Ended, Job
+from hpc.cluster.scheduler import State, Work
+from hpc.cluster.slurm import Slurm
 
 
 @pytest.mark.parametrize(
@@ -20,7 +23,7 @@ def test_a_requeue_that_ends_scontrol_itself_is_none_that_was_refused(tmp_path, 
     (tmp_path / "scontrol").write_text(f"#!/bin/sh\n{does}\n")
     (tmp_path / "scontrol").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert slurm.requeue("7") == answer
+    assert Slurm().requeue("7") == answer
 
 
 def test_a_controller_that_is_busy_is_asked_again(tmp_path, monkeypatch):
@@ -32,10 +35,10 @@ def test_a_controller_that_is_busy_is_asked_again(tmp_path, monkeypatch):
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(slurm, "PAUSES", (0,))
-    assert slurm.states(["7"])["7"].alive
+    assert Slurm().states(["7"])["7"].alive
     (tmp_path / "squeue").write_text(f"#!/bin/sh\n{busy}\n")
     with pytest.raises(OSError, match="Socket timed out"):
-        slurm.states(["7"])
+        Slurm().states(["7"])
 
 
 def test_tasks_of_an_array_that_ended_before_any_had_begun_have_its_state(tmp_path, monkeypatch):
@@ -43,18 +46,18 @@ def test_tasks_of_an_array_that_ended_before_any_had_begun_have_its_state(tmp_pa
     (tmp_path / "squeue").write_text("#!/bin/sh\necho '7|CANCELLED|Dependency|0:00'\necho '8_1|RUNNING|None|0:05'\n")
     (tmp_path / "squeue").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    over = slurm.State("CANCELLED", "Dependency", "0:00")
-    assert slurm.states(["7_0", "7_1", "8_0"]) == {"7_0": over, "7_1": over}
-    assert slurm.states(["8_1"]) == {"8_1": slurm.State("RUNNING", "None", "0:05")}
+    over = State("cancelled", "skipped", "0:00")
+    assert Slurm().states(["7_0", "7_1", "8_0"]) == {"7_0": over, "7_1": over}
+    assert Slurm().states(["8_1"]) == {"8_1": State("running", "running", "0:05")}
 
 
 def test_a_stage_that_is_told_to_end_before_it_has_begun_ends(tmp_path, monkeypatch):
     (tmp_path / "sleeper.py").write_text("import time\ntime.sleep(60)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    job = batch.Job("train", Stage("sleeper"), [], tmp_path, None, tmp_path / "log")
+    job = Job(Work("train", Stage("sleeper"), [], tmp_path, None), Slurm(), tmp_path / "log")
     job.stop()
-    with pytest.raises(batch.Ended):
+    with pytest.raises(Ended):
         job.run()
 
 
@@ -83,7 +86,7 @@ def test_ranks_start_by_the_plug_in_that_fits_their_library_or_by_mpirun(tmp_pat
     (tmp_path / "mpirun").touch()
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_NTASKS", "8")
-    monkeypatch.setattr(batch.mpi, "library", lambda: library)
-    start = batch.command(Stage("module", "mpi"), ["config.yaml"], mpi_start=None)
+    monkeypatch.setattr(slurm.mpi, "library", lambda: library)
+    start = Slurm().command(Stage("module", "mpi"), ["config.yaml"], mpi_start=None)
     assert slurm.mpi_plugin(library) == plugin
     assert start[:1] == ["srun"] and f"--mpi={plugin}" in start if plugin else start[1:3] == ["-n", "8"]
