@@ -1,6 +1,8 @@
 import pytest
+from conftest import ROOT
 
 from cosmogan import cli, config
+from cosmogan.config.__main__ import reference
 from hpc.settings import SettingsError, to_tree
 
 CONFIGS = sorted(config.configs_folder().glob("*.yaml"))
@@ -79,3 +81,8 @@ def test_a_command_says_which_config_it_took(tmp_path, python):
     done = python("cosmogan.preprocess", "preprocess.n_mesh=64", cwd=tmp_path)
     assert done.stdout.startswith("no CONFIG given: using cosmogan.yaml")
     assert done.returncode == 1 and "none: not found" in done.stderr
+
+
+def test_the_page_of_settings_is_that_of_the_code():
+    """To renew it: ``python -m cosmogan.config > docs/settings.md``."""
+    assert (ROOT / "docs" / "settings.md").read_text() == reference()

@@ -6,10 +6,15 @@ Lengths are comoving Mpc/h, wavenumbers h/Mpc, masses 1e10 Msun/h.
 import math
 from pathlib import Path
 
+from cosmogan.config.cosmology import Cosmology
 from cosmogan.config.experiment import CONDITIONAL, GENERATORS, PACKAGE, SMALLEST_GENERATOR, Experiment, generator_file
-from cosmogan.config.networks import Model, Train
-from cosmogan.config.products import Sample, Select, Validate
-from cosmogan.config.simulations import Cosmology, Preprocess, Simulate
+from cosmogan.config.model import Model
+from cosmogan.config.preprocess import Preprocess
+from cosmogan.config.sample import Sample
+from cosmogan.config.select import Select
+from cosmogan.config.simulate import Simulate
+from cosmogan.config.train import Train
+from cosmogan.config.validate import Validate
 from hpc import settings
 
 __all__ = [

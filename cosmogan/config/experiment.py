@@ -9,9 +9,14 @@ from typing import Any
 import yaml
 
 from cosmogan.config.check import check
-from cosmogan.config.networks import Model, Train
-from cosmogan.config.products import Sample, Select, Validate
-from cosmogan.config.simulations import Cosmology, Preprocess, Simulate
+from cosmogan.config.cosmology import Cosmology
+from cosmogan.config.model import Model
+from cosmogan.config.preprocess import Preprocess
+from cosmogan.config.sample import Sample
+from cosmogan.config.select import Select
+from cosmogan.config.simulate import Simulate
+from cosmogan.config.train import Train
+from cosmogan.config.validate import Validate
 from hpc import settings
 from hpc.paths import FilePath
 from hpc.rundir import whole_file
@@ -62,13 +67,30 @@ class Experiment:
     """One experiment, from simulations to a report, in one folder."""
 
     name: str
-    output: FilePath  # the run's folder
-    data: FilePath | None = None  # run folder with the simulations and shards; null: this one's own
-    held_out: tuple[int, ...] = ()  # numbers of the simulations that only validation sees
-    n_training: int | None = None  # simulations to train on, the first of those not held out; null: all of these
-    redshift: float | None = None  # of the shards to learn from and to validate against; null: the only one there is
-    redshifts: tuple[float, ...] = ()  # those that a generator told the redshift is trained on; empty: all
-    separate_boxes: bool = False  # of each training simulation only one of these redshifts, the same number of each
+    """The name of the experiment, shown in the report."""
+
+    output: FilePath
+    """The run's folder."""
+
+    data: FilePath | None = None
+    """The folder of another run, whose simulations and shards are used. With null it is this run's own."""
+
+    held_out: tuple[int, ...] = ()
+    """The numbers of the simulations that only validation sees."""
+
+    n_training: int | None = None
+    """The number of simulations to train on, the first of those not held out. With null it is all of these."""
+
+    redshift: float | None = None
+    """The redshift of the shards to train on and to validate against. With null they have only one."""
+
+    redshifts: tuple[float, ...] = ()
+    """The redshifts on which a generator that is conditioned on the redshift is trained. An empty list stands for all.
+    """
+
+    separate_boxes: bool = False
+    """Take each training simulation at only one of these redshifts, and the same number of simulations at each."""
+
     cosmology: Cosmology = field(default_factory=Cosmology)
     simulate: Simulate = field(default_factory=Simulate)
     preprocess: Preprocess = field(default_factory=Preprocess)
