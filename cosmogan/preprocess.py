@@ -10,7 +10,7 @@ from cosmogan.config import Experiment
 from cosmogan.simulations import gridding, simulated
 from cosmogan.simulations.plan import SimulationStage
 from cosmogan.simulations.preprocessing import PreprocessStage
-from hpc import launcher, mpi
+from hpc import mpi, mpi_environment
 from hpc.log import say
 from hpc.part import Part
 from hpc.stage import execute
@@ -57,7 +57,7 @@ def _simulate_what_is_missing(experiment: Experiment, part: Part | None) -> None
         raise ValueError(f"--part: {experiment.simulations_folder}: boxes are missing; run simulate first")
     say("preprocess: preprocess.snapshots is not set and nothing is simulated yet: simulating first")
     command_line = [sys.executable, "-m", "cosmogan.simulate", str(experiment.freeze())]
-    if subprocess.run(command_line, env=launcher.plain_environment(), check=False).returncode != 0:
+    if subprocess.run(command_line, env=mpi_environment.plain_environment(), check=False).returncode != 0:
         raise ValueError(f"{experiment.simulations_folder}: simulate failed, see above")
 
 

@@ -2,7 +2,7 @@
 
 from cosmogan import cli
 from cosmogan.training.plan import TrainingStage
-from hpc.watch import end_with_launcher
+from hpc.killed_ranks import end_with_launcher
 
 TEXT = """\
 Train the generator and the discriminator on the subvolumes of all simulations that are not held out. The network that

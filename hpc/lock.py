@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from hpc.files import HOST
 from hpc.log import say
-from hpc.rundir import HOST
 
 TRIES, PAUSE = 10, 0.1  # whoever looks whether a lock is held holds it for a moment
 

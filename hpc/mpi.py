@@ -15,8 +15,8 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from hpc import launcher
-from hpc.watch import become_watched
+from hpc import mpi_environment
+from hpc.killed_ranks import report_if_killed
 
 T = TypeVar("T")
 OURS = ("hpc", "cosmogan")  # packages whose errors are written for users
@@ -177,7 +177,7 @@ def library() -> str:
 def world(memory: str | None = None) -> Comm:
     """Return the communicator of all ranks that the launcher started.
 
-    One of several ranks goes on in a child process, see `hpc.watch`: should it be killed, one line says so.
+    One of several ranks becomes a child process, see `hpc.killed_ranks`: if it is killed, one line says so.
 
     Parameters
     ----------
@@ -189,13 +189,13 @@ def world(memory: str | None = None) -> Comm:
         when a launcher started several ranks but mpi4py cannot be imported, or finds each of them alone
         (an mpirun of another MPI than the one that mpi4py uses, or an srun that starts plain processes).
     """
-    size = launcher.size()
+    size = mpi_environment.size()
     if size == 1:
         return SerialComm()
     try:
         import mpi4py  # noqa: F401 - starts no MPI yet
 
-        become_watched(launcher.rank(), size, memory)
+        report_if_killed(mpi_environment.rank(), size, memory)
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
@@ -264,7 +264,7 @@ def _say(error: BaseException, expected: tuple[type[BaseException], ...], comm: 
     if isinstance(error, (*expected, MPIError)) and _is_told(error):
         text = f"error{rank}: {describe(error)}"
     elif type(error) in _EXIT:
-        text = "interrupted: run the same command again to go on"
+        text = "interrupted: run the same command again to resume"
     else:
         text = f"error{rank}:\n" + "".join(traceback.format_exception(error))
     print(text, file=sys.stderr, flush=True)

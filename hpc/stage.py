@@ -11,7 +11,7 @@ from hpc import lock
 from hpc.log import say
 from hpc.mpi import World
 from hpc.part import Part, title
-from hpc.rundir import Receipt
+from hpc.receipts import Receipt
 
 
 class Run(Protocol):

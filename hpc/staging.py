@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from hpc.distributed import Processes
+from hpc.files import NO_ROOM
 from hpc.log import Progress
-from hpc.rundir import NO_ROOM
 
 PREFIX = f"cosmogan-staged-{os.getuid()}-"
 BLOCK = 8 << 20  # bytes

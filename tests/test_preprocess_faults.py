@@ -118,7 +118,7 @@ def test_a_killed_rank_ends_all_and_nothing_complete_is_lost(
 def test_the_end_of_the_time_limit_is_one_line_and_no_half_file(experiment, tmp_path, mpirun, whole):
     done = mpirun(3, "faulty", experiment, cwd=tmp_path, FAULT=f"write:all:2:{TERM}")
     assert done.returncode != 0
-    assert done.stderr.count("interrupted: run the same command again to go on\n") == 1, done.stderr
+    assert done.stderr.count("interrupted: run the same command again to resume\n") == 1, done.stderr
     assert complete(experiment, tmp_path, mpirun, whole) == 3
 
 

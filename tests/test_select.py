@@ -12,8 +12,8 @@ from cosmogan.config import Select
 from cosmogan.gan import released
 from cosmogan.selection import candidates, work
 from cosmogan.training.work import train
-from hpc import rundir
 from hpc.distributed import Processes
+from hpc.files import checksum
 from hpc.mpi import SerialComm
 from hpc.partial_results import PartialResults
 from hpc.settings import to_tree
@@ -53,8 +53,8 @@ def test_the_best_generator_is_released_with_all_that_it_needs(trained, capsys):
     assert settings["config"] == to_tree(experiment) and {"torch", "numpy", "python"} <= set(settings["versions"])
     assert (trained / "run/select/scores.png").read_bytes().startswith(b"\x89PNG")
     assert settings["model"] == experiment.section("model")["model"] | {"subvolume": 8}
-    assert settings["sha256"] == rundir.checksum(experiment.generator_path)
-    assert settings["data"] == rundir.checksum(trained / "shards/manifest.json")
+    assert settings["sha256"] == checksum(experiment.generator_path)
+    assert settings["data"] == checksum(trained / "shards/manifest.json")
     kind = "-ema" if best["ema"] else ""
     path = trained / "run/train/generators" / f"epoch-{best['epoch']:04d}{kind}.safetensors"
     ours, theirs = load_file(experiment.generator_path), load_file(path)

@@ -8,7 +8,7 @@ from shard_folders import GEOMETRY, VALUES, write_values
 
 from cosmogan import shards
 from cosmogan.shards import folder as folder_module
-from hpc.rundir import read_json, write_json
+from hpc.files import read_json, write_json
 
 
 @pytest.fixture

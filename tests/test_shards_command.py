@@ -10,7 +10,7 @@ import synthetic
 from shard_folders import fill
 
 from cosmogan.shards.verify import verify
-from hpc.rundir import read_json, write_json
+from hpc.files import read_json, write_json
 
 AGAIN = "delete it and run the same preprocess command again"
 

@@ -15,7 +15,7 @@ from cosmogan.training import setup
 from cosmogan.training.plan import TrainingStage
 from hpc import mpi
 from hpc.distributed import Processes
-from hpc.rundir import read_json
+from hpc.files import read_json
 
 
 @pytest.fixture

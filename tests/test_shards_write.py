@@ -12,7 +12,7 @@ import pytest
 from conftest import run
 
 from cosmogan import shards
-from hpc.rundir import HOST, remove_leftovers, whole_file
+from hpc.files import HOST, remove_leftovers, whole_file
 
 GEOMETRY = shards.Geometry(redshift=0.0, box_size=32.0, n_mesh=64, subvolume=32, mean_cell_mass=8.0)
 SIZE = 32 * 32**3 * 4  # bytes of density in the shard below

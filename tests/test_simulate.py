@@ -15,7 +15,8 @@ from cosmogan import config, preprocess, simulate
 from cosmogan.nbody import cosmology, gadget
 from cosmogan.simulations import box, work
 from cosmogan.simulations.outputs import Outputs
-from hpc import mpi, rundir
+from hpc import mpi
+from hpc.files import HOST
 
 N, BOX = 16, 64.0
 
@@ -190,7 +191,7 @@ def test_a_box_goes_on_from_its_last_redshift_with_the_same_bytes(tmp_path, monk
 
 def test_what_a_killed_run_left_half_written_is_cleared_away(tmp_path):
     made = experiment(tmp_path)
-    left = made.simulations_folder / "box-000" / f".snapshot_000.{rundir.HOST}.999999999.part"
+    left = made.simulations_folder / "box-000" / f".snapshot_000.{HOST}.999999999.part"
     left.parent.mkdir(parents=True)
     left.touch()
     simulate.simulate(made, mpi.SerialComm())

@@ -9,7 +9,7 @@ from hpc import lock
 from hpc.chain import load_chain
 from hpc.distributed import Processes
 from hpc.mpi import SerialComm
-from hpc.rundir import Receipt
+from hpc.receipts import Receipt
 from hpc.stage import execute
 
 STAGES = load_chain().stages

@@ -18,8 +18,8 @@ from cosmogan.config.simulate import Simulate
 from cosmogan.config.train import Train
 from cosmogan.config.validate import Validate
 from hpc import settings
+from hpc.files import whole_file
 from hpc.paths import FilePath
-from hpc.rundir import whole_file
 
 PACKAGE = Path(__file__).parent.parent
 # The generators that come with the package, by name; configs/NAME.yaml says how each was made.

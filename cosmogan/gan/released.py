@@ -17,7 +17,7 @@ from cosmogan.gan import latent, networks, scaling
 from cosmogan.gan.calibration import PREFIX, Calibration, Tables
 from cosmogan.gan.conditions import Conditions
 from cosmogan.gan.symmetry import each_oriented
-from hpc import rundir
+from hpc.files import checksum, read_json, whole_file, write_json
 from hpc.settings import SettingsError, build
 
 GENERATOR, DISCRIMINATOR = "cosmogan-generator/2", "cosmogan-discriminator/1"
@@ -182,7 +182,7 @@ def write_weights(
     if calibration is not None:
         tensors |= {PREFIX + name: values for name, values in calibration.state_dict().items()}
     weights = {name: _narrowest(value.detach().cpu().contiguous()) for name, value in tensors.items()}
-    with rundir.whole_file(path) as temporary:
+    with whole_file(path) as temporary:
         # its own save_file lets nobody but the owner read
         temporary.write_bytes(safetensors.torch.save(weights, metadata={"format": kind}))
 
@@ -219,7 +219,7 @@ def write(
     settings_path = path.with_suffix(".json")
     settings_path.unlink(missing_ok=True)  # between the two writes there is no released network
     write_weights(path, network, kind, calibration)
-    rundir.write_json(settings_path, {"format": kind, **settings, "sha256": rundir.checksum(path)})
+    write_json(settings_path, {"format": kind, **settings, "sha256": checksum(path)})
 
 
 def read_settings(path: Path | str, kind: str = GENERATOR) -> dict[str, Any]:
@@ -235,11 +235,11 @@ def read_settings(path: Path | str, kind: str = GENERATOR) -> dict[str, Any]:
     for wanted in (settings_path, path):
         if not wanted.exists():
             raise ValueError(f"{wanted}: not found; run `select` to release a generator")
-    settings = rundir.read_json(settings_path)
+    settings = read_json(settings_path)
     file_format = settings.get("format") if isinstance(settings, dict) else settings
     if file_format not in READABLE[kind]:
         raise ValueError(f"{settings_path}: expected format {kind}, found {file_format!r}")
-    if rundir.checksum(path) != settings.get("sha256"):
+    if checksum(path) != settings.get("sha256"):
         raise ValueError(
             f"{path}: damaged, or not the weights that {settings_path.name} belongs to (sha256 differs); select again"
         )

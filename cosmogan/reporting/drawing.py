@@ -12,7 +12,7 @@ from pathlib import Path
 from cosmogan.reporting import catalogue, page, style
 from cosmogan.reporting.catalogue import Entry
 from cosmogan.reporting.runs import Run
-from hpc.rundir import whole_file
+from hpc.files import whole_file
 
 EACH = 3  # figures that are worth the start of a process
 MAX_PROCESSES = 8

@@ -11,8 +11,8 @@ import yaml
 from cosmogan.reporting import page
 from cosmogan.reporting.runs import Run
 from cosmogan.shards.statistics_file import Tree
+from hpc.files import read_json
 from hpc.log import clock
-from hpc.rundir import read_json
 
 DATA = {  # attributes of the file of statistics, in words
     "samples_source": "generated subvolumes from",

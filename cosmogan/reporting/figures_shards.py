@@ -14,8 +14,8 @@ from cosmogan.reporting.palette import BLACK, BLUE
 from cosmogan.reporting.style import STYLE, new, plain_log, styled
 from cosmogan.shards.folder import Folder
 from cosmogan.shards.tally import Tally, edges
+from hpc.files import whole_file
 from hpc.log import say
-from hpc.rundir import whole_file
 
 N_SLABS = 4  # of each redshift
 MAX_REDSHIFTS = 3  # of which slabs are drawn

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from cosmogan.config import Experiment
 from cosmogan.reporting import runs, work
+from hpc.files import checksum
 from hpc.mpi import Comm
 from hpc.part import Part
-from hpc.rundir import Receipt, checksum
+from hpc.receipts import Receipt
 from hpc.settings import to_tree
 from hpc.stage import Outcome, Stage
 

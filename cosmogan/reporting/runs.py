@@ -12,7 +12,7 @@ import numpy as np
 from cosmogan.reporting.palette import BESIDE, LABELS, RUNS
 from cosmogan.shards import latents_file, statistics_file
 from cosmogan.shards.statistics_file import Tree
-from hpc.rundir import read_json
+from hpc.files import read_json
 from hpc.settings import read_tree
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cosmogan.reporting import conditions, criteria, document, facts, page, runs
+from hpc.files import whole_file
 from hpc.log import say
-from hpc.rundir import whole_file
 from hpc.stage import Outcome
 
 

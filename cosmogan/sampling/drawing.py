@@ -15,9 +15,9 @@ from cosmogan.sampling.plan import SamplingStage
 from cosmogan.shards import latents_file
 from cosmogan.training import subvolumes
 from hpc import hdf5, mpi
+from hpc.files import checksum
 from hpc.log import Progress, say
 from hpc.part import Part, share_of, title
-from hpc.rundir import checksum
 
 
 def source(settings: Sample, generator: Released) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from cosmogan.config import Experiment
 from cosmogan.shards import latents_file
 from cosmogan.training import subvolumes
 from cosmogan.training.plan import TrainingStage
+from hpc.files import checksum
 from hpc.mpi import Comm
 from hpc.part import Part
-from hpc.rundir import Receipt, checksum
+from hpc.receipts import Receipt
 from hpc.stage import Outcome, Stage
 
 

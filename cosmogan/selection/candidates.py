@@ -20,7 +20,8 @@ from cosmogan.training import session, setup, subvolumes
 from cosmogan.training.plan import TrainingStage
 from hpc import mpi
 from hpc.distributed import Processes
-from hpc.rundir import checksum, provenance
+from hpc.files import checksum
+from hpc.receipts import provenance
 from hpc.settings import to_tree
 
 REFERENCE_ROWS = 2048  # of the training set are measured, at most

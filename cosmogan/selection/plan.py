@@ -7,9 +7,10 @@ from typing import Any
 
 from cosmogan.config import Experiment, generator_file
 from cosmogan.training.plan import TrainingStage
+from hpc.files import checksum
 from hpc.mpi import Comm
 from hpc.part import Part
-from hpc.rundir import Receipt, checksum
+from hpc.receipts import Receipt
 from hpc.stage import Outcome, Stage
 
 

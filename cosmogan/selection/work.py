@@ -12,10 +12,10 @@ from cosmogan.selection.candidates import Candidate, CandidateScorer
 from cosmogan.selection.latent_scale import Tuned
 from cosmogan.selection.plan import SelectionStage
 from hpc import mpi
+from hpc.files import whole_file, write_json
 from hpc.log import Progress, say
 from hpc.part import Part, share_of, title
 from hpc.partial_results import PartialResults
-from hpc.rundir import whole_file, write_json
 from hpc.stage import Outcome
 
 UNTUNED: dict[str, Any] = {"latent_scale": 1.0, "latent_scale_error": None, "trials": []}

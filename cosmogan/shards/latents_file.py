@@ -15,7 +15,8 @@ import numpy as np
 
 from cosmogan import shards
 from hpc import hdf5
-from hpc.rundir import provenance, whole_file
+from hpc.files import whole_file
+from hpc.receipts import provenance
 
 FORMAT = "cosmogan-latents/1"
 

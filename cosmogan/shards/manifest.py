@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cosmogan.shards.schema import COLUMNS, FORMAT, Geometry, distinct_redshifts, in_words, same_redshift
-from hpc.rundir import checksum, provenance, read_json, write_json
+from hpc.files import checksum, read_json, write_json
+from hpc.receipts import provenance
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import h5py
 
-from hpc.rundir import whole_file
+from hpc.files import whole_file
 
 START_AFTER = 8 << 20  # bytes: what is written goes to disk from then on, while more is made
 WRITE = 2  # sync_file_range's SYNC_FILE_RANGE_WRITE: start, and don't wait

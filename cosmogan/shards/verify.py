@@ -15,8 +15,8 @@ import numpy as np
 from cosmogan.shards.manifest import Manifest, Shard
 from cosmogan.shards.schema import COLUMNS, FORMAT, MAKER, in_bytes, open_file
 from hpc import hdf5
+from hpc.files import checksum
 from hpc.log import Progress, say
-from hpc.rundir import checksum
 
 MAX_THREADS = 8  # SHA-256 runs beside Python; more of them only wait for the disk
 MANIFEST = "manifest.json"

@@ -12,7 +12,8 @@ import numpy as np
 
 from cosmogan.shards.schema import COLUMNS, FORMAT, Geometry, open_file
 from cosmogan.shards.sink import whole_hdf5
-from hpc.rundir import NO_ROOM, checksum, no_room, provenance
+from hpc.files import NO_ROOM, checksum, no_room
+from hpc.receipts import provenance
 
 
 @contextlib.contextmanager

@@ -11,7 +11,8 @@ import torch
 from cosmogan import config
 from cosmogan.nbody import cosmology, gadget, lpt, particle_mesh, transfer
 from cosmogan.simulations.simulated import UNITS
-from hpc import memory, rundir
+from hpc import memory
+from hpc.files import whole_file
 from hpc.log import Progress, say
 
 Save = Callable[[int, torch.Tensor, torch.Tensor], None]  # the redshift's number, positions, velocities
@@ -100,7 +101,7 @@ def next_output(state: Path) -> int:
 
 def _write_state(path: Path, following: int, positions: torch.Tensor, velocities: torch.Tensor) -> None:
     x, v = positions.cpu().numpy(), velocities.cpu().numpy()
-    with rundir.whole_file(path) as temporary, open(temporary, "wb") as file:
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, next_output=following, positions=x, velocities=v)
 
 

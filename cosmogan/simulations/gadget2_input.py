@@ -6,7 +6,7 @@ import numpy as np
 
 from cosmogan.nbody import gadget
 from cosmogan.simulations.simulated import UNITS, SimulatedBox
-from hpc import rundir
+from hpc.files import whole_file
 
 SOFTENING = 1 / 20  # of the particles' mean distance; comoving, Plummer-equivalent
 INITIAL = "initial"  # the initial conditions' file, or the stem of several
@@ -143,7 +143,7 @@ def write(box: SimulatedBox, positions: np.ndarray, velocities: np.ndarray) -> N
         ("run.sh", script, 0o755),
         (PARAMETERS, parameter_file(box), 0o644),
     ):
-        with rundir.whole_file(box.folder / name) as temporary:
+        with whole_file(box.folder / name) as temporary:
             temporary.write_text(text)
             temporary.chmod(mode)
 
@@ -158,7 +158,7 @@ def write_initial_conditions(box: SimulatedBox, positions: np.ndarray, velocitie
         counts = tuple(rows.stop - rows.start if n else 0 for n in header.n_total)
         of_file = dataclasses.replace(header, n_part=counts, n_files=n_files)
         name = INITIAL if n_files == 1 else f"{INITIAL}.{i}"
-        with rundir.whole_file(box.folder / name) as temporary:
+        with whole_file(box.folder / name) as temporary:
             gadget.write(temporary, positions[rows], velocities[rows], ids[rows], of_file)
 
 

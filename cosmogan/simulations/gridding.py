@@ -17,8 +17,9 @@ from cosmogan.nbody.subvolumes import SMALLEST_ROUND, Gridder, row_bytes
 from cosmogan.simulations import parameters, simulated, snapshots
 from cosmogan.simulations.snapshots import Source
 from hpc import mpi
+from hpc.files import checksum, remove_leftovers
 from hpc.part import Part
-from hpc.rundir import Receipt, checksum, remove_leftovers
+from hpc.receipts import Receipt
 from hpc.timing import Timer
 
 _ENDS = 1 << 15  # bytes of a file's beginning and of its end, whose checksum tells it from another

@@ -10,7 +10,8 @@ from cosmogan.config import Experiment
 from cosmogan.nbody import gadget
 from cosmogan.simulations import gridding, simulated
 from cosmogan.simulations.simulated import SimulatedBox
-from hpc import mpi, rundir
+from hpc import mpi
+from hpc.files import whole_file
 from hpc.part import Part
 from hpc.timing import Timer
 
@@ -68,7 +69,7 @@ class Outputs:
         velocities : (n, 3) float32, v_peculiar / sqrt(a) [km/s]
         """
         header = box.header(self.experiment.simulate.redshifts[output])
-        with rundir.whole_file(box.path(output)) as temporary:
+        with whole_file(box.path(output)) as temporary:
             gadget.write(temporary, positions, velocities, np.arange(1, len(positions) + 1, dtype=np.uint32), header)
 
     def write_shards(self, box: SimulatedBox, output: int, positions: np.ndarray) -> None:

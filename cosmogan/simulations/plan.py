@@ -7,9 +7,10 @@ from cosmogan.config import Experiment
 from cosmogan.simulations import gadget2_input
 from cosmogan.simulations.outputs import Outputs
 from cosmogan.simulations.simulated import SimulatedBox
+from hpc.files import checksum
 from hpc.mpi import Comm
 from hpc.part import Part
-from hpc.rundir import Receipt, checksum
+from hpc.receipts import Receipt
 from hpc.stage import Outcome, Stage
 
 # What may differ when more boxes are made: where they run, what is kept of them, and how many there are.

@@ -12,7 +12,7 @@ from cosmogan.simulations.snapshots import Source
 from hpc.log import Progress, say
 from hpc.mpi import Comm
 from hpc.part import Part, share_of, title
-from hpc.rundir import Receipt
+from hpc.receipts import Receipt
 from hpc.stage import Outcome, Stage
 from hpc.timing import Timer, table
 

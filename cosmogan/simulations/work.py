@@ -10,10 +10,11 @@ from cosmogan.simulations import box, gadget2_input, parameters
 from cosmogan.simulations.outputs import Outputs
 from cosmogan.simulations.plan import SimulationStage
 from cosmogan.simulations.simulated import SimulatedBox
-from hpc import rundir
 from hpc.distributed import Processes
+from hpc.files import remove_leftovers
 from hpc.log import Progress, clock, say
 from hpc.part import Part, share_of, title
+from hpc.receipts import Receipt
 from hpc.stage import Outcome
 
 
@@ -31,7 +32,7 @@ def simulate(stage: SimulationStage, part: Part | None) -> Outcome:
         parameters.box_cosmology(experiment, number)  # one that cannot be is found before any box is run
     if part is None:
         for folder in (experiment.simulations_folder, *experiment.simulations_folder.glob("box-*")):
-            rundir.remove_leftovers(folder)
+            remove_leftovers(folder)
     work = _prepare_gadget2 if experiment.simulate.gadget2 else _run_boxes
     return work(stage, device, part)
 
@@ -93,7 +94,7 @@ def _run_boxes(stage: SimulationStage, device: torch.device, part: Part | None) 
     return Outcome(results, (line,))
 
 
-def _as_begun(settings: Simulate, receipt: rundir.Receipt) -> Simulate:
+def _as_begun(settings: Simulate, receipt: Receipt) -> Simulate:
     """Return the settings with the force mesh that the boxes were begun with, as the record says."""
     wanted = settings.mesh_factor
     taken = receipt.results().get("mesh_factor", wanted)

@@ -10,7 +10,7 @@ from zipfile import BadZipFile, ZipFile
 
 import torch
 
-from hpc.rundir import whole_file
+from hpc.files import whole_file
 
 DAMAGES = (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError, BadZipFile)
 

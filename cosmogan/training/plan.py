@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cosmogan.config import Experiment
+from hpc.files import checksum, read_json
 from hpc.part import Part
-from hpc.rundir import Receipt, checksum, read_json
+from hpc.receipts import Receipt
 from hpc.stage import Outcome, Stage
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from numpy.lib.format import MAGIC_PREFIX
 
 from cosmogan.shards import Geometry
 from hpc import hdf5
-from hpc.rundir import checksum
+from hpc.files import checksum
 
 UNITS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "density": lambda values, _: values,  # ρ/ρ̄

@@ -12,7 +12,7 @@ from cosmogan import shards
 from cosmogan.config import Experiment
 from cosmogan.validation import comparison
 from cosmogan.validation.comparison import Comparison, Volumes
-from hpc.rundir import read_json
+from hpc.files import read_json
 
 if TYPE_CHECKING:
     from cosmogan.gan.released import Released

@@ -10,8 +10,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from hpc import mpi
+from hpc.files import whole_file
 from hpc.log import Progress
-from hpc.rundir import whole_file
 
 Values = dict[str, np.ndarray]
 

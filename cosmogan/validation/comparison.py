@@ -12,7 +12,7 @@ from cosmogan import shards
 from cosmogan.config import Experiment, Validate
 from cosmogan.nbody.decompose import morton
 from cosmogan.training import subvolumes
-from hpc.rundir import read_json
+from hpc.files import read_json
 
 ROUNDING = 1e-5  # ρ/ρ̄ this little below 0 is 0
 

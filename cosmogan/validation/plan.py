@@ -9,9 +9,10 @@ from cosmogan import shards
 from cosmogan.config import Experiment
 from cosmogan.validation import baselines
 from cosmogan.validation.comparison import Comparison
+from hpc.files import checksum
 from hpc.mpi import Comm
 from hpc.part import Part
-from hpc.rundir import Receipt, checksum
+from hpc.receipts import Receipt
 from hpc.stage import Outcome, Stage
 
 

@@ -11,7 +11,7 @@ from cosmogan.statistics import ensemble, fourier, minkowski, neighbours, pdf, r
 from cosmogan.validation.blocks import Blocks, Values
 from cosmogan.validation.comparison import Comparison, Volumes
 from cosmogan.validation.volume_statistics import WINDOWS, Measurement, is_fingerprint
-from hpc.rundir import provenance
+from hpc.receipts import provenance
 
 N_EXAMPLES = 4  # slabs of each set, to look at
 N_VOLUMES = 2  # whole volumes of each set, to draw in 3D

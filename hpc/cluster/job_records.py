@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpc.cluster.scheduler import Queue
-from hpc.rundir import read_json, write_json
+from hpc.files import read_json, write_json
 
 Position = list[list[Any]] | None  # where an attempt began, of each thing it counted; None: it got nowhere
 

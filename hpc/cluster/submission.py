@@ -12,8 +12,8 @@ from hpc.chain import Stage
 from hpc.cluster import status
 from hpc.cluster.job_records import JobRecords, record_name
 from hpc.cluster.scheduler import Plan, Queue, Refused, Scheduler, Work
+from hpc.files import write_json
 from hpc.log import say
-from hpc.rundir import write_json
 
 
 @contextlib.contextmanager

@@ -47,7 +47,7 @@ def test_of_a_killed_rank_one_line_says_where_why_and_what_to_do(ranks):
     assert done.returncode != 0
     assert lines(done.stderr) == [
         f"error (rank 1 of 3 on {socket.gethostname()}): ended by signal 9 (SIGKILL), most likely for want of memory: "
-        "lower part.memory or start fewer ranks on a node, and run the same command again to go on"
+        "lower part.memory or start fewer ranks on a node, and run the same command again to resume"
     ]
 
 

@@ -98,7 +98,8 @@ def test_without_locks_there_is_one_warning_and_the_work_goes_on(tmp_path, monke
 LAUNCHER = """
 import os, subprocess, sys, time
 os.environ["TORCHELASTIC_RUN_ID"] = "none"
-work = "import time; from hpc import watch; watch.end_with_launcher(); print('begun', flush=True); time.sleep(60)"
+start = "import time; from hpc import killed_ranks; killed_ranks.end_with_launcher()"
+work = f"{start}; print('begun', flush=True); time.sleep(60)"
 print(subprocess.Popen([sys.executable, "-c", work]).pid, flush=True)
 time.sleep(60)
 """

@@ -11,14 +11,14 @@ import pytest
 from conftest import environment
 
 from hpc import staging
-from hpc.rundir import checksum
+from hpc.files import checksum
 
 JOB = """
 import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which is ignored in what a shell runs in the background
 from pathlib import Path
 from hpc import mpi, staging
-from hpc.rundir import checksum
+from hpc.files import checksum
 
 class Alone:
     rank = local_rank = 0

@@ -14,8 +14,8 @@ from cosmogan.gan import released
 from cosmogan.selection import calibration
 from cosmogan.statistics import power
 from cosmogan.training.work import train
-from hpc import rundir
 from hpc.distributed import Processes
+from hpc.files import checksum
 from hpc.mpi import SerialComm
 
 
@@ -56,7 +56,7 @@ def test_a_released_generator_is_calibrated_with_no_run_of_its_own(folder, calib
     settings = json.loads(path.with_suffix(".json").read_text())
     assert settings["format"] == "cosmogan-generator/2" and settings["latent_scale"] == 1
     assert settings["calibration"]["kept"] and settings["calibration"]["after"] < settings["calibration"]["before"]
-    assert settings["config"] == plain.settings["config"] and settings["sha256"] == rundir.checksum(path)
+    assert settings["config"] == plain.settings["config"] and settings["sha256"] == checksum(path)
     select.select(calibrated, SerialComm())
     assert capsys.readouterr().out == f"select: done: {path}\n"
 
@@ -174,7 +174,7 @@ def test_a_damaged_calibration_is_one_line(calibrated, tmp_path):
         else:
             del changed["calibration.calibrated"]
         save_file(changed, path, metadata={"format": released.GENERATOR})
-        record = json.loads(settings.read_text()) | {"sha256": rundir.checksum(path)}
+        record = json.loads(settings.read_text()) | {"sha256": checksum(path)}
         path.with_suffix(".json").write_text(json.dumps(record))
         with pytest.raises(
             ValueError, match=rf"^[^\n]*{name}\.safetensors: its calibration is damaged: [^\n]*{change}"

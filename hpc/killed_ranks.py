@@ -1,8 +1,8 @@
-"""One line about a rank that SIGKILL ended, as the out-of-memory killer does: the rank can say nothing itself.
+"""Print one line about a rank that SIGKILL ended, as the out-of-memory killer does; end with a killed launcher.
 
-The process that the launcher started forks: the child goes on as the rank, the parent only waits. It learns how the
-rank ended before the launcher does, speaks if need be, and ends the same way. Both are in one process group, so a
-launcher that ends all ranks ends both at once, and nothing is said of these.
+A killed rank can print nothing itself. So the process that the launcher started forks: the child becomes the rank, and
+the parent waits. It learns how the rank ended before the launcher does, prints the line if need be, and ends the same
+way. Both are in one process group. A launcher that ends all ranks ends both at once, and no line is printed.
 """
 
 import ctypes
@@ -18,10 +18,10 @@ from typing import NoReturn
 _PR_SET_PDEATHSIG = 1  # of prctl(2): the signal that a process gets when its parent ends
 
 
-def become_watched(rank: int, size: int, memory: str | None) -> None:
-    """Go on in a child process, and have one line said on the error stream should that be killed.
+def report_if_killed(rank: int, size: int, memory: str | None) -> None:
+    """Become a child process, about which one line is printed on the error stream if it is killed.
 
-    To be called before MPI starts. Does nothing but on Linux.
+    To be called before MPI starts. On other systems than Linux it does nothing.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def become_watched(rank: int, size: int, memory: str | None) -> None:
 
 
 def end_with_launcher() -> None:
-    """Let this process be killed when torchrun, or submitit's local launcher, that started it ends, by SIGKILL too.
+    """Let this process be killed when the launcher that started it ends: torchrun, or submitit's local one.
 
     To be called as early as possible. A process that none of these started is left alone: its shell may end first.
     """
@@ -66,7 +66,7 @@ def _watch_parent(launcher: int) -> None:
 def _reason(memory: str | None) -> str:
     relief = (f"lower {memory} or " if memory else "") + "start fewer ranks on a node"
     why = "ended by signal 9 (SIGKILL), most likely for want of memory"
-    return f"{why}: {relief}, and run the same command again to go on"
+    return f"{why}: {relief}, and run the same command again to resume"
 
 
 def _wait(child: int) -> int:
@@ -89,7 +89,7 @@ def _end_as(status: int, line: str) -> NoReturn:
         os.write(2, line.encode())
         time.sleep(0.3)  # it forwards what was said before it ends all
     else:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the core that tells something is the child's
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the core file worth reading is the child's
         signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
     os.kill(os.getpid(), number)

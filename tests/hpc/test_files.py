@@ -2,8 +2,8 @@ import hashlib
 
 import pytest
 
-from hpc import rundir
-from hpc.rundir import Receipt, checksum, read_json, whole_file, write_json
+from hpc import files
+from hpc.files import checksum, read_json, whole_file, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -19,7 +19,7 @@ def test_equal_processes_of_two_hosts_do_not_write_to_one_name(tmp_path, monkeyp
     path = tmp_path / "a.txt"
     with whole_file(path) as ours:
         ours.write_text("ours")
-        monkeypatch.setattr(rundir, "HOST", "elsewhere")
+        monkeypatch.setattr(files, "HOST", "elsewhere")
         with whole_file(path) as theirs:
             theirs.write_text("theirs")
         assert path.read_text() == "theirs"
@@ -35,25 +35,6 @@ def test_a_damaged_json_file_is_named(tmp_path):
     (tmp_path / "a.json").write_text('{"a": ')
     with pytest.raises(ValueError, match=r"a\.json: damaged"):
         read_json(tmp_path / "a.json")
-
-
-def test_a_receipt_is_done_only_with_the_same_recipe(tmp_path):
-    receipt = Receipt(tmp_path, "work", {"n": 1, "sizes": (1, 2)})
-    assert not receipt.done()
-    receipt.begin(keep=True)
-    assert not receipt.done()
-    receipt.finish(rows=3)
-    assert Receipt(tmp_path, "work", {"n": 1, "sizes": (1, 2)}).done()
-    assert not Receipt(tmp_path, "work", {"n": 2, "sizes": (1, 2)}).done()
-    assert receipt.results() == {"rows": 3}
-
-
-def test_work_begun_with_other_settings_is_refused_or_redone(tmp_path):
-    Receipt(tmp_path, "work", {"n": 1}).begin(keep=True)
-    with pytest.raises(ValueError, match=r"begun here with other settings \(n: 1 -> 2\)"):
-        Receipt(tmp_path, "work", {"n": 2}).begin(keep=True)
-    Receipt(tmp_path, "work", {"n": 2}).begin(keep=False)
-    assert Receipt.recorded(tmp_path, "work") == {"n": 2}
 
 
 def test_json_round_trip(tmp_path):
