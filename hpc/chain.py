@@ -85,9 +85,9 @@ class Cluster(Chain):
 
 def clusters_folder() -> Path:
     """Return the folder of the machines that come with the package."""
-    here = Path(__file__).parent
-    packaged = here / "clusters"  # of an installed package
-    return packaged if packaged.is_dir() else here.parent / "configs" / "cluster"
+    package = Path(__file__).parent
+    installed = package / "clusters"
+    return installed if installed.is_dir() else package.parent / "configs" / "cluster"
 
 
 def load_chain() -> Chain:
@@ -121,13 +121,13 @@ def mpirun() -> str:
         when there is none.
     """
     beside = Path(sys.executable).parent / "mpirun"
-    found = str(beside) if beside.exists() else shutil.which("mpirun")
-    if found is None:
+    program = str(beside) if beside.exists() else shutil.which("mpirun")
+    if program is None:
         raise ValueError(
             "mpirun: not found; install one (`pip install mpich`), load your site's MPI module, "
             "or set tasks_per_node: 1 in a file for --cluster"
         )
-    return found
+    return program
 
 
 def thread_environment(threads: int | str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The torch process group, from whatever started the processes: torchrun, srun, submitit, mpirun, or nothing."""
+"""Join the torch process group, from whatever started the processes: torchrun, srun, submitit, mpirun, or nothing."""
 
 import atexit
 import os
@@ -141,7 +141,7 @@ def leave(status: int = 0) -> None:
 
     NCCL's group is destroyed. Gloo's threads let go of Python's tensors a moment after a collective has returned: by
     then the interpreter may be shutting down, and the process aborts (seen in torch 2.13); destroying the group waits
-    for them without letting them go on, and can hang (seen in torch 2.4). So with gloo the process skips the
+    for them without letting them continue, and can hang (seen in torch 2.4). So with gloo the process skips the
     interpreter's shutdown. An exception that nothing handles after this still ends it with 1.
     """
     if not dist.is_initialized():
@@ -169,8 +169,8 @@ def _first_host() -> str:
     """
     queue = machines.queue_of_this_job()
     host = queue.first_host() if queue else None
-    here = os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") or os.environ.get("MPI_LOCALNRANKS")  # processes
-    if host is None and here is not None and int(here) < find().size:
+    n_local = os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") or os.environ.get("MPI_LOCALNRANKS")  # processes
+    if host is None and n_local is not None and int(n_local) < find().size:
         raise ValueError(
             "MASTER_ADDR: not set, and mpirun started processes on several machines; "
             "set it to the first one's name, and MASTER_PORT to a free port, for all of them"

@@ -1,4 +1,4 @@
-"""Write whole files only, and read and check them."""
+"""Write whole files only; read JSON; compute checksums."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""HDF5 files: datasets that are there in full, and what to do about a file that HDF5 cannot read.
+"""Open HDF5 files whose datasets are complete, and say what to do about a file that HDF5 cannot read.
 
 HDF5 gives fill values and no error for what it does not find: a source of a virtual dataset, the end of an external
 file, a chunk that was never written. Only the places of the numbers are looked at here, none is read. And most files

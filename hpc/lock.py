@@ -19,14 +19,14 @@ TRIES, PAUSE = 10, 0.1  # whoever looks whether a lock is held holds it for a mo
 def alone(folder: Path, stage: str, part: int | None = None) -> Iterator[None]:
     """Be the only process that does a stage's work, or a part of it, in a folder; parts may work side by side.
 
-    Where the file system has no locks a warning is said, and the work goes on.
+    Where the file system has no locks a warning is printed, and the work is done without.
 
     Raises
     ------
     ValueError
-        when another process is at it: names its host, its number, and since when it is.
+        when another process is at work: names its host, its number, and since when.
     """
-    with _there(folder), contextlib.ExitStack() as held:
+    with _folder(folder), contextlib.ExitStack() as held:
         if part is not None:
             held.enter_context(_locked(folder, stage, fcntl.LOCK_SH))
             stage = f"{stage}-part-{part}"
@@ -43,23 +43,23 @@ def holder(folder: Path, stage: str) -> dict[str, str] | None:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return _told(file)
-            found = _told(file)
-        return found if any(holder(folder, path.name[1:-5]) for path in folder.glob(f".{stage}-part-*.lock")) else None
+                return _read(file)
+            last = _read(file)
+        return last if any(holder(folder, path.name[1:-5]) for path in folder.glob(f".{stage}-part-*.lock")) else None
     except OSError:
         return None
 
 
 @contextlib.contextmanager
-def _there(folder: Path) -> Iterator[None]:
+def _folder(folder: Path) -> Iterator[None]:
     """Make a folder, and remove it again if nothing came into it."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         yield
     finally:
         with contextlib.suppress(OSError):  # it is not empty
-            for path in made:
+            for path in new:
                 path.rmdir()
 
 
@@ -88,7 +88,7 @@ def _locked(folder: Path, stage: str, kind: int) -> Iterator[None]:
 
 def _taken(folder: Path, stage: str, kind: int) -> IO[str] | None:
     """Return the locked file; None where there are no locks."""
-    path, told = _path(folder, stage), {}
+    path, who = _path(folder, stage), dict[str, str]()
     for _ in range(TRIES):
         file = open(path, "a+")  # noqa: SIM115 - it is kept open
         try:
@@ -96,7 +96,7 @@ def _taken(folder: Path, stage: str, kind: int) -> IO[str] | None:
             if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
         except BlockingIOError:
-            told = _told(file)
+            who = _read(file)
         except OSError as error:
             file.close()
             path.unlink(missing_ok=True)
@@ -105,11 +105,12 @@ def _taken(folder: Path, stage: str, kind: int) -> IO[str] | None:
             return None
         file.close()
         time.sleep(PAUSE)
-    who = "process {process} on {host}, since {since}".format(**told) if told else "another process"
-    raise ValueError(f"{folder}: {stage} is at work here already: {who}; wait for it, or end it")
+    process = "process {process} on {host}, since {since}".format(**who) if who else "another process"
+    raise ValueError(f"{folder}: {stage} is at work here already: {process}; wait for it, or end it")
 
 
-def _told(file: IO[str]) -> dict[str, str]:
+def _read(file: IO[str]) -> dict[str, str]:
+    """Return what the holder of a lock wrote to it; empty when that is not whole."""
     file.seek(0)
     with contextlib.suppress(ValueError):
         return json.loads(file.read())

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar
 
-TELL_INTERVAL = 2.0  # seconds between two writings of HPC_PROGRESS
+WRITE_INTERVAL = 2.0  # seconds between two writings of HPC_PROGRESS
 
 
 def say(text: str, rank: int = 0) -> None:
@@ -26,9 +26,8 @@ class Progress:
     unit : what a step is, in words
     rank : only rank 0 draws
 
-    Who started the process can follow it: where the environment names a file in ``HPC_PROGRESS``, rank 0 keeps there
-    how far it is, as JSON: of everything that it has counted so far ``label``, ``began`` (what was there already),
-    ``count``, ``total`` and ``unit``.
+    Other processes can follow it. If the environment names a file in ``HPC_PROGRESS``, rank 0 writes to it as JSON, for
+    everything counted so far: ``label``, ``began`` (the count of earlier runs), ``count``, ``total`` and ``unit``.
     """
 
     terminal_interval = 0.2  # seconds between redraws
@@ -44,23 +43,23 @@ class Progress:
         self._last = self._start
         self._drawing = rank == 0
         self._drawn = False
-        self._told = 0.0
+        self._written = 0.0
         if rank == 0:
             self._counted.append(self)
 
     def __enter__(self) -> "Progress":
-        self._tell()
+        self._write()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._tell()
+        self._write()
         if self._drawn and self._terminal:
             print(file=sys.stderr, flush=True)
 
     def resume_at(self, count: int) -> None:
         """Start from ``count`` steps that an earlier run made; they do not enter the speed."""
         self.count = self._first = count
-        self._tell()
+        self._write()
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         """Count steps and redraw when it is time."""
@@ -69,26 +68,26 @@ class Progress:
         if self._drawing and now - self._last >= self._interval:
             self._last = now
             self._draw(now - self._start, note)
-        if self._drawing and now - self._told >= TELL_INTERVAL:
-            self._tell()
-            self._told = now
+        if self._drawing and now - self._written >= WRITE_INTERVAL:
+            self._write()
+            self._written = now
 
-    def _tell(self) -> None:
+    def _write(self) -> None:
         name = os.environ.get("HPC_PROGRESS")
         if name is None or not self._drawing:
             return
         path = Path(name)
         lines = [
-            {"label": one.label, "began": one._first, "count": one.count, "total": one.total, "unit": one.unit}
-            for one in self._counted
+            {"label": bar.label, "began": bar._first, "count": bar.count, "total": bar.total, "unit": bar.unit}
+            for bar in self._counted
         ]
         temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
         temporary.write_text(json.dumps(lines))
         os.replace(temporary, path)
 
     def _draw(self, elapsed: float, note: str) -> None:
-        made = max(self.count - self._first, 1)
-        left = elapsed / made * max(self.total - self.count, 0)
+        steps = max(self.count - self._first, 1)
+        left = elapsed / steps * max(self.total - self.count, 0)
         fraction = min(self.count / max(self.total, 1), 1.0)
         bar = "█" * round(20 * fraction) + "░" * (20 - round(20 * fraction))
         times = f"{clock(elapsed)} gone, {clock(left)} left"
@@ -109,7 +108,7 @@ def clock(seconds: float) -> str:
 
 
 class Metrics:
-    """A JSON-lines file, one record a line, without gaps or doubles after a resume.
+    """A JSON-lines file, one record per line, without gaps or doubles after a resume.
 
     Parameters
     ----------

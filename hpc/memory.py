@@ -1,4 +1,4 @@
-"""Memory: what this process can have, and what it asks of the C library's allocator."""
+"""Find how much memory this process can have, and set the C library's allocator."""
 
 import ctypes
 import os
@@ -42,7 +42,7 @@ def _host_available() -> int:
 
 def _limits(groups: Path, mounted: Path) -> list[int]:
     """Return the limits of this process's control groups [bytes], of version 1 or 2, where they are set."""
-    found = []
+    limits = []
     for line in groups.read_text().splitlines() if groups.exists() else []:
         _, controllers, group = line.split(":", 2)
         own = Path(group.lstrip("/"))
@@ -51,5 +51,5 @@ def _limits(groups: Path, mounted: Path) -> list[int]:
             if "memory" in controllers.split(","):
                 name = mounted / "memory" / folder / "memory.limit_in_bytes"
             if name.is_file() and (limit := name.read_text().strip()).isdigit():
-                found.append(int(limit))
-    return found
+                limits.append(int(limit))
+    return limits

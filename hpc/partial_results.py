@@ -1,4 +1,4 @@
-"""Results that were reached so far, by key: a stage of many independent parts that is stopped goes on from them."""
+"""Keep results by key, from which a stage of many independent parts resumes after it was stopped."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from hpc.part import Part, name
 
 
 class PartialResults:
-    """A JSON line for each result, in a file for every rank; a line that was cut off is passed over.
+    """A JSON line for each result, in a file for every rank; a line that was cut off is ignored.
 
     Parameters
     ----------
@@ -22,15 +22,15 @@ class PartialResults:
 
     def read(self) -> dict[str, Any]:
         """Return all results by their keys."""
-        found = {}
+        results = {}
         for path in sorted(self._folder.glob("notes-*.jsonl")):
             for line in path.read_text(errors="replace").splitlines():
                 try:
                     key, value = json.loads(line)
                 except ValueError:
                     continue
-                found[key] = value
-        return found
+                results[key] = value
+        return results
 
     def add(self, key: str, value: Any) -> None:
         """Write down one result."""

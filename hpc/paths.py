@@ -1,4 +1,4 @@
-"""Paths as people write them, with ``~`` and ``$VARIABLES``."""
+"""Expand paths as people write them, with ``~`` and ``$VARIABLES``."""
 
 import argparse
 import os
@@ -18,11 +18,11 @@ def expanded(path: str) -> str:
     ValueError
         when a variable is not set or empty, or there is no such user: names it.
     """
-    found = os.path.expanduser(_VARIABLE.sub(lambda match: _value(path, match[1] or match[2]), path))
-    if found.startswith("~"):
-        user = found.partition("/")[0]
+    filled = os.path.expanduser(_VARIABLE.sub(lambda match: _value(path, match[1] or match[2]), path))
+    if filled.startswith("~"):
+        user = filled.partition("/")[0]
         raise ValueError(f"{path}: there is no user {user[1:]} here; a name that begins with ~ is written ./{user}")
-    return found
+    return filled
 
 
 def argument(text: str) -> str:

@@ -105,4 +105,4 @@ class Receipt:
 def _names(difference: str, allowed: tuple[str, ...]) -> bool:
     """Say whether a line of `settings.differences` is about one of the settings, or of a section's."""
     name = difference.partition(": ")[0]
-    return any(name == one or name.startswith(one + ".") for one in allowed)
+    return any(name == setting or name.startswith(setting + ".") for setting in allowed)

@@ -1,4 +1,4 @@
-"""YAML files and ``section.key=value`` overrides, checked into frozen dataclasses.
+"""Read YAML files and ``section.key=value`` overrides, and check them into frozen dataclasses.
 
 Settings of type `hpc.paths.FilePath` are expanded here, once: no other code knows ``~`` or ``$VARIABLES``.
 """
@@ -72,8 +72,8 @@ def read_tree(path: Path, shipped: Path | None = None, chain: tuple[Path, ...] =
         return tree
     name = _convert(FilePath, base, str(path), "defaults")
     beside = path.parent / name
-    found = shipped / name if shipped and not beside.exists() and (shipped / name).exists() else beside
-    return _merge(read_tree(found, shipped, (*chain, path.resolve())), tree)
+    start = shipped / name if shipped and not beside.exists() and (shipped / name).exists() else beside
+    return _merge(read_tree(start, shipped, (*chain, path.resolve())), tree)
 
 
 def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Copies of files on a node's own disk for as long as a job runs: once a node, verified, and removed in the end."""
+"""Copy files to a node's own disk for as long as a job runs: once per node, verified, and removed in the end."""
 
 import contextlib
 import fcntl
@@ -40,9 +40,9 @@ def staged(files: Mapping[Path, str], place: str, setting: str, processes: Proce
     """
     copies_here = processes.local_rank == 0
     with contextlib.ExitStack() as own:
-        made = processes.each(copies_here, lambda: own.enter_context(_claimed(files, place, setting)))
-        on_this_node = (path for path in made if path is not None and path.is_dir())  # names are random
-        folder = made[processes.rank] or next(on_this_node)
+        folders = processes.each(copies_here, lambda: own.enter_context(_claimed(files, place, setting)))
+        on_this_node = (path for path in folders if path is not None and path.is_dir())  # names are random
+        folder = folders[processes.rank] or next(on_this_node)
         with Progress("copying to this node", len(files), "files", processes.rank) as progress:
             for path, sha256 in files.items():  # all meet after each, so that none waits for longer than its patience
                 processes.each(copies_here, partial(_copy, path, folder / path.name, sha256, setting))

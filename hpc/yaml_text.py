@@ -1,4 +1,4 @@
-"""YAML as settings want it: no key twice, and no number in base 60 or 8 that the writer did not mean as one."""
+"""Read YAML with no key twice, and no number in base 60 or 8 that the writer did not mean as one."""
 
 import re
 from typing import Any

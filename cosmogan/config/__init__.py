@@ -1,4 +1,4 @@
-"""The experiment: every setting, in the order in which data flows. Read by every command.
+"""Read an experiment, which holds the settings of every command, in the order in which data flows.
 
 Lengths are comoving Mpc/h, wavenumbers h/Mpc, masses 1e10 Msun/h.
 """

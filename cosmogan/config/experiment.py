@@ -1,4 +1,4 @@
-"""An experiment: all sections, and where its files lie."""
+"""State an experiment: all sections, and the paths of its files."""
 
 import contextlib
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ PACKAGE = Path(__file__).parent.parent
 GENERATORS = {path.stem: path for path in sorted((PACKAGE / "data").glob("*.safetensors"))}
 SMALLEST_GENERATOR = "web-32"
 
-# Settings that stand in a record only where they are used: runs without them keep the records that they have.
+# Settings that are in a record only where they differ from their default: runs from before they existed stay valid.
 CONDITIONAL: tuple[tuple[str, str], ...] = (
     ("model", "condition"),
     ("model", "kappa_redshift"),
@@ -147,7 +147,7 @@ class Experiment:
 
     @property
     def gridded_outputs(self) -> range:
-        """Which simulated redshifts become subvolumes: the last, or all when a generator is told the redshift."""
+        """The simulated redshifts that become subvolumes: the last; all for a generator conditioned on the redshift."""
         n = len(self.simulate.redshifts)
         return range(n) if "redshift" in self.model.condition else range(n - 1, n)
 
@@ -158,7 +158,7 @@ class Experiment:
 
     @property
     def snapshots(self) -> tuple[str, ...]:
-        """What `preprocess` reads: the user's snapshots, or those that `simulate` wrote."""
+        """The snapshots that `preprocess` reads: the user's snapshots, or those that `simulate` wrote."""
         if "redshift" in self.model.condition and not self.preprocess.snapshots:
             return (str(self.simulations_folder / "box-{simulation:03d}" / "snapshot_{snapshot:03d}"),)
         return self.preprocess.snapshots or tuple(map(str, self.simulated))
@@ -207,7 +207,7 @@ class Experiment:
 
     @property
     def statistics_path(self) -> Path:
-        """What `validate` measured."""
+        """The statistics that `validate` measured."""
         return self.folder / "statistics.h5"
 
     @property
