@@ -8,7 +8,7 @@ from pathlib import Path
 from cosmogan import cli
 from cosmogan.config import Experiment
 from hpc import mpi
-from hpc.chain import Stage, command_line, thread_environment
+from hpc.chain import Command, command_line, thread_environment
 from hpc.cluster.machines import load_cluster
 from hpc.log import clock, say
 
@@ -22,7 +22,7 @@ EXAMPLE = "python -m cosmogan.run configs/demo.yaml output=runs/mine train.epoch
 OUT_OF_TIME = 75  # exit status: try again (EX_TEMPFAIL of sysexits.h)
 
 
-def run(experiment: Experiment, stages: dict[str, Stage], minutes: float | None = None) -> None:
+def run(experiment: Experiment, stages: dict[str, Command], minutes: float | None = None) -> None:
     """Run every stage that is not done, each in processes of its own.
 
     Parameters
@@ -61,7 +61,7 @@ def _budget(before: str, left: float | None) -> str:
     return "" if left is None else f"{before}{clock(left)} left"
 
 
-def _run_stage(name: str, stage: Stage, config: str, seconds: float | None) -> None:
+def _run_stage(name: str, stage: Command, config: str, seconds: float | None) -> None:
     environment = {**os.environ, **thread_environment(stage.cpus_per_task)}
     process = subprocess.Popen(command_line(stage, [config]), env=environment)
     try:

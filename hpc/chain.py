@@ -12,7 +12,7 @@ from hpc.stage import Run
 
 
 @dataclass(frozen=True)
-class Stage:
+class Command:
     """A command of a chain: its module, how its processes start, and what they need of a machine."""
 
     module: str  # run as ``python -m module CONFIG``
@@ -62,7 +62,7 @@ class Chain:
     """Commands in the order of a run, and how their experiment is read."""
 
     experiment: str  # module:function that makes one of CONFIG and overrides; it has a ``folder``
-    stages: dict[str, Stage]
+    stages: dict[str, Command]
 
     def read(self, arguments: list[str]) -> Run:
         """Return the experiment that CONFIG and overrides describe."""
@@ -95,7 +95,7 @@ def load_chain() -> Chain:
     return settings.load(Chain, clusters_folder() / "chain.yaml")
 
 
-def command_line(stage: Stage, arguments: list[str]) -> list[str]:
+def command_line(stage: Command, arguments: list[str]) -> list[str]:
     """Return the command that starts a stage's processes on this machine.
 
     Raises

@@ -10,7 +10,7 @@ from pathlib import Path
 import submitit
 
 from hpc import mpi
-from hpc.chain import Cluster, Stage
+from hpc.chain import Cluster, Command
 from hpc.cluster import machines, status
 from hpc.cluster.scheduler import Plan
 from hpc.log import say
@@ -72,7 +72,7 @@ def launch(
     return scheduler.launch(plan)
 
 
-def _to_do(machine: Cluster, experiment: Run, wanted: str | None) -> dict[str, Stage]:
+def _to_do(machine: Cluster, experiment: Run, wanted: str | None) -> dict[str, Command]:
     """Return the stages that are not done; of one stage alone its input must be there."""
     if wanted is not None and wanted not in machine.stages:
         raise ValueError(f"--stage {wanted}: expected one of {', '.join(machine.stages)}")

@@ -70,6 +70,22 @@ def test_every_package_is_in_the_table_and_none_imports_another_in_a_circle():
     assert len(list(below.static_order())) == len(ALLOWED)  # or it raises CycleError
 
 
+def test_the_modules_of_hpc_import_none_in_a_circle():
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in files("hpc")}
+    below = TopologicalSorter({name: {top for top in names if _uses(path, top)} for name, path in names.items()})
+    assert len(list(below.static_order())) == len(names)  # or it raises CycleError
+
+
+def _uses(path, module):
+    return any(name == module or name.startswith(f"{module}.") for name in imports(path))
+
+
+@pytest.mark.parametrize("scheduler", ["slurm", "local"])
+def test_one_file_chooses_the_scheduler(scheduler):
+    users = [path.name for path in files("hpc") + files("cosmogan") if _uses(path, f"hpc.cluster.{scheduler}")]
+    assert users == ["machines.py"]
+
+
 def test_only_one_file_imports_mpi4py():
     importers = [p for p in files("hpc") + files("cosmogan") if any(n.startswith("mpi4py") for n in imports(p))]
     assert [p.name for p in importers] == ["mpi.py"]

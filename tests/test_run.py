@@ -12,7 +12,7 @@ from conftest import until
 
 from cosmogan import config, run
 from hpc import mpi
-from hpc.chain import Stage
+from hpc.chain import Command
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def started(monkeypatch):
 
 def test_when_the_minutes_are_over_the_stage_is_told_to_end(started, capsys):
     with pytest.raises(SystemExit) as end:
-        run._run_stage("train", Stage("cosmogan.train"), "config.yaml", 0.2)
+        run._run_stage("train", Command("cosmogan.train"), "config.yaml", 0.2)
     assert end.value.code == 75
     assert capsys.readouterr().out == "train: the time is up; run the same command again to go on from here\n"
     assert started[0].returncode == -signal.SIGTERM
@@ -45,16 +45,16 @@ def test_a_chain_that_is_told_to_end_tells_its_stage(started):
 
     threading.Thread(target=tell).start()
     with pytest.raises(SystemExit) as end, mpi.abort_on_error(mpi.SerialComm()):
-        run._run_stage("train", Stage("cosmogan.train"), "config.yaml", None)
+        run._run_stage("train", Command("cosmogan.train"), "config.yaml", None)
     assert end.value.code == 143
     assert started[0].returncode == -signal.SIGTERM
 
 
 def test_before_and_after_each_stage_it_says_what_is_left_of_the_minutes(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(run, "command_line", lambda stage, arguments: ["true"])
-    monkeypatch.setattr(Stage, "done", lambda stage, experiment: False)
+    monkeypatch.setattr(Command, "done", lambda stage, experiment: False)
     experiment = config.Experiment(name="x", output=str(tmp_path))
-    run.run(experiment, {"sample": Stage("cosmogan.sample")}, minutes=10)
+    run.run(experiment, {"sample": Command("cosmogan.sample")}, minutes=10)
     before, after = capsys.readouterr().out.splitlines()[:2]
     assert before == "[1/1] sample: 10:00 left"
     assert re.fullmatch(r"\[1/1\] sample: took 0:0\d, (10:00|9:5\d) left", after)

@@ -19,7 +19,7 @@ def symmetries(seed: int, first: int, n: int) -> np.ndarray:
     return (latent.bits(seed, latent.SYMMETRY, first, (n, 1))[:, 0] % len(SYMMETRIES)).astype(int)
 
 
-class Part(NamedTuple):
+class Share(NamedTuple):
     """One process's samples of a batch: consecutive ones, so that BatchNorm groups stay whole."""
 
     offset: int  # from the batch's first sample
@@ -84,7 +84,7 @@ class TrainingSet:
         number_of_pass, at = divmod(turn, len(groups[number]))
         return int(groups[number][self._order_of(seed, number_of_pass, number)[at]])
 
-    def batches(self, seed: int, first: int, stride: int, part: Part) -> Iterator[Batch]:
+    def batches(self, seed: int, first: int, stride: int, part: Share) -> Iterator[Batch]:
         """Yield this process's part of batch after batch; the next is read meanwhile.
 
         Parameters

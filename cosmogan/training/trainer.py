@@ -9,7 +9,7 @@ import torch
 from cosmogan.config import Model, Train
 from cosmogan.gan import batch_norm, latent, losses, networks, scaling
 from cosmogan.training import cuda_graphs, schedule
-from cosmogan.training.dataset import Batch, Part
+from cosmogan.training.dataset import Batch, Share
 from cosmogan.training.learner import Learner, precision
 from cosmogan.training.update import DiscriminatorStep, GeneratorStep, Inputs, Outcome, r1_counts, update_networks
 from hpc.distributed import Processes
@@ -205,7 +205,7 @@ class Trainer:
         self._make_steps()
 
 
-def assign(train: Train, processes: Processes) -> Part:
+def assign(train: Train, processes: Processes) -> Share:
     """Assign a process its part of every batch: whole BatchNorm groups.
 
     Raises
@@ -219,4 +219,4 @@ def assign(train: Train, processes: Processes) -> Part:
             f"{train.batch_norm_group} × {processes.size}, found {train.batch_size}"
         )
     size = train.batch_size // processes.size
-    return Part(processes.rank * size, size)
+    return Share(processes.rank * size, size)

@@ -23,7 +23,7 @@ NAN = float("nan")
 
 
 class ArrayFile:
-    """An array (n, m, m, m) or (n, 1, m, m, m) in a file; a `cosmogan.validation.comparison.Source`.
+    """An array (n, m, m, m) or (n, 1, m, m, m) in a file; a `cosmogan.validation.comparison.VolumeSource`.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from hpc.files import read_json
 ROUNDING = 1e-5  # ρ/ρ̄ this little below 0 is 0
 
 
-class Source(Protocol):
+class VolumeSource(Protocol):
     """Volumes that can be read by their rows: a folder of shards, or a file of someone else's."""
 
     path: Path
@@ -35,7 +35,7 @@ class Source(Protocol):
 class Volumes:
     """Some rows of a source."""
 
-    source: Source
+    source: VolumeSource
     rows: np.ndarray  # (n,)
     boxes: np.ndarray  # (n,) the simulation of each, one number for all that are independent
     hint: str = ""  # what to do about negative densities
@@ -168,7 +168,7 @@ def of_rows(folder: shards.Folder, rows: np.ndarray) -> Volumes:
     return Volumes(folder, rows, folder.simulations[rows])
 
 
-def independent(source: Source, hint: str = "") -> Volumes:
+def independent(source: VolumeSource, hint: str = "") -> Volumes:
     """Return all of a source's volumes, none of which knows of another."""
     return Volumes(source, np.arange(len(source)), np.zeros(len(source), int), hint)
 
@@ -189,7 +189,7 @@ def _seen_in_training(experiment: Experiment) -> list[str]:
     ]
 
 
-def check_same_geometry(first: Source, second: Source) -> None:
+def check_same_geometry(first: VolumeSource, second: VolumeSource) -> None:
     """Raise a ValueError that names both sources when their volumes cannot be compared; NaN: not known."""
     for name in ("cell_size", "subvolume", "mean_cell_mass", "redshift"):
         found = [getattr(source.geometry, name) for source in (first, second)]

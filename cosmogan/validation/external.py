@@ -12,7 +12,7 @@ from cosmogan import config, shards
 from cosmogan.config import Experiment
 from cosmogan.training import subvolumes
 from cosmogan.validation.array_file import UNITS, ArrayFile
-from cosmogan.validation.comparison import Comparison, Source, Volumes, check_same_geometry, independent, of_rows
+from cosmogan.validation.comparison import Comparison, Volumes, VolumeSource, check_same_geometry, independent, of_rows
 from hpc import paths, settings
 from hpc.settings import SettingsError
 
@@ -148,7 +148,7 @@ def _run(name: str) -> tuple[Experiment, shards.Folder]:
     return run, shards.open_one(moved if moved.exists() else run.shards_folder, run.redshift)
 
 
-def _open(name: str, arguments: argparse.Namespace, mean_cell_mass: float) -> Source:
+def _open(name: str, arguments: argparse.Namespace, mean_cell_mass: float) -> VolumeSource:
     """Open a folder of shards, or a file."""
     if Path(name).is_dir():
         if not (Path(name) / "manifest.json").exists():

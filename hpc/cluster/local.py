@@ -13,7 +13,7 @@ from pathlib import Path
 import submitit
 
 from hpc import chain, mpi
-from hpc.chain import Stage
+from hpc.chain import Command
 from hpc.cluster.job import on_signals
 from hpc.cluster.scheduler import Plan, Scheduler, State
 from hpc.log import say
@@ -53,7 +53,7 @@ class Local(Scheduler):
     def cancel(self, jobs: Iterable[str]) -> None:
         """Do nothing: there is no queue."""
 
-    def _submit(self, name: str, stage: Stage, plan: Plan) -> submitit.Job:
+    def _submit(self, name: str, stage: Command, plan: Plan) -> submitit.Job:
         executor = submitit.AutoExecutor(
             folder=Path(plan.experiment.folder) / "jobs" / name / "%j", cluster=self._executor
         )
@@ -97,7 +97,7 @@ class LocalJob:
     in_process : run the command inside this process, whatever ``stage.start`` says
     """
 
-    def __init__(self, stage: Stage, arguments: list[str], in_process: bool) -> None:
+    def __init__(self, stage: Command, arguments: list[str], in_process: bool) -> None:
         self.stage, self.arguments, self.in_process = stage, arguments, in_process
 
     def __call__(self) -> None:

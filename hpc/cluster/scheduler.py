@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import submitit
 
-from hpc.chain import Cluster, Stage
+from hpc.chain import Cluster, Command
 from hpc.stage import Run
 
 
@@ -17,14 +17,14 @@ class Plan(NamedTuple):
     machine: Cluster
     experiment: Run
     arguments: list[str]  # CONFIG and overrides, given to every stage
-    stages: dict[str, Stage]
+    stages: dict[str, Command]
 
 
 class Work(NamedTuple):
     """A stage, or a part of one, that a batch job does."""
 
     name: str  # of its record
-    stage: Stage
+    stage: Command
     arguments: list[str]  # CONFIG, overrides and options
     folder: Path  # the run's
     mpi_start: str | None  # how MPI ranks start; None: whatever fits
@@ -105,7 +105,7 @@ class Queue(Scheduler, Protocol):
 
     cancel_command: str  # what ends a job whose number follows, as ``scancel``
 
-    def script(self, plan: Plan, label: str, stage: Stage, n: int, after: str | None) -> str:
+    def script(self, plan: Plan, label: str, stage: Command, n: int, after: str | None) -> str:
         """Return the script of a job, or of an array of ``n``, that begins when job ``after`` has ended well."""
         ...
 
@@ -119,7 +119,7 @@ class Queue(Scheduler, Protocol):
         """
         ...
 
-    def largest_array(self, stages: Mapping[str, Stage]) -> int:
+    def largest_array(self, stages: Mapping[str, Command]) -> int:
         """Return how many jobs an array may have here, when every array also has a job that finishes it.
 
         Raises
@@ -141,7 +141,7 @@ class Queue(Scheduler, Protocol):
         """Return how many cores each process of this job has."""
         ...
 
-    def command(self, stage: Stage, arguments: list[str], mpi_start: str | None) -> list[str]:
+    def command(self, stage: Command, arguments: list[str], mpi_start: str | None) -> list[str]:
         """Return what starts a stage's processes in this job, with all the tasks that the job has."""
         ...
 

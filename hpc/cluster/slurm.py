@@ -15,7 +15,7 @@ from pathlib import Path
 import submitit
 
 from hpc import chain, mpi
-from hpc.chain import Stage
+from hpc.chain import Command
 from hpc.cluster import slurm_jobs, submission
 from hpc.cluster.scheduler import Phase, Plan, Queue, State, Work
 
@@ -79,7 +79,7 @@ class Slurm(Queue):
         """Submit all stages; each job waits for the one before it."""
         return submission.launch(plan, self)
 
-    def script(self, plan: Plan, label: str, stage: Stage, n: int, after: str | None) -> str:
+    def script(self, plan: Plan, label: str, stage: Command, n: int, after: str | None) -> str:
         """Return the batch script of a job, or of an array of ``n``."""
         return slurm_jobs.script(plan, label, stage, n, after)
 
@@ -88,7 +88,7 @@ class Slurm(Queue):
         with no_job():
             return slurm_jobs.submit(plan, label, [slurm_jobs.SlurmJob(item, self) for item in work], after)
 
-    def largest_array(self, stages: Mapping[str, Stage]) -> int:
+    def largest_array(self, stages: Mapping[str, Command]) -> int:
         """Return how many jobs an array may have here, by SLURM's own limit and that of this user."""
         line = re.search(r"^MaxArraySize\s*=\s*(\d+)", _call("scontrol", "show", "config"), re.MULTILINE)
         largest = int(line[1]) - 1 if line else 1000
@@ -138,7 +138,7 @@ class Slurm(Queue):
         """Return how many cores each process of this job has."""
         return os.environ.get("SLURM_CPUS_PER_TASK", "1")
 
-    def command(self, stage: Stage, arguments: list[str], mpi_start: str | None) -> list[str]:
+    def command(self, stage: Command, arguments: list[str], mpi_start: str | None) -> list[str]:
         """Return what starts a stage's processes in this job: srun, or mpirun where srun has no plug-in for the MPI."""
         work = [sys.executable, "-m", stage.module, *arguments]
         if stage.start == "process":

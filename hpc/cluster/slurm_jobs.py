@@ -10,7 +10,7 @@ from typing import Any
 
 import submitit
 
-from hpc.chain import Cluster, Stage
+from hpc.chain import Cluster, Command
 from hpc.cluster.job import OUT_OF_TIME, Ended, Job, on_signals
 from hpc.cluster.scheduler import Plan, Queue, Refused, Work
 from hpc.log import say
@@ -64,7 +64,7 @@ class SlurmJob:
         return submitit.helpers.DelayedSubmission(SlurmJob(self.work, self.queue))
 
 
-def script(plan: Plan, label: str, stage: Stage, n: int, after: str | None) -> str:
+def script(plan: Plan, label: str, stage: Command, n: int, after: str | None) -> str:
     """Return the script of a job, or of an array of ``n``."""
     executor = _executor(plan, label, stage, after)
     if n > 1:
@@ -91,7 +91,7 @@ def submit(plan: Plan, label: str, jobs: list[SlurmJob], after: str | None) -> l
     return submitted
 
 
-def _executor(plan: Plan, label: str, stage: Stage, after: str | None) -> _Executor:
+def _executor(plan: Plan, label: str, stage: Command, after: str | None) -> _Executor:
     """Return submitit's executor with the resources of a stage."""
     machine = plan.machine
     python = f"exec {shlex.quote(sys.executable)}"  # SLURM's signals reach the script's own process only
@@ -121,7 +121,7 @@ def _executor(plan: Plan, label: str, stage: Stage, after: str | None) -> _Execu
     return executor
 
 
-def blame(words: str, machine: Cluster, stage: Stage) -> str:
+def blame(words: str, machine: Cluster, stage: Command) -> str:
     """Return sbatch's words, with the settings that they are about."""
     lines = [line.strip() for line in words.splitlines() if "sbatch: error" in line or "srun: error" in line]
     text = "; ".join(dict.fromkeys(lines)) or words.strip().splitlines()[-1]

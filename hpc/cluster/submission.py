@@ -8,7 +8,7 @@ from pathlib import Path
 
 import submitit
 
-from hpc.chain import Stage
+from hpc.chain import Command
 from hpc.cluster import status
 from hpc.cluster.job_records import JobRecords, record_name
 from hpc.cluster.scheduler import Plan, Queue, Refused, Scheduler, Work
@@ -100,13 +100,13 @@ class Submission:
         self._jobs += jobs
         return jobs
 
-    def _groups(self, name: str, stage: Stage) -> list[tuple[str, list[str]]]:
+    def _groups(self, name: str, stage: Command) -> list[tuple[str, list[str]]]:
         """Return a stage's jobs: the label of each group, and each job's option. One with parts ends with the whole."""
         n = min(stage.parts(self._plan.experiment), self._limit)
         parts = [(f"{name}-parts", [f"--part={i}/{n}" for i in range(1, n + 1)])] if n > 1 else []
         return [*parts, (name, [""])]
 
-    def _work(self, name: str, stage: Stage, option: str) -> Work:
+    def _work(self, name: str, stage: Command, option: str) -> Work:
         arguments = [*self._plan.arguments, *([option] if option else [])]
         folder = Path(self._plan.experiment.folder).resolve()
         return Work(record_name(name, [option]), stage, arguments, folder, self._plan.machine.mpi)

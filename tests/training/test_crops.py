@@ -8,7 +8,7 @@ from cosmogan.config import Model
 from cosmogan.gan import fused, symmetry
 from cosmogan.gan.conditions import TrainingConditions
 from cosmogan.training import crops, dataset
-from cosmogan.training.dataset import Part, TrainingSet
+from cosmogan.training.dataset import Share, TrainingSet
 
 CPU = torch.device("cpu")
 BOXES = np.random.default_rng(0).random((2, 12, 12, 12), dtype=np.float32)  # of 3³ subvolumes each
@@ -62,7 +62,7 @@ def test_a_gpu_looks_up_the_same_cells_in_every_orientation(monkeypatch, kernel)
 
 def test_a_sample_is_a_crop_of_its_rows_box_in_some_orientation():
     _, numbers, corners = cut()
-    data, batch = training_set(), take(Part(0, 4), 3).flatten(0, 1)[:, 0]
+    data, batch = training_set(), take(Share(0, 4), 3).flatten(0, 1)[:, 0]
     begin = crops.shifts(1, 0, 12, 4)
     turns = dataset.symmetries(1, 0, 12)
     for n, place in enumerate(data.places(1, np.arange(12))):
@@ -71,11 +71,11 @@ def test_a_sample_is_a_crop_of_its_rows_box_in_some_orientation():
 
 
 def test_crops_do_not_depend_on_processes_or_on_where_they_are_taken_up():
-    whole = take(Part(0, 4), 6)
-    parts = [take(Part(offset, size), 6) for offset, size in ((0, 1), (1, 1), (2, 2))]
+    whole = take(Share(0, 4), 6)
+    parts = [take(Share(offset, size), 6) for offset, size in ((0, 1), (1, 1), (2, 2))]
     assert torch.equal(torch.cat(parts, dim=1), whole)
-    assert torch.equal(take(Part(0, 4), 3, first=12), whole[3:])
-    assert not torch.equal(take(Part(0, 4), 6, seed=2), whole)
+    assert torch.equal(take(Share(0, 4), 3, first=12), whole[3:])
+    assert not torch.equal(take(Share(0, 4), 6, seed=2), whole)
 
 
 def test_a_pass_takes_one_crop_from_each_subvolume_on_and_the_next_takes_others():
@@ -98,7 +98,7 @@ def test_all_offsets_are_equally_likely():
 
 def test_each_subvolume_is_read_once():
     cubes, read = cut()[0], []
-    take(Part(0, 4), 40, read=lambda rows: read.append(rows) or cubes[rows])
+    take(Share(0, 4), 40, read=lambda rows: read.append(rows) or cubes[rows])
     assert sorted(np.concatenate(read)) == list(range(54))
 
 
@@ -107,7 +107,7 @@ def test_a_crop_is_of_the_condition_that_is_told():
     conditions = TrainingConditions(Model(kappa=1.0, condition=("redshift",)), boxes[:, None].astype(float), "training")
     levels = np.ones((1, 4, 4, 4), np.float32) * boxes.astype(np.float32)[:, None, None, None]
     data = training_set(levels.__getitem__, conditions)
-    for batch in itertools.islice(data.batches(1, 0, 4, Part(0, 4)), 5):
+    for batch in itertools.islice(data.batches(1, 0, 4, Share(0, 4)), 5):
         assert torch.equal(batch.density[:, 0, 0, 0, 0], (batch.conditions.real[:, 0] > 0).float())
         assert torch.equal(batch.density.amin((1, 2, 3, 4)), batch.density.amax((1, 2, 3, 4)))
 

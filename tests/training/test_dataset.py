@@ -7,7 +7,7 @@ import torch
 
 from cosmogan.gan import symmetry
 from cosmogan.training import dataset
-from cosmogan.training.dataset import Part, TrainingSet
+from cosmogan.training.dataset import Share, TrainingSet
 
 CUBES = np.random.default_rng(0).random((12, 4, 4, 4), dtype=np.float32)
 ROWS = np.array([1, 2, 5, 7, 8, 9, 11])
@@ -49,13 +49,13 @@ def test_symmetries_keep_neighbours():
 
 
 def test_parts_of_two_processes_make_the_batches_of_one():
-    whole = take(Part(0, 4), 6)
-    halves = torch.cat([take(Part(offset, 2), 6) for offset in (0, 2)], dim=1)
+    whole = take(Share(0, 4), 6)
+    halves = torch.cat([take(Share(offset, 2), 6) for offset in (0, 2)], dim=1)
     torch.testing.assert_close(halves, whole, rtol=0, atol=0)
 
 
 def test_batches_can_be_taken_up_anywhere():
-    torch.testing.assert_close(take(Part(0, 4), 3, first=12), take(Part(0, 4), 6)[3:], rtol=0, atol=0)
+    torch.testing.assert_close(take(Share(0, 4), 3, first=12), take(Share(0, 4), 6)[3:], rtol=0, atol=0)
 
 
 def test_a_pass_shows_every_row_once_and_the_next_in_another_order():
@@ -66,23 +66,23 @@ def test_a_pass_shows_every_row_once_and_the_next_in_another_order():
 
 
 def test_a_sample_is_its_row_in_some_orientation():
-    batch = take(Part(0, 7), 1, stride=7)[0]
+    batch = take(Share(0, 7), 1, stride=7)[0]
     for sample, place in zip(batch[:, 0], training_set().places(1, np.arange(7)), strict=True):
         cube = torch.from_numpy(CUBES[ROWS[place]])
         assert any(torch.equal(sample, symmetry.oriented(cube, s)) for s in range(48))
 
 
 def test_another_seed_gives_other_batches():
-    assert not torch.equal(take(Part(0, 4), 1), take(Part(0, 4), 1, seed=2))
+    assert not torch.equal(take(Share(0, 4), 1), take(Share(0, 4), 1, seed=2))
 
 
 @pytest.mark.parametrize("cache", [None, CPU])
 def test_a_process_reads_its_own_rows_only_and_cached_ones_once(cache):
-    expected = take(Part(1, 2), 5)
+    expected = take(Share(1, 2), 5)
     read = []
     data = training_set(lambda rows: read.append(rows) or CUBES[rows], cache)
     assert not read  # nothing at the start
-    torch.testing.assert_close(take(Part(1, 2), 5, data=data), expected, rtol=0, atol=0)
+    torch.testing.assert_close(take(Share(1, 2), 5, data=data), expected, rtol=0, atol=0)
     data._reader.shutdown()  # the sixth batch is read ahead
     samples = np.concatenate([4 * batch + np.array([1, 2]) for batch in range(6)])
     rows = ROWS[data.places(1, samples)]
@@ -92,8 +92,8 @@ def test_a_process_reads_its_own_rows_only_and_cached_ones_once(cache):
 
 def test_a_new_seed_begins_other_batches_of_the_same_set():
     data = training_set()
-    take(Part(0, 4), 3, data=data)
-    torch.testing.assert_close(take(Part(0, 4), 6, seed=2, data=data), take(Part(0, 4), 6, seed=2), rtol=0, atol=0)
+    take(Share(0, 4), 3, data=data)
+    torch.testing.assert_close(take(Share(0, 4), 6, seed=2, data=data), take(Share(0, 4), 6, seed=2), rtol=0, atol=0)
 
 
 def test_where_the_set_is_kept(monkeypatch):

@@ -14,7 +14,7 @@ from trained import assert_close, assert_same, finish, generators, metrics, star
 from cosmogan import config
 from cosmogan.training.work import train
 from hpc import lock
-from hpc.chain import Stage
+from hpc.chain import Command
 from hpc.distributed import Processes
 
 LAUNCHED = {"epochs": 2, "epoch_repeats": 3, "batch_size": 16, "gate": 0.51, "rate_end": 0.5}
@@ -156,7 +156,7 @@ def test_a_second_start_is_refused_and_workers_end_with_a_torchrun_that_was_kill
         first = lock.holder(experiment.folder, "train")
         with pytest.raises(ValueError, match=rf"train is at work here already: process {first['process']} on "):
             train(experiment, Processes())
-        assert Stage("cosmogan.train").at_work("train", experiment) == first
+        assert Command("cosmogan.train").at_work("train", experiment) == first
     finally:
         launcher.kill()
         launcher.wait()

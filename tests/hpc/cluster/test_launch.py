@@ -145,7 +145,7 @@ def test_a_launch_that_is_told_to_end_tells_its_job_and_waits_until_it_has_saved
 
 
 def test_a_requeued_job_is_the_same_job(tmp_path):
-    work = Work("train", chain.Stage("m", "torch", tasks_per_node=2), ["c.yaml"], tmp_path, None)
+    work = Work("train", chain.Command("m", "torch", tasks_per_node=2), ["c.yaml"], tmp_path, None)
     assert SlurmJob(work, Slurm()).checkpoint().function.work == work
 
 
@@ -170,7 +170,7 @@ def test_a_dry_run_has_arrays_as_large_as_slurm_allows_where_it_answers(experime
     def silent(slurm, stages):
         raise OSError("Unable to contact slurm controller")
 
-    monkeypatch.setattr(chain.Stage, "parts", lambda stage, experiment: 7)
+    monkeypatch.setattr(chain.Command, "parts", lambda stage, experiment: 7)
     for largest, last in ((lambda slurm, stages: 4, 3), (silent, 6)):
         monkeypatch.setattr(Slurm, "largest_array", largest)
         launch.launch("experiment.yaml", "slurm.yaml", stage="process", dry_run=True)
@@ -245,8 +245,8 @@ def test_a_single_process_with_several_tasks_is_refused(tmp_path):
 
 
 def test_command_lines():
-    assert chain.command_line(chain.Stage("m"), ["c"]) == [sys.executable, "-m", "m", "c"]
-    torchrun = chain.command_line(chain.Stage("m", "torch", tasks_per_node=2), ["c"])
+    assert chain.command_line(chain.Command("m"), ["c"]) == [sys.executable, "-m", "m", "c"]
+    torchrun = chain.command_line(chain.Command("m", "torch", tasks_per_node=2), ["c"])
     assert torchrun[1:3] == ["-m", "torch.distributed.run"] and torchrun[-3:] == ["-m", "m", "c"]
-    ranks = chain.command_line(chain.Stage("m", "mpi", nodes=2, tasks_per_node=3), ["c"])
+    ranks = chain.command_line(chain.Command("m", "mpi", nodes=2, tasks_per_node=3), ["c"])
     assert ranks[1:] == ["-n", "6", sys.executable, "-m", "m", "c"]

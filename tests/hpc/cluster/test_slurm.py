@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from hpc.chain import Stage
+from hpc.chain import Command
 from hpc.cluster import slurm
 from hpc.cluster.job import Ended, Job
 from hpc.cluster.scheduler import State, Work
@@ -55,7 +55,7 @@ def test_a_stage_that_is_told_to_end_before_it_has_begun_ends(tmp_path, monkeypa
     (tmp_path / "sleeper.py").write_text("import time\ntime.sleep(60)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    job = Job(Work("train", Stage("sleeper"), [], tmp_path, None), Slurm(), tmp_path / "log")
+    job = Job(Work("train", Command("sleeper"), [], tmp_path, None), Slurm(), tmp_path / "log")
     job.stop()
     with pytest.raises(Ended):
         job.run()
@@ -87,6 +87,6 @@ def test_ranks_start_by_the_plug_in_that_fits_their_library_or_by_mpirun(tmp_pat
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_NTASKS", "8")
     monkeypatch.setattr(slurm.mpi, "library", lambda: library)
-    start = Slurm().command(Stage("module", "mpi"), ["config.yaml"], mpi_start=None)
+    start = Slurm().command(Command("module", "mpi"), ["config.yaml"], mpi_start=None)
     assert slurm.mpi_plugin(library) == plugin
     assert start[:1] == ["srun"] and f"--mpi={plugin}" in start if plugin else start[1:3] == ["-n", "8"]
