@@ -79,7 +79,7 @@ def _open(entries: tuple[str, ...], particle_type: int | str) -> tuple[Source, .
     opened: dict[Path, Snapshot] = {}
     for path in _paths(entries, particle_type):
         snapshot = open_snapshot(path, particle_type)
-        opened.setdefault(snapshot.files[0].path.resolve(), snapshot)  # one that two entries stand for is taken once
+        opened.setdefault(snapshot.files[0].path.absolute(), snapshot)  # one that two entries stand for is taken once
     return tuple(Source(i, None, snapshot) for i, snapshot in enumerate(opened.values()))
 
 
