@@ -32,8 +32,8 @@ demo: $(INSTALLED)  ## run the whole chain at a small size: configs/demo.yaml
 reproduce: $(INSTALLED)  ## the paper from nothing: REPRODUCE_SCALE=smoke (default), quarter or full; docs/reproduction.md
 	PYTHON=$(PYTHON) scripts/reproduce.sh
 
-test: $(INSTALLED)  ## run the tests, three files at once (ARGS="-m 'not slow'": options for pytest)
-	$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+test: $(INSTALLED)  ## run the tests, four files at once (ARGS="-m 'not slow'": options for pytest)
+	$(PYTHON) -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(INSTALLED)  ## check the style with ruff and the types with mypy
 	$(PYTHON) -m ruff check .
