@@ -156,6 +156,8 @@ def _convert(hint: Any, value: Any, source: str, name: str) -> Any:
             return float(value)  # YAML reads 1e-4 as a string
         except ValueError:
             pass
+        except OverflowError:
+            raise SettingsError(f"{source}: {name}: expected a number within ±1.8e308, found a larger one") from None
     elif (isinstance(value, bool) and hint is bool) or (isinstance(value, hint) and not isinstance(value, bool)):
         return value
     raise SettingsError(f"{source}: {name}: expected {_describe(hint)}, found {value!r}{_advice(value)}")

@@ -43,6 +43,24 @@ _Loader.add_implicit_resolver(_INT, _WHOLE, list("-+0123456789"))
 _Loader.add_implicit_resolver(_FLOAT, _REAL, list("-+0123456789."))
 
 
+def _tagged_whole(loader: _Loader, node: yaml.ScalarNode) -> int:
+    """Return a whole number, also of an explicit ``!!int``, which PyYAML would read in base 60 or 8 as well."""
+    if not _WHOLE.match(node.value):
+        raise yaml.MarkedYAMLError(problem=f"`{node.value}` is no whole number", problem_mark=node.start_mark)
+    return loader.construct_yaml_int(node)
+
+
+def _tagged_real(loader: _Loader, node: yaml.ScalarNode) -> float:
+    """Return a number, also of an explicit ``!!float``, which PyYAML would read in base 60 as well."""
+    if ":" in node.value:
+        raise yaml.MarkedYAMLError(problem=f"`{node.value}` is no number", problem_mark=node.start_mark)
+    return loader.construct_yaml_float(node)
+
+
+_Loader.add_constructor(_INT, _tagged_whole)
+_Loader.add_constructor(_FLOAT, _tagged_real)
+
+
 def load(text: str) -> Any:
     """Return what YAML says.
 

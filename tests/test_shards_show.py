@@ -1,7 +1,10 @@
 """``python -m cosmogan.shards show``: the summary, the tally behind it, and the figure."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -41,6 +44,15 @@ def test_show_says_what_is_in_a_folder(folder, python):
     means = density.mean(axis=(1, 2, 3))
     assert np.allclose([float(x) for x in (*row[3:5], row[6])], [means.mean(), means.std(ddof=1), density.max()], 1e-3)
     assert max(map(len, text.splitlines()[1:])) <= 80
+
+
+def test_show_ends_quietly_when_nobody_reads_on(folder):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "cosmogan.shards", "show", str(folder)]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert done.stderr == "" and done.returncode == 141
 
 
 def test_a_tally_in_batches_is_that_of_all_at_once(folder, monkeypatch):

@@ -1,6 +1,9 @@
 """The command ``python -m cosmogan.shards``: verify folders of shards, or show what is in one."""
 
 import argparse
+import os
+import signal
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -45,19 +48,27 @@ def _figure(text: str) -> Path:
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; when the reader of its lines ends, as ``head`` does, so does the command."""
     arguments = parser().parse_args()
     with mpi.abort_on_error(mpi.SerialComm()):
-        if arguments.command == "show":
-            draw = None
-            if arguments.figure is not None:
-                from cosmogan.reporting import figures_shards  # imports matplotlib
+        try:
+            raise SystemExit(0 if _run(arguments) else 1)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes at its end
+            raise SystemExit(128 + signal.SIGPIPE) from None  # as a shell names that end
 
-                draw = partial(figures_shards.write, arguments.figure)
-            show(arguments.folder, draw)
-        else:
-            whole = [verify(folder) for folder in arguments.folders]
-            raise SystemExit(0 if all(whole) else 1)
+
+def _run(arguments: argparse.Namespace) -> bool:
+    """Do what is asked for, and say whether all is whole."""
+    if arguments.command == "verify":
+        return all([verify(folder) for folder in arguments.folders])
+    draw = None
+    if arguments.figure is not None:
+        from cosmogan.reporting import figures_shards  # imports matplotlib
+
+        draw = partial(figures_shards.write, arguments.figure)
+    show(arguments.folder, draw)
+    return True
 
 
 if __name__ == "__main__":

@@ -148,10 +148,13 @@ def test_a_merged_mapping_may_have_keys_of_its_own(tmp_path):
         ("inner: {rate: -1:30}", r"inner\.rate: expected a number, found '-1:30'; write one number"),
         ("inner: {sizes: [4, 1:30]}", r"inner\.sizes\[1\]: expected a whole number, found '1:30'; write one number"),
         ("inner: {steps: 010}", r"inner\.steps: expected a whole number, found '010'; write it without the leading 0"),
-        ("inner: {steps: !!int x}", r"not valid YAML: invalid literal"),
+        ("inner: {steps: !!int x}", r"not valid YAML in line 2: `x` is no whole number"),
+        ("inner: {steps: !!int 1:30}", r"not valid YAML in line 2: `1:30` is no whole number"),
+        ("inner: {rate: !!float 1:30}", r"not valid YAML in line 2: `1:30` is no number"),
+        (f"inner: {{rate: 1{400 * '0'}}}", r"inner\.rate: expected a number within ±1\.8e308, found a larger one"),
     ],
 )
-def test_a_number_of_another_base_is_refused(tmp_path, text, message):
+def test_a_number_of_another_base_or_size_is_refused(tmp_path, text, message):
     with pytest.raises(settings.SettingsError, match=message):
         load(tmp_path, f"name: x\n{text}")
 
