@@ -96,7 +96,7 @@ def test_selection_takes_one_redshift(tmp_path):
     means = []
     for redshift in (0.0, 1.0):
         judged = candidates.CandidateScorer(dataclasses.replace(experiment, redshift=redshift), mpi.SerialComm())
-        means.append(judged.looks[0].target.mean_density.mean())
+        means.append(judged.conditions[0].target.mean_density.mean())
     assert means[1] == pytest.approx(2 * means[0])
 
 

@@ -47,29 +47,29 @@ class Calibration(nn.Module):
         for name, values in coefficients._asdict().items():
             self.register_buffer(name, values.double())
 
-    def tables(self, told: Tensor) -> Tables:
+    def tables(self, condition: Tensor) -> Tables:
         """Return the tables under a condition; polynomials that fall somewhere are held there.
 
         Parameters
         ----------
-        told : (names,) standardised; (0,) for an unconditional generator
+        condition : (names,) standardised; (0,) for an unconditional generator
         """
         stored = Tables(*(getattr(self, name) for name in Tables._fields))
-        terms = monomials(told.double(), order_of(len(stored.score), len(told))).to(stored.score.device)
+        terms = monomials(condition.double(), order_of(len(stored.score), len(condition))).to(stored.score.device)
         tables = Tables(*(terms @ values for values in stored))
         if len(terms) == 1:
             return tables
         return tables._replace(**{name: getattr(tables, name).cummax(0).values for name in RISING})
 
-    def forward(self, density: Tensor, told: Tensor) -> Tensor:
+    def forward(self, density: Tensor, condition: Tensor) -> Tensor:
         """Return calibrated densities (n, m, m, m) of generated ones, all under one condition."""
-        tables = self.tables(told)
+        tables = self.tables(condition)
         filtered = filtered_by(gaussianised(density, tables), self.wavenumbers, tables.ln_transfer)
         return mapped(filtered, tables).to(density.dtype)
 
-    def damage(self, told: Tensor) -> str | None:
+    def damage(self, condition: Tensor) -> str | None:
         """Return what is wrong with the tables under a condition; None where they are sound."""
-        tables = self.tables(told)
+        tables = self.tables(condition)
         if not all(bool(values.isfinite().all()) for values in (self.wavenumbers, *tables)):
             return "knots that are no numbers"
         rising = {"wavenumbers": self.wavenumbers, **{name: getattr(tables, name) for name in RISING}}
@@ -77,10 +77,10 @@ class Calibration(nn.Module):
         return f"{falling[0]}: knots that fall" if falling else None
 
 
-def monomials(told: Tensor, order: int) -> Tensor:
+def monomials(condition: Tensor, order: int) -> Tensor:
     """Return all products of at most ``order`` of the numbers, (terms,), the empty product first."""
-    powers = [c for n in range(order + 1) for c in itertools.combinations_with_replacement(range(len(told)), n)]
-    return torch.stack([told[list(power)].prod() for power in powers])
+    powers = [c for n in range(order + 1) for c in itertools.combinations_with_replacement(range(len(condition)), n)]
+    return torch.stack([condition[list(power)].prod() for power in powers])
 
 
 def order_of(terms: int, names: int) -> int:

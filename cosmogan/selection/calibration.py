@@ -12,7 +12,7 @@ from torch import Tensor
 from cosmogan.gan import calibration
 from cosmogan.gan.calibration import Calibration, Tables
 from cosmogan.gan.released import Released
-from cosmogan.selection.candidates import Candidate, CandidateScorer, Look
+from cosmogan.selection.candidates import Candidate, CandidateScorer, ScoringCondition
 from cosmogan.selection.fitting import RECIPE, Draws, TrainingSet, check_enough, fit, wavenumbers
 from hpc.log import Progress
 from hpc.partial_results import PartialResults
@@ -21,7 +21,7 @@ MAX_ORDER = 2  # of the polynomials in the conditions
 
 
 class Calibrated(NamedTuple):
-    """What a calibration came to."""
+    """Hold a calibration and the scores that decide whether it is kept."""
 
     calibration: Calibration | None  # None: it is not better
     order: int  # of the polynomials in the conditions
@@ -29,68 +29,69 @@ class Calibrated(NamedTuple):
     after: float  # and with it, fitted on the others
 
 
-def calibrated(candidate: Candidate, judge: CandidateScorer, notes: PartialResults) -> Calibrated:
+def calibrated(candidate: Candidate, scorer: CandidateScorer, partial: PartialResults) -> Calibrated:
     """Return the calibration fitted on all training boxes, if on boxes left out of its fit, by turns, it is better.
 
     Parameters
     ----------
     candidate : the chosen generator
-    judge, notes : of this selection
+    scorer, partial : of this selection
 
     Raises
     ------
     ValueError
         when there are too few samples or training subvolumes for the tail of the densities.
     """
-    generator, n = judge.generator(candidate, 1.0), judge.settings.n_samples
-    told = [_told(generator, look) for look in judge.looks]
-    tables = _all_tables(candidate, generator, judge, notes)
-    plain = judge.drawn(generator, n)
-    before = float(np.mean([judge.score_on(fold, plain) for fold in range(judge.n_folds)]))
+    generator, n = scorer.generator(candidate, 1.0), scorer.settings.n_samples
+    condition_values = [_condition_values(generator, condition) for condition in scorer.conditions]
+    tables = _all_tables(candidate, generator, scorer, partial)
+    plain = scorer.drawn(generator, n)
+    before = float(np.mean([scorer.score_on(fold, plain) for fold in range(scorer.n_folds)]))
 
     def layers(left_out: int | None, order: int) -> Calibration:
-        known = [(condition, fits) for condition, fits in zip(told, tables[left_out], strict=True) if fits is not None]
-        return Calibration(torch.from_numpy(wavenumbers(judge.geometry.subvolume)), polynomial(known, order))
+        pairs = zip(condition_values, tables[left_out], strict=True)
+        fitted = [(values, fits) for values, fits in pairs if fits is not None]
+        return Calibration(torch.from_numpy(wavenumbers(scorer.geometry.subvolume)), polynomial(fitted, order))
 
     def score(order: int) -> float:
         scores = []
-        for fold in range(judge.n_folds):
-            drawn = judge.drawn(judge.generator(candidate, 1.0, layers(fold, order)), n)
-            scores.append(judge.score_on(fold, drawn))
+        for fold in range(scorer.n_folds):
+            drawn = scorer.drawn(scorer.generator(candidate, 1.0, layers(fold, order)), n)
+            scores.append(scorer.score_on(fold, drawn))
         return float(np.mean(scores))
 
-    scores = [score(order) for order in _orders(told, tables.values())]
+    scores = [score(order) for order in _orders(condition_values, tables.values())]
     order = int(np.argmin(scores))
     kept = layers(None, order) if scores[order] < before else None
     return Calibrated(kept, order, before, scores[order])
 
 
 def _all_tables(
-    candidate: Candidate, generator: Released, judge: CandidateScorer, notes: PartialResults
+    candidate: Candidate, generator: Released, scorer: CandidateScorer, partial: PartialResults
 ) -> dict[int | None, list[Tables | None]]:
-    """Return each look's tables, fitted without each fold of the training boxes in turn, and then to all.
+    """Return each condition's tables, fitted without each fold of the training boxes in turn, and then to all.
 
-    They are None where a look has no other training subvolumes.
+    They are None where a condition has no other training subvolumes.
     """
-    folds, n = [*range(judge.n_folds), None], -(-judge.settings.n_calibrate // len(judge.looks))
-    settings = json.dumps([RECIPE, judge.key(candidate, 1.0, judge.settings.n_calibrate)])
+    folds, n = [*range(scorer.n_folds), None], -(-scorer.settings.n_calibrate // len(scorer.conditions))
+    settings = json.dumps([RECIPE, scorer.key(candidate, 1.0, scorer.settings.n_calibrate)])
     key = f"calibration {hashlib.sha256(settings.encode()).hexdigest()}"
-    known = judge.comm.bcast(notes.read() if judge.comm.rank == 0 else None)
-    names = [{fold: f"{key} {number} {fold}" for fold in folds} for number in range(len(judge.looks))]
-    missing = [{fold: name for fold, name in of_look.items() if name not in known} for of_look in names]
-    with Progress("select: calibrating", sum(map(len, missing)), "fits", judge.comm.rank) as progress:
-        for look, folds_left in zip(judge.looks, missing, strict=True):
+    recorded = scorer.comm.on_root(partial.read)
+    names = [{fold: f"{key} {number} {fold}" for fold in folds} for number in range(len(scorer.conditions))]
+    missing = [{fold: name for fold, name in of_condition.items() if name not in recorded} for of_condition in names]
+    with Progress("select: calibrating", sum(map(len, missing)), "fits", scorer.comm.rank) as progress:
+        for condition, folds_left in zip(scorer.conditions, missing, strict=True):
             if not folds_left:
                 continue
-            check_enough(judge.geometry.subvolume, n, len(look.rows))
-            training, draws = TrainingSet(judge, look), Draws(judge, generator, look, n)
+            check_enough(scorer.geometry.subvolume, n, len(condition.rows))
+            training, draws = TrainingSet(scorer, condition), Draws(scorer, generator, condition, n)
             for fold, name in folds_left.items():
                 target = training.target(fold)
-                known[name] = None if target is None else _plain(fit(draws, target))
-                if judge.comm.rank == 0:
-                    notes.add(name, known[name])
+                recorded[name] = None if target is None else _plain(fit(draws, target))
+                if scorer.comm.rank == 0:
+                    partial.add(name, recorded[name])
                 progress.advance()
-    return {fold: [_read(known[of_look[fold]]) for of_look in names] for fold in folds}
+    return {fold: [_read(recorded[of_condition[fold]]) for of_condition in names] for fold in folds}
 
 
 def _plain(tables: Tables) -> list[list[float]]:
@@ -101,24 +102,25 @@ def _read(plain: list[list[float]] | None) -> Tables | None:
     return None if plain is None else Tables(*(torch.tensor(values, dtype=torch.float64) for values in plain))
 
 
-def _told(generator: Released, look: Look) -> Tensor:
-    """Return a look's condition as the networks see it, (names,)."""
-    if generator.conditions is None or look.values is None:
+def _condition_values(generator: Released, condition: ScoringCondition) -> Tensor:
+    """Return a condition as the networks see it, (names,)."""
+    if generator.conditions is None or condition.values is None:
         return torch.empty(0)
-    return generator.conditions.standardised(look.values)[0]
+    return generator.conditions.standardised(condition.values)[0]
 
 
-def _orders(told: Sequence[Tensor], tables: Iterable[Sequence[Tables | None]]) -> range:
+def _orders(condition_values: Sequence[Tensor], tables: Iterable[Sequence[Tables | None]]) -> range:
     """Return the orders of polynomials that are determined by the conditions there are tables for."""
-    if not len(told[0]):
+    condition = condition_values[0]
+    if not len(condition):
         return range(1)
-    fewest = min(sum(one is not None for one in fits) for fits in tables)
-    return range(sum(len(calibration.monomials(told[0], order)) <= fewest for order in range(MAX_ORDER + 1)))
+    fewest = min(sum(table is not None for table in fits) for fits in tables)
+    return range(sum(len(calibration.monomials(condition, order)) <= fewest for order in range(MAX_ORDER + 1)))
 
 
-def polynomial(known: Sequence[tuple[Tensor, Tables]], order: int) -> Tables:
-    """Return the coefficients that come nearest to the tables known under some conditions, by least squares."""
-    terms = np.stack([calibration.monomials(told.double(), order).numpy() for told, _ in known])
-    kinds = zip(*(tables for _, tables in known), strict=True)
-    values = [np.stack([one.numpy() for one in kind]) for kind in kinds]
+def polynomial(fitted: Sequence[tuple[Tensor, Tables]], order: int) -> Tables:
+    """Return the coefficients that come nearest to the tables fitted under some conditions, by least squares."""
+    terms = np.stack([calibration.monomials(values.double(), order).numpy() for values, _ in fitted])
+    kinds = zip(*(tables for _, tables in fitted), strict=True)
+    values = [np.stack([table.numpy() for table in kind]) for kind in kinds]
     return Tables(*(torch.from_numpy(np.linalg.lstsq(terms, kind, rcond=None)[0]) for kind in values))

@@ -29,17 +29,17 @@ SEED = 0  # of the latents by which all candidates are compared
 BATCH = 32
 PAIRS = slice(1, 3)  # of the paper's pairs of sides, those in the score: one on large, one on small scales
 
-MAX_LOOKS = 8  # conditions at which a conditional generator is judged, spread evenly over those trained on
+MAX_CONDITIONS = 8  # conditions at which a conditional generator is scored, spread evenly over those trained on
 
 MAX_FOLDS = 4  # parts of the training boxes, each left out in turn of what is fitted after choosing
 
 Candidate = dict[str, Any]  # ``epoch`` and ``ema``, or ``generator``, the file of one that was released before
 
 
-class Look(NamedTuple):
-    """One condition at which generators are judged; the only one of an unconditional one."""
+class ScoringCondition(NamedTuple):
+    """One condition at which generators are scored; the only one for an unconditional generator."""
 
-    values: np.ndarray | None  # (1, names), what the generator is told
+    values: np.ndarray | None  # (1, names), which the generator is conditioned on
     kappa: float
     rows: np.ndarray  # (n,) the training subvolumes with this condition that are measured
     fold: np.ndarray  # (n,) which fold each belongs to
@@ -57,7 +57,7 @@ class CandidateScorer:
 
     Attributes
     ----------
-    looks : the conditions at which generators are judged
+    conditions : those at which generators are scored
     n_folds : of the training boxes
     geometry : of the training subvolumes
     settings, device, comm : of this selection
@@ -79,28 +79,28 @@ class CandidateScorer:
         triangles = bispectra.paper_triangles(self.geometry.subvolume_size, self.geometry.subvolume)
         self._triangles = triangles[PAIRS] if self.settings.bispectrum else []
         rows = setup.training_rows(experiment, self.folder)
-        self._told = setup.training_conditions(experiment, self.folder, rows)
+        self._training_conditions = setup.training_conditions(experiment, self.folder, rows)
         self.n_folds, self._folds = _folds(rows, self.folder.simulations[rows])
-        self.looks = [self._look(*part) for part in self._parts(rows)]
+        self.conditions = [self._measure_condition(*part) for part in self._parts(rows)]
 
     def _parts(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray | None, float, np.ndarray]]:
-        """Yield each look's condition, its kappa, and the training rows that have it."""
+        """Yield each condition's values, its kappa, and the training rows that have it."""
         model = self.experiment.model
-        if self._told is None:
+        if self._training_conditions is None:
             yield None, model.kappa, _some(rows, REFERENCE_ROWS)
             return
-        known = self._told.conditions.distinct
-        chosen = _some(np.arange(len(known)), MAX_LOOKS)
+        distinct = self._training_conditions.conditions.distinct
+        chosen = _some(np.arange(len(distinct)), MAX_CONDITIONS)
         for i in chosen:
-            values = np.array([known[i]])
-            kappa = float(self._told.conditions.kappa(model, values))
-            yield values, kappa, _some(rows[self._told.groups[i]], REFERENCE_ROWS // len(chosen))
+            values = np.array([distinct[i]])
+            kappa = float(self._training_conditions.conditions.kappa(model, values))
+            yield values, kappa, _some(rows[self._training_conditions.groups[i]], REFERENCE_ROWS // len(chosen))
 
-    def _look(self, values: np.ndarray | None, kappa: float, rows: np.ndarray) -> Look:
-        """Measure the training rows of a look; all ranks work together."""
+    def _measure_condition(self, values: np.ndarray | None, kappa: float, rows: np.ndarray) -> ScoringCondition:
+        """Measure the training rows of a condition; all ranks work together."""
         target = self._join([self._measure(density, kappa) for density in self.read(rows)])
         fold = np.array([self._folds[row] for row in rows.tolist()])
-        return Look(values, kappa, rows, fold, target, target.features())
+        return ScoringCondition(values, kappa, rows, fold, target, target.features())
 
     def read(self, rows: np.ndarray) -> Iterator[torch.Tensor]:
         """Yield this rank's batches of training subvolumes, which are dealt out in turn, on the device."""
@@ -117,37 +117,41 @@ class CandidateScorer:
     def score(self, candidate: Candidate, n: int) -> dict[str, float]:
         """Return the scores of ``n`` samples of a candidate; this rank's work alone."""
         generator = self.generator(candidate, 1.0)
-        return self.scored([scoring.Summary.join(self._draw(generator, look, n, 0, 1)) for look in self.looks])
+        drawn = [self._draw(generator, condition, n, 0, 1) for condition in self.conditions]
+        return self.scored([scoring.Summary.join(summaries) for summaries in drawn])
 
     def drawn(self, generator: released.Released, n: int) -> list[scoring.Summary]:
-        """Return the summaries of n samples, shared evenly among the looks, which all ranks draw together."""
+        """Return the summaries of n samples, shared evenly among the conditions, which all ranks draw together."""
         ranks = self.comm.rank, self.comm.size
-        return [self._join(self._draw(generator, look, n, *ranks)) for look in self.looks]
+        return [self._join(self._draw(generator, condition, n, *ranks)) for condition in self.conditions]
 
     def scored(self, drawn: list[scoring.Summary]) -> dict[str, float]:
-        """Return the scores of samples against the whole training set, the mean over all looks, and its error."""
-        found = [scoring.score(samples, look.features) for samples, look in zip(drawn, self.looks, strict=True)]
-        mean = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
-        return {**mean, "error": float(np.linalg.norm([one["error"] for one in found]) / len(found))}
+        """Return the scores of samples against the whole training set, the mean over all conditions, and its error."""
+        pairs = zip(drawn, self.conditions, strict=True)
+        scores = [scoring.score(samples, condition.features) for samples, condition in pairs]
+        mean = {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
+        return {**mean, "error": float(np.linalg.norm([score["error"] for score in scores]) / len(scores))}
 
     def score_on(self, fold: int, drawn: list[scoring.Summary]) -> float:
-        """Return the score of samples against one fold of the training set, the mean over the looks that have any."""
+        """Return the score of samples against one fold of the training set, the mean over the conditions in it."""
         pairs = [
-            (samples, look.target.rows(look.fold == fold)) for samples, look in zip(drawn, self.looks, strict=True)
+            (samples, condition.target.rows(condition.fold == fold))
+            for samples, condition in zip(drawn, self.conditions, strict=True)
         ]
-        found = [scoring.compare(samples.features(), real.features()) for samples, real in pairs if len(real.power)]
-        return float(np.mean([one["score"] for one in found]))
+        scores = [scoring.compare(samples.features(), real.features()) for samples, real in pairs if len(real.power)]
+        return float(np.mean([score["score"] for score in scores]))
 
     def amplitude(self, drawn: list[scoring.Summary], left_out: int | None = None) -> tuple[float, float]:
         """Return ln of the mean power's amplitude over that of the training set, less a fold of it, and its error.
 
-        Of a conditional generator it is the mean over the conditions at which it is judged.
+        Of a conditional generator it is the mean over the conditions at which it is scored.
         """
         pairs = [
-            (samples, look.target.rows(look.fold != left_out)) for samples, look in zip(drawn, self.looks, strict=True)
+            (samples, condition.target.rows(condition.fold != left_out))
+            for samples, condition in zip(drawn, self.conditions, strict=True)
         ]
-        found = [scoring.amplitude(samples.power, real.power) for samples, real in pairs if len(real.power)]
-        value, error = np.transpose(found)
+        amplitudes = [scoring.amplitude(samples.power, real.power) for samples, real in pairs if len(real.power)]
+        value, error = np.transpose(amplitudes)
         return float(value.mean()), float(np.linalg.norm(error) / len(error))
 
     def release(self, generator: released.Released, about: dict[str, Any]) -> None:
@@ -158,9 +162,9 @@ class CandidateScorer:
 
     def given(self) -> dict[str, Any]:
         """Return the generator that was released before, `select.generator`, as a candidate with its scores."""
-        name = str(self.settings.generator)
-        known = released.read_settings(generator_file(name))
-        candidate: Candidate = {"generator": name, **{name: known[name] for name in ("epoch", "ema") if name in known}}
+        file = str(self.settings.generator)
+        settings = released.read_settings(generator_file(file))
+        candidate: Candidate = {"generator": file} | {k: settings[k] for k in ("epoch", "ema") if k in settings}
         return {**candidate, **self.scored(self.drawn(self.generator(candidate, 1.0), self.settings.n_samples))}
 
     def candidate(self, line: dict[str, Any]) -> Candidate:
@@ -190,20 +194,23 @@ class CandidateScorer:
             kept = released.read_settings(generator_file(candidate["generator"]))
             return {name: value for name, value in kept.items() if name not in ("format", "sha256", "max_density")}
         model = {**self.experiment.section("model")["model"], "subvolume": self.geometry.subvolume}
-        known: dict[str, Any] = vars(self.geometry)
-        geometry = {name: None if value != value else value for name, value in known.items()}
+        fields: dict[str, Any] = vars(self.geometry)
+        geometry = {name: None if value != value else value for name, value in fields.items()}
         settings: dict[str, Any] = {"model": model, "geometry": geometry, "latent_scale": 1.0}
-        if self._told is not None:
-            settings["conditions"] = self._told.conditions.plain()
+        if self._training_conditions is not None:
+            settings["conditions"] = self._training_conditions.conditions.plain()
         if self.settings.orient:
             settings["oriented"] = True
-        made = {"config": to_tree(self.experiment), "data": self.folder.checksum}
-        return {**settings, **candidate, **made}
+        origin = {"config": to_tree(self.experiment), "data": self.folder.checksum}
+        return {**settings, **candidate, **origin}
 
-    def _draw(self, generator: released.Released, look: Look, n: int, first: int, step: int) -> list[scoring.Summary]:
-        """Return summaries of every ``step``-th batch of a look's samples, of the same latents for all looks."""
-        numbers = batches(np.arange(-(-n // len(self.looks))))[first::step]
-        return [self._measure(generator.draw(SEED, int(b[0]), len(b), look.values), look.kappa) for b in numbers]
+    def _draw(
+        self, generator: released.Released, condition: ScoringCondition, n: int, first: int, step: int
+    ) -> list[scoring.Summary]:
+        """Return summaries of every ``step``-th batch under a condition; all conditions have the same latents."""
+        numbers = batches(np.arange(-(-n // len(self.conditions))))[first::step]
+        values, kappa = condition.values, condition.kappa
+        return [self._measure(generator.draw(SEED, int(b[0]), len(b), values), kappa) for b in numbers]
 
     def _join(self, mine: list[scoring.Summary]) -> scoring.Summary:
         """Return the summary of all ranks' batches, dealt out in turn, in their order."""
@@ -255,8 +262,8 @@ def batches(numbers: np.ndarray) -> list[np.ndarray]:
 
 def _folds(rows: np.ndarray, simulations: np.ndarray) -> tuple[int, dict[int, int]]:
     """Return the number of folds, and each row's: whole simulations in turn, or of a single one its two halves."""
-    known, number = np.unique(simulations, return_inverse=True)
-    if len(known) == 1:
-        known, number = np.arange(2), (2 * np.arange(len(rows))) // len(rows)
-    n = min(len(known), MAX_FOLDS)
+    distinct, number = np.unique(simulations, return_inverse=True)
+    if len(distinct) == 1:
+        distinct, number = np.arange(2), (2 * np.arange(len(rows))) // len(rows)
+    n = min(len(distinct), MAX_FOLDS)
     return n, dict(zip(rows.tolist(), (number.ravel() % n).tolist(), strict=True))

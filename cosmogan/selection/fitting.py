@@ -15,7 +15,7 @@ from torch import Tensor
 from cosmogan.gan import calibration, latent
 from cosmogan.gan.calibration import Tables
 from cosmogan.gan.released import Released
-from cosmogan.selection.candidates import SEED, CandidateScorer, Look, batches
+from cosmogan.selection.candidates import SEED, CandidateScorer, ScoringCondition, batches
 from cosmogan.statistics import fourier, pdf, power
 from hpc import mpi
 
@@ -32,7 +32,7 @@ RECIPE = (N_KNOTS, FEWEST, ROUNDS, STEP, LARGEST_STEP, LARGEST, SMOOTHING, len(D
 
 
 class Target(NamedTuple):
-    """What calibrated volumes shall have."""
+    """Hold the statistics that calibrated volumes shall have."""
 
     counts: np.ndarray  # (densities,) cells
     power: np.ndarray  # (nk,) mean P(k), to the corner of Fourier space
@@ -44,19 +44,19 @@ class TrainingSet:
 
     Parameters
     ----------
-    judge, look : whose rows are measured
+    scorer, condition : whose rows are measured
     """
 
-    def __init__(self, judge: CandidateScorer, look: Look) -> None:
-        self._fold, self._counts = look.fold, np.zeros((judge.n_folds, len(DENSITIES)), np.int64)
-        ranks, size = slice(judge.comm.rank, None, judge.comm.size), judge.geometry.subvolume_size
-        found = []
-        for rows, density in zip(batches(look.fold)[ranks], judge.read(look.rows), strict=True):
+    def __init__(self, scorer: CandidateScorer, condition: ScoringCondition) -> None:
+        self._fold, self._counts = condition.fold, np.zeros((scorer.n_folds, len(DENSITIES)), np.int64)
+        ranks, size = slice(scorer.comm.rank, None, scorer.comm.size), scorer.geometry.subvolume_size
+        spectra = []
+        for rows, density in zip(batches(condition.fold)[ranks], scorer.read(condition.rows), strict=True):
             for fold, cells in zip(rows, density, strict=True):
                 self._counts[fold] += histogram(_logarithm(cells), DENSITIES)
-            found.append(_spectra(density, size))
-        self._counts = judge.comm.allreduce(self._counts)
-        self._power, self._mean = _joined(found, judge.comm)
+            spectra.append(_spectra(density, size))
+        self._counts = scorer.comm.allreduce(self._counts)
+        self._power, self._mean = _joined(spectra, scorer.comm)
 
     def target(self, left_out: int | None) -> Target | None:
         """Return what volumes shall have, without one fold; None when nothing is left."""
@@ -71,14 +71,14 @@ class Draws:
 
     Parameters
     ----------
-    judge, generator, look : what is drawn
+    scorer, generator, condition : what is drawn
     n : samples of all ranks
     """
 
-    def __init__(self, judge: CandidateScorer, generator: Released, look: Look, n: int) -> None:
-        self._comm, self._device, self._size = judge.comm, judge.device, judge.geometry.subvolume_size
-        mine = batches(np.arange(n))[judge.comm.rank :: judge.comm.size]
-        drawn = [_sample(generator, numbers, look.values).cpu() for numbers in mine]
+    def __init__(self, scorer: CandidateScorer, generator: Released, condition: ScoringCondition, n: int) -> None:
+        self._comm, self._device, self._size = scorer.comm, scorer.device, scorer.geometry.subvolume_size
+        mine = batches(np.arange(n))[scorer.comm.rank :: scorer.comm.size]
+        drawn = [_sample(generator, numbers, condition.values).cpu() for numbers in mine]
         self.counts = self._summed(histogram(_logarithm(density), DENSITIES) for density in drawn)
         self.generated, self.score = gaussianisation(self.counts)
         tables = Tables(*map(self._sent, (self.generated, self.score, [0.0], [0.0], [0.0], [0.0])))
@@ -86,7 +86,7 @@ class Draws:
             gaussian = calibration.gaussianised(density.to(self._device), tables)
             drawn[i] = calibration.cosine(gaussian).float().cpu()
         self._modes = drawn
-        self.wavenumbers = wavenumbers(judge.geometry.subvolume)
+        self.wavenumbers = wavenumbers(scorer.geometry.subvolume)
 
     def mapping(self, ln_transfer: np.ndarray, target: Target) -> Tables:
         """Return the tables with this T(k), and the one-point map that belongs to it."""
@@ -97,8 +97,8 @@ class Draws:
     def measured(self, tables: Tables) -> tuple[np.ndarray, float]:
         """Return the mean P(k) of the calibrated volumes, and the variance of their mean density."""
         fields = self._filtered(tables.ln_transfer.cpu().numpy())
-        found = [_spectra(calibration.mapped(field, tables).float(), self._size) for field in fields]
-        spectra, mean = _joined(found, self._comm)
+        measured = [_spectra(calibration.mapped(field, tables).float(), self._size) for field in fields]
+        spectra, mean = _joined(measured, self._comm)
         return spectra.mean(0), float(mean.var())
 
     def _filtered(self, ln_transfer: np.ndarray) -> Iterator[Tensor]:
@@ -122,8 +122,8 @@ def fit(draws: Draws, target: Target) -> Tables:
     ln_transfer = np.zeros(len(draws.wavenumbers))
     for _ in range(ROUNDS):
         spectrum, scatter = draws.measured(draws.mapping(ln_transfer, target))
-        wanted, found = np.append(target.scatter, target.power), np.append(scatter, spectrum)
-        ratio = np.divide(wanted, found, out=np.ones_like(wanted), where=(wanted > 0) & (found > 0))
+        wanted, measured = np.append(target.scatter, target.power), np.append(scatter, spectrum)
+        ratio = np.divide(wanted, measured, out=np.ones_like(wanted), where=(wanted > 0) & (measured > 0))
         step = smooth(STEP * np.log(ratio), draws.wavenumbers)
         ln_transfer = np.clip(ln_transfer + step.clip(-LARGEST_STEP, LARGEST_STEP), -LARGEST, LARGEST)
     return draws.mapping(ln_transfer, target)

@@ -40,11 +40,11 @@ class Drawer:
 def fit(training, generated):
     """Return the layers fitted to volumes, and a function of volumes to calibrated ones."""
     geometry = SimpleNamespace(subvolume=M, subvolume_size=float(M))
-    judge = SimpleNamespace(comm=SerialComm(), device=torch.device("cpu"), geometry=geometry, n_folds=1)
-    judge.read = lambda rows: (training[batch] for batch in fitting.batches(rows))
-    look = SimpleNamespace(rows=np.arange(len(training)), fold=np.zeros(len(training), int), values=None)
-    draws = fitting.Draws(judge, Drawer(generated), look, len(generated))
-    tables = fitting.fit(draws, fitting.TrainingSet(judge, look).target(None))
+    scorer = SimpleNamespace(comm=SerialComm(), device=torch.device("cpu"), geometry=geometry, n_folds=1)
+    scorer.read = lambda rows: (training[batch] for batch in fitting.batches(rows))
+    condition = SimpleNamespace(rows=np.arange(len(training)), fold=np.zeros(len(training), int), values=None)
+    draws = fitting.Draws(scorer, Drawer(generated), condition, len(generated))
+    tables = fitting.fit(draws, fitting.TrainingSet(scorer, condition).target(None))
     layers = Calibration(torch.from_numpy(draws.wavenumbers), Tables(*(one[None] for one in tables)))
     return tables, lambda density: layers(density, torch.empty(0))
 
