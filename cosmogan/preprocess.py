@@ -19,7 +19,7 @@ from hpc.timing import Timer
 TEXT = """\
 Read GADGET-2 snapshots (formats 1, 2 and 3, one file or several), put their particles on a mesh, cut it into cubic
 subvolumes and write them as sharded HDF5. Runs on any number of MPI ranks, and as one plain process; the densities are
-the same, bit for bit. Killed at any moment, the same command goes on with the shards that are missing."""
+the same, bit for bit. Killed at any moment, the same command resumes with the shards that are missing."""
 EXAMPLE = "mpirun -n 64 python -m cosmogan.preprocess experiment.yaml preprocess.n_mesh=512 --profile"
 
 stage = PreprocessStage

@@ -14,9 +14,9 @@ from hpc.log import clock, say
 
 TEXT = """\
 Run the whole chain on this machine: simulate, preprocess, train, select, sample, validate, report. What is complete is
-kept, so the same command goes on after an interruption, and a finished chain says so. How many processes each stage
+kept, so the same command resumes after an interruption, and a finished chain says so. How many processes each stage
 gets stands in configs/cluster/local.yaml; --cluster takes another file like it. With --minutes it stops in time, with
-exit status 75: the same command goes on."""
+exit status 75: the same command resumes."""
 EXAMPLE = "python -m cosmogan.run configs/demo.yaml output=runs/mine train.epochs=100"
 
 OUT_OF_TIME = 75  # exit status: try again (EX_TEMPFAIL of sysexits.h)
@@ -74,12 +74,10 @@ def _run_stage(name: str, stage: Command, config: str, seconds: float | None) ->
         process.wait()
         if isinstance(error, mpi.Terminated):
             raise
-        say(f"{name}: the time is up; run the same command again to go on from here")
+        say(f"{name}: the time is up; run the same command again to resume")
         raise SystemExit(OUT_OF_TIME) from None
     if status != 0:
-        raise RuntimeError(
-            f"{name}: failed with exit status {status}, see above; run the same command again to go on from here"
-        )
+        raise RuntimeError(f"{name}: failed with exit status {status}, see above; run the same command again to resume")
 
 
 def _next_steps(config: Path, epochs: int) -> str:
@@ -96,7 +94,7 @@ def main() -> None:
     parser.add_argument(
         "--cluster", default="local", help="processes for each stage: a name in configs/cluster or a YAML file"
     )
-    parser.add_argument("--minutes", type=float, help="stop after so many, saved; the same command goes on")
+    parser.add_argument("--minutes", type=float, help="stop after so many, saved; the same command resumes")
     arguments = parser.parse_intermixed_args()
     with mpi.abort_on_error(mpi.SerialComm(), expected=(ValueError, OSError, RuntimeError)):
         experiment = cli.read_experiment(arguments)

@@ -16,7 +16,7 @@ from hpc.stage import execute
 
 TEXT = """\
 Draw subvolumes from the released generator. Number i of a seed is the same volume on any number of ranks and in any
-batch; shards that are whole are kept, so the same command goes on after an interruption."""
+batch; shards that are whole are kept, so the same command resumes after an interruption."""
 EXAMPLE = "mpirun -n 4 python -m cosmogan.sample experiment.yaml sample.n_samples=2000"
 
 stage = SamplingStage
@@ -65,7 +65,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--figure", dest="sample.figure", metavar="FILE", help=what)
     what = "write only the latents, to <output>/latents.h5"
     parser.add_argument("--latents", dest="sample.latents_only", action="store_true", help=what)
-    what = "of the volumes, for a generator that is told it; any other condition as sample.condition.omega_m=0.3"
+    what = "of the volumes, for a generator conditioned on it; any other condition as sample.condition.omega_m=0.3"
     parser.add_argument("--redshift", dest="sample.condition.redshift", type=float, metavar="Z", help=what)
     what = "draw the volumes of such a file, with the generator that it belongs to"
     parser.add_argument("--from-latents", dest="sample.from_latents", metavar="FILE", help=what)

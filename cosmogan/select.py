@@ -12,7 +12,7 @@ Score the generators of all epochs, and their moving averages, by mean, median a
 and the mean density of what they draw, against the training set; calibrate the best one's densities to the training
 set's (select.calibrate), or else tune the scale of its latents until its mean power has the training set's amplitude,
 if that is better on training boxes left out; release it. Of equals within the error of the score a moving average is
-taken. Stopped, the same command goes on from what is scored."""
+taken. Stopped, the same command resumes from what is scored."""
 EXAMPLE = "mpirun -n 4 python -m cosmogan.select experiment.yaml select.first_epoch=50"
 
 stage = SelectionStage

@@ -12,7 +12,7 @@ from hpc.stage import execute
 TEXT = """\
 Simulate boxes of dark matter: second-order initial conditions, a particle-mesh code, and GADGET-2 snapshots (format 1)
 at each of simulate.redshifts, or, with simulate.write=shards, the subvolumes that preprocess would make of them. One
-process, on a CPU or a GPU. Boxes that are there are not run again, an interrupted one goes on from its last redshift,
+process, on a CPU or a GPU. Boxes that are there are not run again, an interrupted one resumes from its last redshift,
 and raising simulate.n_simulations adds boxes. With preprocess.snapshots of your own there is nothing to do. With
 --gadget2 it writes what a real GADGET-2 needs to run the boxes: initial conditions, parameter files and run.sh."""
 EXAMPLE = "python -m cosmogan.simulate configs/demo.yaml simulate.device=cpu"

@@ -7,7 +7,7 @@ from hpc.killed_ranks import end_with_launcher
 TEXT = """\
 Train the generator and the discriminator on the subvolumes of all simulations that are not held out. The network that
 comes out depends on the settings alone, not on the number of processes. Stopped by SIGTERM, SIGUSR1 or Ctrl-C it saves
-a checkpoint at the next step; the same command goes on from there. Also starts under srun, submitit, or alone."""
+a checkpoint at the next step; the same command resumes from there. Also starts under srun, submitit, or alone."""
 EXAMPLE = "torchrun --standalone --nproc-per-node 2 -m cosmogan.train configs/demo.yaml"
 
 stage = TrainingStage

@@ -12,8 +12,8 @@ from hpc.stage import execute
 TEXT = """\
 Measure power spectra, their covariance, cross power, bispectra, voxel PDFs, mean densities and peaks of generated and
 of held-out subvolumes, with errors and the noise floor that held-out boxes set against one another; and look for copies
-of training volumes. Any number of ranks gives the same file; stopped, the same command goes on. With --samples it
-judges anyone's volumes, with no config at all, and writes the report."""
+of training volumes. Any number of ranks gives the same file; stopped, the same command resumes. With --samples it
+measures anyone's volumes, with no config at all, and writes the report."""
 EXAMPLE = """\
 mpirun -n 64 python -m cosmogan.validate configs/feder2020.yaml
   python -m cosmogan.validate --samples theirs.npy --reference runs/demo --box-size 64"""

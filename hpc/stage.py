@@ -29,7 +29,7 @@ W_contra = TypeVar("W_contra", bound=World, contravariant=True)
 
 
 class Outcome(NamedTuple):
-    """What a stage, or a part of one, came to."""
+    """The results of a stage, or of a part of one."""
 
     results: dict[str, Any]  # for its record
     lines: tuple[str, ...]  # said at the end

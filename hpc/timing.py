@@ -11,7 +11,7 @@ from hpc import mpi
 
 @dataclass
 class Phase:
-    """What one rank did in one phase."""
+    """One rank's seconds, bytes and messages in one phase."""
 
     seconds: float = 0.0
     bytes: int = 0

@@ -3,7 +3,7 @@
 #   scripts/reproduce.sh [section.key=value …]      settings, as of snapshots of your own: preprocess.snapshots=[…]
 #   REPRODUCE_SCALE=smoke|quarter|full              minutes on two cores (default); 8 + 2 boxes of 512³; the paper's 32, + 4
 #   REPRODUCE_CLUSTER=local|one-gpu|four-gpus|FILE  the machine; default: by the number of GPUs that nvidia-smi lists
-#   REPRODUCE_MINUTES=10                            stop in time, with exit status 75; the same command goes on
+#   REPRODUCE_MINUTES=10                            stop in time, with exit status 75; the same command resumes
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}

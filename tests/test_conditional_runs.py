@@ -156,7 +156,7 @@ def test_one_redshift_is_drawn_by_its_option_and_a_strange_one_warns(released, p
 def test_a_generator_of_one_kind_is_not_used_as_the_other(released):
     experiment = released[0]
     plain = dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, condition=()))
-    with pytest.raises(ValueError, match=r"told \['redshift'\], CONFIG's model\.condition is \[\]"):
+    with pytest.raises(ValueError, match=r"conditioned on \['redshift'\], CONFIG's model\.condition is \[\]"):
         sample.sample(plain, SerialComm())
     told = dataclasses.replace(experiment.model, condition=("redshift", "omega_m"))
     with pytest.raises(ValueError, match=r"model\.condition: \['redshift'\] -> \['redshift', 'omega_m'\]"):

@@ -33,7 +33,7 @@ def test_when_the_minutes_are_over_the_stage_is_told_to_end(started, capsys):
     with pytest.raises(SystemExit) as end:
         run._run_stage("train", Command("cosmogan.train"), "config.yaml", 0.2)
     assert end.value.code == 75
-    assert capsys.readouterr().out == "train: the time is up; run the same command again to go on from here\n"
+    assert capsys.readouterr().out == "train: the time is up; run the same command again to resume\n"
     assert started[0].returncode == -signal.SIGTERM
 
 

@@ -156,7 +156,7 @@ def test_strangers_are_named_as_harmless(folder, capsys):
 @pytest.mark.parametrize(
     ("left", "line"),
     [
-        (("s0.h5", "s2.h5"), "whole shards there: 2; run the same preprocess command again: it goes on from them"),
+        (("s0.h5", "s2.h5"), "whole shards there: 2; run the same preprocess command again: it resumes from them"),
         ((), "whole shards there: 0; run preprocess"),
     ],
 )

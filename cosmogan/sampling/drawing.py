@@ -29,11 +29,11 @@ def source(settings: Sample, generator: Released) -> dict[str, Any]:
 
 
 class _Shard(NamedTuple):
-    """What one shard holds."""
+    """The samples of one shard: where they come from, their geometry, condition and latents."""
 
     source: dict[str, Any]
     geometry: shards.Geometry
-    values: np.ndarray | None  # what a conditional generator is told
+    values: np.ndarray | None  # of the conditions, (1, names); None for an unconditional generator
     latents: latents_file.Latents
 
 

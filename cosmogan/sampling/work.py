@@ -56,18 +56,18 @@ def _check_fits(stage: SamplingStage, generator: dict[str, Any]) -> None:
     experiment = stage.experiment
     path = experiment.drawn_from.with_suffix(".json")
     model = experiment.section("model")["model"]
-    known = {name: value for name, value in generator["model"].items() if name in model}
-    changed = list(differences(known, {name: model[name] for name in known}, "model."))
+    trained = {name: value for name, value in generator["model"].items() if name in model}
+    changed = list(differences(trained, {name: model[name] for name in trained}, "model."))
     if changed:
         raise ValueError(
             f"{path}: trained with other settings than CONFIG's ({'; '.join(changed[:3])}): "
             "sample with the settings of its training, or train and select with these"
         )
-    told = generator["model"].get("condition", []), list(experiment.model.condition)
-    if told[0] != told[1]:
+    names, wanted_names = generator["model"].get("condition", []), list(experiment.model.condition)
+    if names != wanted_names:
         raise ValueError(
-            f"{path}: the generator is told {told[0] or 'nothing'}, CONFIG's model.condition is {told[1]}: "
-            "another kind of generator"
+            f"{path}: the generator is conditioned on {names or 'nothing'}, "
+            f"CONFIG's model.condition is {wanted_names}: another kind of generator"
         )
     geometry = generator["geometry"]
     drawn = {**geometry, "cell_size": geometry["box_size"] / geometry["n_mesh"]}

@@ -21,7 +21,7 @@ MAX_ORDER = 2  # of the polynomials in the conditions
 
 
 class Calibrated(NamedTuple):
-    """Hold a calibration and the scores that decide whether it is kept."""
+    """A calibration, and the scores that decide whether it is kept."""
 
     calibration: Calibration | None  # None: it is not better
     order: int  # of the polynomials in the conditions

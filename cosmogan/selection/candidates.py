@@ -39,7 +39,7 @@ Candidate = dict[str, Any]  # ``epoch`` and ``ema``, or ``generator``, the file 
 class ScoringCondition(NamedTuple):
     """One condition at which generators are scored; the only one for an unconditional generator."""
 
-    values: np.ndarray | None  # (1, names), which the generator is conditioned on
+    values: np.ndarray | None  # (1, names), of the condition; None for an unconditional generator
     kappa: float
     rows: np.ndarray  # (n,) the training subvolumes with this condition that are measured
     fold: np.ndarray  # (n,) which fold each belongs to

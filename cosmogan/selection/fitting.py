@@ -32,7 +32,7 @@ RECIPE = (N_KNOTS, FEWEST, ROUNDS, STEP, LARGEST_STEP, LARGEST, SMOOTHING, len(D
 
 
 class Target(NamedTuple):
-    """Hold the statistics that calibrated volumes shall have."""
+    """The statistics that calibrated volumes shall have."""
 
     counts: np.ndarray  # (densities,) cells
     power: np.ndarray  # (nk,) mean P(k), to the corner of Fourier space

@@ -16,7 +16,7 @@ def root(scales: Sequence[float], amplitudes: Sequence[float]) -> float:
 
 
 class Trial(NamedTuple):
-    """Hold a latent scale and the amplitude that it gives."""
+    """A latent scale and the amplitude that it gives."""
 
     scale: float
     amplitude: float  # ln of the mean power over the target's

@@ -20,7 +20,7 @@ REDSHIFT_TOLERANCE = 1e-3  # of 1 + z: snapshots are written at the first step p
 
 @dataclass(frozen=True)
 class Geometry:
-    """What a subvolume's cells are; the same for all shards of a folder, but for the redshift."""
+    """The cells of a subvolume; the same for all shards of a folder, but for the redshift."""
 
     redshift: float  # nan for a folder of several
     box_size: float  # [Mpc/h]

@@ -23,7 +23,7 @@ MANIFEST = "manifest.json"
 
 
 class Damaged(ValueError):
-    """What is wrong with a shard: what was found, and what was expected."""
+    """Damage of a shard: what was found, and what was expected."""
 
 
 def verify(folder: Path) -> bool:
@@ -74,7 +74,7 @@ def _unfinished(folder: Path) -> str:
             whole += 1
             makers.add(MAKER.get(file.attrs.get("kind"), ""))
     maker = makers.pop() if len(makers) == 1 else "preprocess"
-    advice = f"run the same {maker} command again: it goes on from them" if whole else f"run {maker}"
+    advice = f"run the same {maker} command again: it resumes from them" if whole else f"run {maker}"
     return f"{folder}: no {MANIFEST}: {maker} has not finished; whole shards there: {whole}; {advice}"
 
 

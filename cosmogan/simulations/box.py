@@ -65,7 +65,7 @@ def run(
     Parameters
     ----------
     experiment : with the box's own cosmology
-    state : file that holds the particles between two redshifts, and from which an interrupted box goes on
+    state : file that holds the particles between two redshifts, and from which an interrupted box resumes
     save : called at each redshift with positions in [0, L] [Mpc/h] and velocities dx/dD [Mpc/h], (n, 3) each
     progress : advanced by the steps
     """
@@ -92,7 +92,7 @@ def run(
 
 
 def next_output(state: Path) -> int:
-    """Return the number of the redshift that a box goes on to from its state; 0 when there is none."""
+    """Return the number of the redshift at which a box resumes from its state; 0 when there is none."""
     if not state.exists():
         return 0
     with np.load(state) as file:

@@ -47,7 +47,7 @@ TimeBetSnapshot            1.1
 TimeOfFirstSnapshot        0
 TimeBetStatistics          0.1
 
-% Restarts: the file "stop" ends a run early; run.sh goes on
+% Restarts: the file "stop" ends a run early; run.sh resumes
 RestartFile                restart
 CpuTimeBetRestartFile      3600
 TimeLimitCPU               1e9

@@ -286,7 +286,7 @@ def _check_agreement(source: Source, first: Source, varied: bool) -> None:
         ("BoxSize", header.box_size, reference.box_size, "an experiment takes snapshots of one kind"),
     ]
     if not varied:
-        advice = "an experiment takes snapshots of one kind, or is told omega_m by model.condition"
+        advice = "an experiment takes snapshots of one kind, or is conditioned on omega_m by model.condition"
         compared.append(("Omega0", header.omega_m, reference.omega_m, advice))
     if source.number is None:
         advice = f"give snapshots of several redshifts as one pattern, such as {_EXAMPLE}"

@@ -14,7 +14,7 @@ from hpc.stage import Outcome, Stage
 if TYPE_CHECKING:
     from hpc.distributed import Processes
 
-# What may differ when training goes on: where it runs, how far, and how often it saves.
+# What may differ when training resumes: where it runs, how far, and how often it saves.
 FREE: tuple[str, ...] = ("epochs", "device", "cuda_graphs", "cache", "checkpoint_minutes", "keep_checkpoints")
 FREE += ("preview_minutes", "stage_to", "on_collapse", "max_restarts", "allow_changed")
 # What may never differ: the step would stand for other samples, or the networks for others.

@@ -36,7 +36,7 @@ def run(stage: TrainingStage, processes: Processes) -> Outcome:
             session.run(trainer, data, experiment.train_folder, preview)
         except session.Interrupted as stop:
             where = f"at step {trainer.step} of {trainer.steps}"
-            say(f"train: stopped by {stop} {where}; a checkpoint is saved, the same command goes on", processes.rank)
+            say(f"train: stopped by {stop} {where}; a checkpoint is saved, the same command resumes", processes.rank)
             status = 128 + stop.number  # not 0: a chain of stages must not go on
             distributed.leave(status)
             raise SystemExit(status) from None

@@ -163,7 +163,7 @@ def test_simulations_of_different_kinds_are_refused(tmp_path, name, value, patte
     wanted = {"BoxSize": 8.0, "Omega0": 0.3}[name]
     assert refused(*[tmp_path / PATTERN] if pattern else paths) == (
         f"{paths[1]}: {name} is {value:g}, but {paths[0]} has {wanted:g}; an experiment takes snapshots of one kind"
-        + (", or is told omega_m by model.condition" if name == "Omega0" else "")
+        + (", or is conditioned on omega_m by model.condition" if name == "Omega0" else "")
     )
 
 
