@@ -1,15 +1,18 @@
 """A generative emulator of the cosmic web: from GADGET-2 snapshots to a validated 3D generator."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from cosmogan.config import generator_file
+
+if TYPE_CHECKING:
+    from cosmogan.gan.released import Released
 
 __version__ = "0.1.0"
 __all__ = ["load_generator", "shards", "statistics"]
 
 
-def load_generator(name: Path | str = "web-32", device: str = "cpu") -> Any:
+def load_generator(name: Path | str = "web-32", device: str = "cpu") -> "Released":
     """Read a released generator: ``load_generator(name).sample(n, seed=…)`` is (n, m, m, m) densities.
 
     Parameters

@@ -4,7 +4,6 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from cosmogan import config
 from hpc import mpi
@@ -17,7 +16,7 @@ def main(
     text: str,
     example: str,
     work: Callable[..., None],
-    world: Callable[[], Any] = mpi.world,
+    world: Callable[[], mpi.World] = mpi.world,
     options: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
 ) -> None:
     """Read the config and do a command's work on every rank of its world.
@@ -27,7 +26,7 @@ def main(
     module : the command's module, as ``cosmogan.preprocess``
     text, example : what ``--help`` says
     work : called with the experiment and the world, and with the part or None if the command has `part_option`
-    world : makes the world: an object with ``rank`` and ``size``
+    world : makes the processes that work together
     options : adds options to the parser; one whose ``dest`` is the name of a setting overrides it
     """
     reader = parser(module, text, example)

@@ -2,9 +2,9 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from cosmogan import cli
 from cosmogan.config import GENERATORS, SMALLEST_GENERATOR, Experiment, configs_folder
@@ -35,7 +35,13 @@ def sample(experiment: Experiment, comm: mpi.Comm, part: Part | None = None) -> 
 class _Pretrained(argparse.Action):
     """Draw from a generator in the package, by the settings that it was made with."""
 
-    def __call__(self, parser: Any, namespace: argparse.Namespace, name: Any, option_string: Any = None) -> None:
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        name: str | Sequence[object] | None,
+        option_string: str | None = None,
+    ) -> None:
         namespace.without_config = configs_folder() / f"{name}.yaml"
         setattr(namespace, "sample.generator", name)
 

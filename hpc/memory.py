@@ -3,7 +3,10 @@
 import ctypes
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # mallopt's names for them (glibc's malloc.h)
 LARGEST = 2**31 - 1  # [bytes], larger than any tensor of a batch
@@ -21,7 +24,7 @@ def keep_freed() -> None:
             mallopt(threshold, LARGEST)
 
 
-def available(device: Any) -> int:
+def available(device: "torch.device") -> int:
     """Return the bytes that can still be had on a torch device: of a GPU, or of the host, which a job may limit."""
     if device.type == "cuda":
         import torch

@@ -15,6 +15,8 @@ from cosmogan.sampling.plan import SamplingStage
 from cosmogan.shards import latents_file
 from cosmogan.training import setup
 from cosmogan.training.checkpoint import Checkpoints
+from cosmogan.training.dataset import TrainingSet
+from cosmogan.training.trainer import Trainer
 from hpc import mpi
 from hpc.distributed import Processes
 from hpc.log import Progress, say
@@ -169,16 +171,16 @@ def _release(stage: SamplingStage, generator: released.Released) -> None:
     steps = sampling.rejection_epochs * trainer.epoch_steps
     batches = data.batches(trainer.seed, trainer.n_seen, settings.batch_size, trainer.part)
     densities = (batch.density for batch in itertools.islice(batches, steps))
-    found: list[float] = []
+    losses_seen: list[float] = []
     with Progress("sample: discriminator", steps, "steps") as progress:
         for loss in acceptance.refine(trainer.discriminator, densities, generator, trainer.seed):
-            found.append(loss)
+            losses_seen.append(loss)
             progress.advance(1, f"loss {loss:.4f}")
     network = trainer.discriminator.network.float()
     cuts = itertools.pairwise([*range(0, sampling.rejection_bound, BLOCK), sampling.rejection_bound])
     looks = [_look(network, generator, settings.seed, latent.BOUND, np.arange(*cut)) for cut in cuts]
     bound = max(float(look[0].max()) for look in looks)
-    loss = float(np.mean(found[-trainer.epoch_steps :]))
+    loss = float(np.mean(losses_seen[-trainer.epoch_steps :]))
     about = {"model": generator.settings["model"], "recipe": _recipe(stage, generator)}
     about |= {"bound": bound, "loss": loss}
     released.write(stage.experiment.discriminator_path, network, about, released.DISCRIMINATOR)
@@ -188,7 +190,7 @@ def _release(stage: SamplingStage, generator: released.Released) -> None:
     )
 
 
-def _trained(stage: SamplingStage) -> tuple[Any, Any]:
+def _trained(stage: SamplingStage) -> tuple[Trainer, TrainingSet]:
     """Return the trainer as its training left it, and the training set."""
     if not stage.training.is_done():
         raise ValueError(

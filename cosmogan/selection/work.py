@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from cosmogan.gan.released import Released
+from cosmogan.reporting import figures_selection, style
 from cosmogan.selection import latent_scale
 from cosmogan.selection.calibration import calibrated
 from cosmogan.selection.candidates import Candidate, CandidateScorer
@@ -166,8 +167,6 @@ def _write(
     generator: Released,
 ) -> None:
     """Write the scores as JSON and as a figure, and the released generator."""
-    from cosmogan.reporting import figures_selection, style  # draw with matplotlib
-
     write_json(stage.folder / "scores.json", {"candidates": table, "chosen": chosen})
     if table:
         with whole_file(stage.folder / "scores.png") as temporary:

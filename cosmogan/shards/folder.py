@@ -11,6 +11,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import DTypeLike
 
 from cosmogan.shards.manifest import Manifest, Shard
 from cosmogan.shards.schema import in_words, open_file
@@ -97,7 +98,7 @@ class Folder:
         """Yield one subvolume after another, (m, m, m)."""
         return (self[row] for row in range(len(self)))
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         """Read all subvolumes."""
         if copy is False:
             raise ValueError(f"{self.path}: lies in files; an array of it is always a copy")
@@ -187,7 +188,7 @@ class Folder:
         if self.kind != "simulated":
             raise ValueError(f"{self.path}: expected simulated subvolumes, found {self.kind} ones")
 
-    def _repeated(self, of_shards: list[Any], dtype: Any) -> np.ndarray:
+    def _repeated(self, of_shards: list[Any], dtype: DTypeLike) -> np.ndarray:
         return np.repeat(np.array(of_shards, dtype), [shard.rows for shard in self.shards])
 
     def _by_shard(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

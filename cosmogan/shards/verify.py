@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import h5py
 import numpy as np
+from numpy.typing import DTypeLike
 
 from cosmogan.shards.manifest import Manifest, Shard
 from cosmogan.shards.schema import COLUMNS, FORMAT, MAKER, in_bytes, open_file
@@ -153,7 +154,7 @@ def _check_dataset(file: h5py.File, name: str, expected: tuple[str, tuple[int, .
         raise Damaged(f"found {name} {_dataset(*found)}, expected {_dataset(*expected)}")
 
 
-def _dataset(dtype: Any, shape: tuple[int, ...]) -> str:
+def _dataset(dtype: DTypeLike, shape: tuple[int, ...]) -> str:
     return f"{np.dtype(dtype).name} {shape}"
 
 

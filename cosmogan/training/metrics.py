@@ -5,9 +5,9 @@ import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 
 from cosmogan.training.trainer import Trainer
 from cosmogan.training.update import Outcome
@@ -77,7 +77,7 @@ class MetricsLogger:
         if self._trainer.step % INTERVAL == 0:
             self._write()
 
-    def show(self, figure: Any) -> None:
+    def show(self, figure: Figure) -> None:
         """Keep a figure of the present step."""
         step = self._trainer.step
         path = self._folder / "previews" / f"step-{step:08d}.png"

@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from safetensors import SafetensorError
 
 from cosmogan.gan import released
@@ -52,7 +53,7 @@ class Interruption:
         self.number = number
 
 
-Preview = Callable[[torch.Tensor], Any]  # a generator's samples (n, m, m, m), scaled → a figure
+Preview = Callable[[torch.Tensor], Figure]  # a generator's samples (n, m, m, m), scaled → a figure
 
 
 class Clock:
