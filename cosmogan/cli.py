@@ -42,18 +42,18 @@ def main(
 
 def parser(module: str, text: str, example: str) -> argparse.ArgumentParser:
     """Make a command's parser: CONFIG and overrides are the same for all."""
-    made = argparse.ArgumentParser(
+    reader = argparse.ArgumentParser(
         prog=f"python -m {module}",
         description=text,
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument(
+    reader.add_argument(
         "config", nargs="?", metavar="CONFIG", help="YAML file; default: cosmogan.yaml here, else the demo experiment"
     )
-    made.set_defaults(without_config=None)  # what an option takes in place of the default
-    made.add_argument("overrides", nargs="*", metavar="section.key=value", help="override any setting of CONFIG")
-    return made
+    reader.set_defaults(without_config=None)  # what an option takes in place of the default
+    reader.add_argument("overrides", nargs="*", metavar="section.key=value", help="override any setting of CONFIG")
+    return reader
 
 
 def part_option(parser: argparse.ArgumentParser) -> None:

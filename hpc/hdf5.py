@@ -67,21 +67,21 @@ def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
     return item
 
 
-def check(found: h5py.Dataset) -> None:
+def check(dataset: h5py.Dataset) -> None:
     """Raise `Missing` when some of a dataset's numbers are in no file."""
-    layout = found.id.get_create_plist().get_layout()
-    if not found.size:
+    layout = dataset.id.get_create_plist().get_layout()
+    if not dataset.size:
         return
-    if found.is_virtual:
-        _check_virtual(found)
-    elif found.external:
-        _check_external(found)
-    elif found.chunks:
-        expected, written = math.prod(map(_quotient, found.shape, found.chunks)), found.id.get_num_chunks()
+    if dataset.is_virtual:
+        _check_virtual(dataset)
+    elif dataset.external:
+        _check_external(dataset)
+    elif dataset.chunks:
+        expected, written = math.prod(map(_quotient, dataset.shape, dataset.chunks)), dataset.id.get_num_chunks()
         if written < expected:
-            raise Missing(f"{_name(found)}: {written} of its {expected} chunks were written; {_NOT_WRITTEN}")
-    elif layout == h5py.h5d.CONTIGUOUS and found.id.get_offset() is None:
-        raise Missing(f"{_name(found)}: none of its numbers were written; {_NOT_WRITTEN}")
+            raise Missing(f"{_name(dataset)}: {written} of its {expected} chunks were written; {_NOT_WRITTEN}")
+    elif layout == h5py.h5d.CONTIGUOUS and dataset.id.get_offset() is None:
+        raise Missing(f"{_name(dataset)}: none of its numbers were written; {_NOT_WRITTEN}")
 
 
 def check_all(group: h5py.Group) -> None:
@@ -108,44 +108,43 @@ def _step(item: h5py.Group | h5py.Dataset, part: str, name: str) -> h5py.Group |
         raise Missing(f"{name}: a link leads to {target}, which cannot be opened ({reason}); put it there") from None
 
 
-def _name(found: h5py.Dataset) -> str:
-    return f"{found.file.filename}: {found.name.strip('/')}"
+def _name(dataset: h5py.Dataset) -> str:
+    return f"{dataset.file.filename}: {dataset.name.strip('/')}"
 
 
 def _quotient(n: int, divisor: int) -> int:
     return -(-n // divisor)
 
 
-def _check_external(found: h5py.Dataset) -> None:
+def _check_external(dataset: h5py.Dataset) -> None:
     """Check that the files of raw numbers are there, and long enough."""
-    left, prefix = found.size * found.dtype.itemsize, os.environ.get("HDF5_EXTFILE_PREFIX", "")
-    origin = str(Path(found.file.filename).resolve().parent)
-    for name, offset, room in found.external:
+    left, prefix = dataset.size * dataset.dtype.itemsize, os.environ.get("HDF5_EXTFILE_PREFIX", "")
+    origin = str(Path(dataset.file.filename).resolve().parent)
+    for name, offset, room in dataset.external:
         path = Path(prefix.replace("${ORIGIN}", origin)) / name
         expected = min(left, room)
         held = path.stat().st_size - offset if path.is_file() else 0
         if held < expected:
             is_there = f"has {max(held, 0)} of {expected} bytes" if path.is_file() else "was not found"
-            raise Missing(f"{_name(found)}: its file of raw numbers {path} {is_there}; put the whole one there")
+            raise Missing(f"{_name(dataset)}: its file of raw numbers {path} {is_there}; put the whole one there")
         left -= expected
 
 
-def _check_virtual(found: h5py.Dataset) -> None:
+def _check_virtual(dataset: h5py.Dataset) -> None:
     """Check that sources make up the whole of a virtual dataset, and that each is there in full."""
-    union = found.id.get_space()
+    union = dataset.id.get_space()
     union.select_none()
     is_bounded, checked = True, set()
-    for source in found.virtual_sources():
+    for source in dataset.virtual_sources():
         is_bounded &= _add(source.vspace, union)
-        for file_name, name in _sources(source, found.shape):
+        for file_name, name in _sources(source, dataset.shape):
             key = (file_name, name, _end(source))
             if key not in checked:
-                _check_source(found, *key)
+                _check_source(dataset, *key)
             checked.add(key)
-    if is_bounded and union.get_select_npoints() < found.size:
-        raise Missing(
-            f"{_name(found)}: its sources have {union.get_select_npoints()} of its {found.size} numbers; {_NOT_WRITTEN}"
-        )
+    n = union.get_select_npoints()
+    if is_bounded and n < dataset.size:
+        raise Missing(f"{_name(dataset)}: its sources have {n} of its {dataset.size} numbers; {_NOT_WRITTEN}")
 
 
 def _add(space: h5py.h5s.SpaceID, union: h5py.h5s.SpaceID) -> bool:
@@ -193,15 +192,15 @@ def _end(source: Any) -> tuple[int, ...] | int:
     return tuple(int(last) + 1 for last in space.get_select_bounds()[1])
 
 
-def _check_source(found: h5py.Dataset, file_name: str, name: str, end: tuple[int, ...] | int) -> None:
+def _check_source(dataset: h5py.Dataset, file_name: str, name: str, end: tuple[int, ...] | int) -> None:
     """Check that a source is there in full, as far as a virtual dataset reads it."""
-    of_whom = f"{_name(found)} is virtual: its source {file_name}"
+    of_whom = f"{_name(dataset)} is virtual: its source {file_name}"
     if file_name == ".":
-        source = _part_of(found.file, name, of_whom)
+        source = _part_of(dataset.file, name, of_whom)
         _check_extent(source, end, of_whom)
         return
-    reason = "was not found"
-    for path in _places(file_name, Path(found.file.filename)):
+    reason, main = "was not found", Path(dataset.file.filename)
+    for path in _places(file_name, main):
         try:
             with h5py.File(path, "r") as file:
                 _check_extent(_part_of(file, name, of_whom), end, of_whom)
@@ -210,7 +209,7 @@ def _check_source(found: h5py.Dataset, file_name: str, name: str, end: tuple[int
             continue
         except OSError as error:
             reason = f"cannot be opened ({' '.join(str(error).split())})"
-    raise Missing(f"{of_whom} {reason}; put it back, or copy {Path(found.file.filename).name} with all of its sources")
+    raise Missing(f"{of_whom} {reason}; put it back, or copy {main.name} with all of its sources")
 
 
 def _part_of(file: h5py.File, name: str, of_whom: str) -> h5py.Dataset:
@@ -259,4 +258,4 @@ def advice(error: Exception, damaged: str) -> str:
     text = str(error).lower()
     if any(word in text for word in _VERSION):  # HDF5 cannot tell a newer file from bytes that are wrong
         return _NEWER + damaged
-    return next((told for words, told in _ADVICE if any(word in text for word in words)), damaged)
+    return next((what_to_do for words, what_to_do in _ADVICE if any(word in text for word in words)), damaged)

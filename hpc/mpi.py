@@ -202,11 +202,11 @@ def world(memory: str | None = None) -> Comm:
         raise MPIError(
             f"mpi4py: started as one of {size} MPI ranks, but it cannot be imported ({reason}); install it for this MPI"
         ) from None
-    found = MPI.COMM_WORLD.Get_size()
-    if found != size:
+    world_size = MPI.COMM_WORLD.Get_size()
+    if world_size != size:
         library = MPI.Get_library_version().split(",")[0].split("\n")[0].strip()
         raise MPIError(
-            f"mpirun or srun: started {size} ranks, but each finds itself in a world of {found}: mpi4py uses "
+            f"mpirun or srun: started {size} ranks, but each finds itself in a world of {world_size}: mpi4py uses "
             f"{library}, the launcher belongs to another MPI, or to none; use the mpirun that comes with it, or "
             "srun --mpi=TYPE"
         )

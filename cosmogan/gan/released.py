@@ -120,8 +120,8 @@ class Released:
         """
         if self.conditions is None:
             if condition:
-                found = ", ".join(condition)
-                raise ValueError(f"condition: this generator is unconditional; found {found}; draw without a condition")
+                names = ", ".join(condition)
+                raise ValueError(f"condition: this generator is unconditional; found {names}; draw without a condition")
             return None
         values = self.conditions.vector(condition)
         for line in self.conditions.outside(values):

@@ -67,8 +67,8 @@ class SamplingStage(Stage[Comm]):
         settings = self.experiment.sample
         if self.in_one_piece:
             return 1
-        known = (self.experiment.shards_folder / "manifest.json").exists() or not self.experiment.model.condition
-        n_conditions = len(self.conditions) if known else 1
+        manifest = self.experiment.shards_folder / "manifest.json"
+        n_conditions = len(self.conditions) if manifest.exists() or not self.experiment.model.condition else 1
         n = settings.n_samples if settings.from_latents is None else latents_file.length(Path(settings.from_latents))
         return n_conditions * -(-n // settings.samples_per_shard)
 

@@ -87,18 +87,18 @@ def _judge_enough(n: int, acceptor: _Acceptor, store: "_Store", comm: mpi.Comm) 
         when hardly any are.
     """
     values = comm.bcast(store.read() if comm.rank == 0 else None)
-    found, saved = int(acceptor.accepts(values).sum()), time.monotonic()
+    n_accepted, saved = int(acceptor.accepts(values).sum()), time.monotonic()
     with Progress("sample: accepted", n, "samples", comm.rank) as progress:
-        progress.resume_at(min(found, n))
-        while found < n:
+        progress.resume_at(min(n_accepted, n))
+        while n_accepted < n:
             block = values.shape[1] // BLOCK
             parts = comm.allgather(acceptor.look(block + comm.rank))
             values = np.concatenate([values[:, : block * BLOCK], *parts], axis=1)
-            before, found = found, int(acceptor.accepts(values).sum())
-            progress.advance(found - before, f"{found / values.shape[1]:.1%} of {values.shape[1]}")
-            if values.shape[1] >= ENOUGH and found < LOWEST * values.shape[1]:
+            before, n_accepted = n_accepted, int(acceptor.accepts(values).sum())
+            progress.advance(n_accepted - before, f"{n_accepted / values.shape[1]:.1%} of {values.shape[1]}")
+            if values.shape[1] >= ENOUGH and n_accepted < LOWEST * values.shape[1]:
                 raise ValueError(
-                    f"sample.rejection: only {found} of {values.shape[1]} samples accepted; lower "
+                    f"sample.rejection: only {n_accepted} of {values.shape[1]} samples accepted; lower "
                     "sample.rejection_gamma, or raise sample.rejection_epsilon"
                 )
             if comm.rank == 0 and time.monotonic() - saved > SAVE_SECONDS:
@@ -116,10 +116,10 @@ class _Store:
     def read(self) -> np.ndarray:
         """Return logits and norms, (2, n); none when the file is missing, damaged or of another key."""
         try:
-            found = latents_file.read_judged(self._path)
+            judged = latents_file.read_judged(self._path)
         except (FileNotFoundError, ValueError):
             return np.empty((2, 0))
-        return np.stack([found["logit"], found["norm"]]) if str(found["key"]) == self._key else np.empty((2, 0))
+        return np.stack([judged["logit"], judged["norm"]]) if str(judged["key"]) == self._key else np.empty((2, 0))
 
     def write(self, values: np.ndarray, accepted: np.ndarray) -> None:
         """Replace the file."""
@@ -151,10 +151,10 @@ def _recipe(stage: SamplingStage, generator: released.Released) -> dict[str, Any
 
 def _is_released(stage: SamplingStage, generator: released.Released) -> bool:
     try:
-        found = released.read_settings(stage.experiment.discriminator_path, released.DISCRIMINATOR)
+        settings = released.read_settings(stage.experiment.discriminator_path, released.DISCRIMINATOR)
     except ValueError:
         return False
-    return found.get("recipe") == _recipe(stage, generator)
+    return settings.get("recipe") == _recipe(stage, generator)
 
 
 def _release(stage: SamplingStage, generator: released.Released) -> None:

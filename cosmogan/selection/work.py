@@ -114,19 +114,19 @@ def _tune(best: dict[str, Any], scorer: CandidateScorer, partial: PartialResults
     candidate, n = scorer.candidate(best), scorer.settings.n_tune
     if n == 0:
         return {**best, **UNTUNED}, scorer.generator(candidate, 1.0)
-    known = scorer.comm.on_root(partial.read)
+    recorded = scorer.comm.on_root(partial.read)
     folds = [None, *range(scorer.n_folds)]
     # Amplitudes by latent scale, against all boxes and without each fold.
     amplitudes: dict[float, list[tuple[float, float]]] = {}
 
     def measure(scale: float) -> tuple[float, float]:
         key = f"amplitudes {scorer.key(candidate, scale, n)}"  # not the score of as many samples
-        if key not in known:
+        if key not in recorded:
             drawn = scorer.drawn(scorer.generator(candidate, scale), n)
-            known[key] = [scorer.amplitude(drawn, fold) for fold in folds]
+            recorded[key] = [scorer.amplitude(drawn, fold) for fold in folds]
             if scorer.comm.rank == 0:
-                partial.add(key, known[key])
-        amplitudes[scale] = known[key]
+                partial.add(key, recorded[key])
+        amplitudes[scale] = recorded[key]
         return amplitudes[scale][0]
 
     tuned = latent_scale.bisect(measure)

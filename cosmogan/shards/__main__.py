@@ -24,8 +24,8 @@ from one pass over them that needs little memory."""
 def parser() -> argparse.ArgumentParser:
     """Make the command line's parser."""
     raw = argparse.RawDescriptionHelpFormatter
-    made = argparse.ArgumentParser(prog="python -m cosmogan.shards", description=TEXT, formatter_class=raw)
-    commands = made.add_subparsers(dest="command", required=True, metavar="verify|show")
+    command_line = argparse.ArgumentParser(prog="python -m cosmogan.shards", description=TEXT, formatter_class=raw)
+    commands = command_line.add_subparsers(dest="command", required=True, metavar="verify|show")
     example = "example:\n  python -m cosmogan.shards verify runs/demo/shards runs/demo/samples"
     verify = commands.add_parser("verify", help="is it whole?", description=VERIFY, epilog=example, formatter_class=raw)
     verify.add_argument("folders", nargs="+", type=_path, metavar="FOLDER", help="of shards, with its manifest.json")
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     show = commands.add_parser("show", help="what is in it?", description=SHOW, epilog=example, formatter_class=raw)
     show.add_argument("folder", type=_path, metavar="FOLDER", help="of shards, with its manifest.json")
     show.add_argument("--figure", type=_figure, metavar="FILE", help="draw slabs and the voxel PDF: .png or .pdf")
-    return made
+    return command_line
 
 
 def _path(text: str) -> Path:

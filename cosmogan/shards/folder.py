@@ -50,10 +50,10 @@ class Folder:
     def __init__(self, path: Path | str, redshift: float | None = None) -> None:
         self.path = Path(path)
         self._selected = redshift
-        found = Manifest.read(self.path).select(redshift)
-        self.manifest, self.checksum = found.tree, found.checksum
-        self.geometry, self.kind, self.source = found.geometry, found.kind, found.source
-        self.shards, self.redshift_values = found.shards, found.redshifts
+        manifest = Manifest.read(self.path).select(redshift)
+        self.manifest, self.checksum = manifest.tree, manifest.checksum
+        self.geometry, self.kind, self.source = manifest.geometry, manifest.kind, manifest.source
+        self.shards, self.redshift_values = manifest.shards, manifest.redshifts
         self._first = np.concatenate(([0], np.cumsum([shard.rows for shard in self.shards], dtype=np.int64)))
         self._files: OrderedDict[int, h5py.File] = OrderedDict()
         self._whole: set[tuple[int, str]] = set()  # datasets that were looked at once
@@ -207,8 +207,8 @@ class Folder:
         runs = np.flatnonzero((np.diff(rows[order]) != 1) | (np.diff(places[order]) != 1)) + 1
         with self._opened(shard, "density") as dataset:
             for run in np.split(order, runs):
-                first, there, n = rows[run[0]], places[run[0]], len(run)
-                dataset.read_direct(out, np.s_[first : first + n], np.s_[there : there + n])
+                first, place, n = rows[run[0]], places[run[0]], len(run)
+                dataset.read_direct(out, np.s_[first : first + n], np.s_[place : place + n])
 
     @contextlib.contextmanager
     def _opened(self, shard: int, name: str) -> Iterator[h5py.Dataset]:

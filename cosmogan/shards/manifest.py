@@ -74,8 +74,8 @@ class Manifest:
             return self
         kept = tuple(shard for shard in self.shards if same_redshift(shard.redshift, redshift))
         if not kept:
-            there = in_words(self.redshifts)
-            raise ValueError(f"{self.path.parent}: no subvolumes of redshift {redshift:g}; there are {there}")
+            redshifts = in_words(self.redshifts)
+            raise ValueError(f"{self.path.parent}: no subvolumes of redshift {redshift:g}; there are {redshifts}")
         geometry = self.geometry
         if len(self.redshifts) > 1:
             geometry = dataclasses.replace(geometry, redshift=min(shard.redshift for shard in kept))

@@ -23,10 +23,10 @@ def show(path: Path, draw: Draw | None = None) -> None:
     """Print a summary of a folder, and draw it where there is a function for that."""
     with Folder(path) as folder:
         say("\n".join(_about(folder)))
-        found = tally(folder)
-        say("\n" + "\n".join(table(folder, found)))
+        tallies = tally(folder)
+        say("\n" + "\n".join(table(folder, tallies)))
         if draw is not None:
-            draw(folder, found)
+            draw(folder, tallies)
 
 
 def _about(folder: Folder) -> Iterator[str]:
@@ -78,20 +78,21 @@ def _versions(versions: dict[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def table(folder: Folder, found: dict[float, Tally]) -> Iterator[str]:
+def table(folder: Folder, tallies: dict[float, Tally]) -> Iterator[str]:
     """Yield a line for each redshift; densities are in units of the mean density of the universe."""
     rows: list[tuple[str, ...]] = [COLUMNS]
-    for redshift, one in found.items():
-        numbers = (one.mean, one.scatter, one.least, one.densest)
-        counted = (f"{redshift:g}", _simulations(folder, redshift), str(one.n))
-        rows.append((*counted, *(f"{number:.4g}" for number in numbers), f"{one.n_empty / max(one.n_voxels, 1):.2%}"))
+    for redshift, densities in tallies.items():
+        numbers = (densities.mean, densities.scatter, densities.least, densities.densest)
+        counted = (f"{redshift:g}", _simulations(folder, redshift), str(densities.n))
+        empty = f"{densities.n_empty / max(densities.n_voxels, 1):.2%}"
+        rows.append((*counted, *(f"{number:.4g}" for number in numbers), empty))
     widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
     for row in rows:
         yield "  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
     yield "  in units of the mean density; scatter: of subvolumes' means; empty: no mass"
-    for redshift, one in found.items():
-        if one.n_bad:
-            yield f"  redshift {redshift:g}: {one.n_bad} cells are negative or not finite"
+    for redshift, densities in tallies.items():
+        if densities.n_bad:
+            yield f"  redshift {redshift:g}: {densities.n_bad} cells are negative or not finite"
 
 
 def _simulations(folder: Folder, redshift: float) -> str:

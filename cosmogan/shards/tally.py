@@ -63,13 +63,13 @@ class Tally:
 
 def tally(folder: Folder) -> dict[float, Tally]:
     """Return what each redshift's densities are; holds one batch of them at a time."""
-    found = {redshift: Tally() for redshift in folder.redshift_values}
+    tallies = {redshift: Tally() for redshift in folder.redshift_values}
     size = max(int(BATCH_BYTES / (4 * folder.geometry.subvolume**3)), 1)
     with Progress(f"show {folder.path.name}", len(folder), "subvolumes") as progress:
         for redshift in folder.redshift_values:
             rows = np.flatnonzero(folder.redshifts == redshift)
             for start in range(0, len(rows), size):
                 part = rows[start : start + size]
-                found[redshift].add(folder.read(part))
+                tallies[redshift].add(folder.read(part))
                 progress.advance(len(part))
-    return found
+    return tallies

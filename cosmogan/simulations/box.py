@@ -37,17 +37,17 @@ def fitting(settings: config.Simulate, device: torch.device, fixed: bool = False
     """
     gpu = device.type == "cuda"
     n, factor, free = settings.n_particles, settings.mesh_factor, memory.available(device)
-    one, own = (particle_mesh.memory(n**3, f * n, gpu) for f in (1, factor))
+    coarsest, own = (particle_mesh.memory(n**3, f * n, gpu) for f in (1, factor))
     if own <= free:
         return settings
-    found = f"needs {own / 1e9:.3g} GB, found {free / 1e9:.3g} GB free on {device}"
-    if gpu and one <= free and not fixed:
-        say(f"warning: simulate.mesh_factor: {factor} {found}; taking 1, whose small scales are less accurate")
+    shortage = f"needs {own / 1e9:.3g} GB, found {free / 1e9:.3g} GB free on {device}"
+    if gpu and coarsest <= free and not fixed:
+        say(f"warning: simulate.mesh_factor: {factor} {shortage}; taking 1, whose small scales are less accurate")
         return dataclasses.replace(settings, mesh_factor=1)
     fits = next((m for m in range(n, 1, -1) if particle_mesh.memory(m**3, factor * m, gpu) <= free), 1)
-    coarser = f", simulate.mesh_factor=1 ({one / 1e9:.3g} GB)" if one <= free else ""
+    coarser = f", simulate.mesh_factor=1 ({coarsest / 1e9:.3g} GB)" if coarsest <= free else ""
     raise ValueError(
-        f"simulate.n_particles: {n}³ particles with a force mesh of {factor * n}³ cells: {found}; "
+        f"simulate.n_particles: {n}³ particles with a force mesh of {factor * n}³ cells: {shortage}; "
         f"expected at most {fits}³ particles{coarser}, or more memory"
     )
 

@@ -94,18 +94,18 @@ def _contents(sources: tuple[Source, ...], recorded: dict[str, Any]) -> dict[str
 
     Of snapshots that an older record knows without one, and of particles in memory, it is what the record says.
     """
-    known, found = recorded.get("contents", {}), {}
+    earlier, contents = recorded.get("contents", {}), {}
     begun = {entry["files"][0] for entry in recorded.get("snapshots", ())}
     for source in sources:
         path = str(source.path)
-        if isinstance(source.snapshot.files[0], simulated.Output) or (path in begun and path not in known):
-            found[path] = known.get(path)
+        if isinstance(source.snapshot.files[0], simulated.Output) or (path in begun and path not in earlier):
+            contents[path] = earlier.get(path)
         else:
             with open(path, "rb") as file:
                 first = file.read(_ENDS)
                 file.seek(max(source.path.stat().st_size - _ENDS, 0))
-                found[path] = hashlib.sha256(first + file.read(_ENDS)).hexdigest()[:16]
-    return {path: digest for path, digest in found.items() if digest is not None}
+                contents[path] = hashlib.sha256(first + file.read(_ENDS)).hexdigest()[:16]
+    return {path: digest for path, digest in contents.items() if digest is not None}
 
 
 def _grown(receipt: Receipt) -> tuple[str, ...]:
@@ -145,9 +145,9 @@ def is_simulated(experiment: Experiment) -> bool:
     """Say whether all that `simulate` makes for these shards is there."""
     if not experiment.straight_to_shards:
         return all(map(simulated.is_there, experiment.simulated))
-    made = simulated.sources(experiment)
-    wanted = plan(experiment, made, receipt(experiment, made, 1).recipe["shards"])
-    return not any(wanted.missing(source) for source in made)
+    sources = simulated.sources(experiment)
+    shard_plan = plan(experiment, sources, receipt(experiment, sources, 1).recipe["shards"])
+    return not any(shard_plan.missing(source) for source in sources)
 
 
 def _check_memory(plan: ShardPlan, n_ranks: int) -> None:
@@ -179,9 +179,9 @@ def write(
 ) -> list[dict[str, Any]]:
     """Paint and write the shards of one snapshot that are missing; return this rank's lines of the manifest."""
     missing = comm.on_root(lambda: plan.missing(source))
-    there = [shard for shard in range(len(plan.hands)) if shard not in missing]
+    kept = [shard for shard in range(len(plan.hands)) if shard not in missing]
     with timer("checksum"):
-        lines = [shards.describe(plan.path(source, there[i])) for i in mpi.share(len(there), comm)]
+        lines = [shards.describe(plan.path(source, kept[i])) for i in mpi.share(len(kept), comm)]
     if not missing:
         return lines
     settings, nobody = plan.experiment.preprocess, np.empty(0, np.int64)

@@ -51,7 +51,7 @@ def of_all(experiment: Experiment, sources: tuple[Source, ...]) -> dict[int, dic
         when that file lacks a simulation, or contradicts a header.
     """
     listed = _read(experiment.preprocess.parameters)
-    found: dict[int, dict[str, float]] = {}
+    parameters: dict[int, dict[str, float]] = {}
     for source in sources:
         header = source.snapshot.header
         own = {name: value for name in ("omega_m", "h") if (value := getattr(header, name)) > 0}  # old headers have 0
@@ -59,8 +59,8 @@ def of_all(experiment: Experiment, sources: tuple[Source, ...]) -> dict[int, dic
             own |= dataclasses.asdict(box_cosmology(experiment, source.simulation))
         if experiment.preprocess.parameters is not None:
             own |= _listed(listed, source, own, experiment.preprocess.parameters)
-        found[source.simulation] = own
-    return found
+        parameters[source.simulation] = own
+    return parameters
 
 
 def _read(path: str | None) -> dict[Any, Any]:

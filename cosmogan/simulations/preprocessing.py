@@ -118,9 +118,9 @@ def _particles(plan: gridding.ShardPlan) -> tuple[int, int]:
 
 def _introduction(plan: gridding.ShardPlan, n_ranks: int) -> str:
     n_shards = len(plan.sources) * len(plan.hands)
-    there = n_shards - sum(len(plan.missing(source)) for source in plan.sources)
+    n_kept = n_shards - sum(len(plan.missing(source)) for source in plan.sources)
     particles = sum(source.snapshot.n_particles for source in plan.sources)
-    kept = f"; {there} of {n_shards} shards are there already" if there else ""
+    kept = f"; {n_kept} of {n_shards} shards are there already" if n_kept else ""
     return f"{len(plan.sources)} snapshot(s), {particles:,} particles, on {n_ranks} MPI rank(s){kept}"
 
 

@@ -74,8 +74,8 @@ def _open(entries: tuple[str, ...], particle_type: int | str) -> tuple[Source, .
                 f"preprocess.snapshots: the pattern {patterns[0]} stands for all; expected no other entry, "
                 f"found {len(entries) - 1} more"
             )
-        found = _match(patterns[0]).items()
-        return tuple(Source(*numbers, open_snapshot(path, particle_type)) for numbers, path in found)
+        paths = _match(patterns[0]).items()
+        return tuple(Source(*numbers, open_snapshot(path, particle_type)) for numbers, path in paths)
     opened: dict[Path, Snapshot] = {}
     for path in _paths(entries, particle_type):
         snapshot = open_snapshot(path, particle_type)
@@ -85,13 +85,13 @@ def _open(entries: tuple[str, ...], particle_type: int | str) -> tuple[Source, .
 
 def _paths(entries: tuple[str, ...], particle_type: int | str) -> list[Path]:
     """Return the snapshots that paths, stems, folders and globs stand for, in the order given."""
-    found: list[Path] = []
+    paths: list[Path] = []
     for entry in entries:
         matches = _glob(entry) if glob.has_magic(entry) and not os.path.exists(entry) else [Path(entry)]
         if not matches:
             raise ValueError(f"preprocess.snapshots: nothing matches {entry}")
-        found += one_of_each(matches, particle_type)
-    return found
+        paths += one_of_each(matches, particle_type)
+    return paths
 
 
 def _glob(entry: str) -> list[Path]:
@@ -194,17 +194,17 @@ def _match(pattern: str) -> dict[tuple[int, int | None], Path]:
     expression = "".join(
         re.escape(text) + (rf"(\d{{{len(format(0, spec))},}})" if name else "") for text, name, spec in parts
     )
-    found: dict[tuple[int, int | None], Path] = {}
+    paths: dict[tuple[int, int | None], Path] = {}
     for path in itertools.chain(glob.iglob(literals), glob.iglob(literals + ".*")):
         match = re.fullmatch(f"({expression}){_ENDING}", path)
         if match:
             numbers = dict(zip(names, map(int, match.groups()[1:]), strict=True))
             if pattern.format(**numbers) == match[1]:
-                found[numbers["simulation"], numbers.get("snapshot")] = Path(match[1])
-    if not found:
+                paths[numbers["simulation"], numbers.get("snapshot")] = Path(match[1])
+    if not paths:
         example = pattern.format(simulation=0, snapshot=0)
         raise ValueError(f"preprocess.snapshots: nothing matches {pattern}; expected files such as {example}")
-    return dict(sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or 0)))
+    return dict(sorted(paths.items(), key=lambda item: (item[0][0], item[0][1] or 0)))
 
 
 def _parse(pattern: str) -> list[tuple[str, str | None, str]]:

@@ -92,14 +92,14 @@ def to_sample(experiment: Experiment) -> list[dict[str, float]]:
 
 def geometry_of(geometry: dict[str, Any], condition: dict[str, float]) -> shards.Geometry:
     """Return the geometry of subvolumes that are drawn under a condition; nan where nothing says a cell's mass."""
-    known: dict[str, Any] = {name: float("nan") if value is None else value for name, value in geometry.items()}
-    made = shards.Geometry(**known)
+    fields: dict[str, Any] = {name: float("nan") if value is None else value for name, value in geometry.items()}
+    drawn = shards.Geometry(**fields)
     if "redshift" in condition:
-        made = dataclasses.replace(made, redshift=condition["redshift"])
+        drawn = dataclasses.replace(drawn, redshift=condition["redshift"])
     if "omega_m" in condition:
-        mass = CRITICAL_DENSITY * condition["omega_m"] * made.cell_size**3
-        made = dataclasses.replace(made, mean_cell_mass=mass)
-    return made
+        mass = CRITICAL_DENSITY * condition["omega_m"] * drawn.cell_size**3
+        drawn = dataclasses.replace(drawn, mean_cell_mass=mass)
+    return drawn
 
 
 def open_compared(experiment: Experiment) -> tuple[shards.Folder, shards.Folder]:
