@@ -248,17 +248,17 @@ def _bispectra(tree: Tree, resamples: Resamples) -> list[Row]:
     pairs = sorted(name for name in tree if name.startswith("bispectrum_"))
     if not pairs:
         return []
-    totals = [
+    real, fake = (
         np.stack([tree[name][label]["samples"].sum(axis=1) for name in pairs], axis=1)
         for label in ("nbody", "generated")
-    ]
+    )
     return [
         Row(
             "bispectrum",
             BEYOND,
             f"mean B, summed over angles, within {100 * MEAN_BISPECTRUM:.0f} % for every pair (k1, k2)",
             "medians and bands alike by eye",
-            distances.judge(distances.worst_mean, *totals, resamples),
+            distances.judge(distances.worst_mean, real, fake, resamples),
             MEAN_BISPECTRUM,
             "%",
         )

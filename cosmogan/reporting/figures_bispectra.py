@@ -50,13 +50,14 @@ def _all_sides(runs: Sequence[Run], name: str, label: str, unit: str) -> Drawn:
 
 def _furthest(run: Run, names: Sequence[str]) -> str:
     """Say for which sides and angle a run's mean is furthest from N-body's."""
-    found, words = [], []
+    columns, words = [], []
     for name in names:
         group = run.tree[name]
-        found.append((*mean_ratio(group), run.floor(name)))
+        columns.append((*mean_ratio(group), run.floor(name)))
         sides = f"k₁ = {group['k1']:.2f}, k₂ = {group['k2']:.2f} h/Mpc, θ = "
         words += [f"{sides}{theta:.2f}" for theta in group["theta"]]
-    return f"{run.name}: furthest off {at(np.array(words), *map(np.concatenate, zip(*found, strict=True)), '{}')}"
+    value, error, floor = map(np.concatenate, zip(*columns, strict=True))
+    return f"{run.name}: furthest off {at(np.array(words), value, error, floor, '{}')}"
 
 
 def _grid(runs: Sequence[Run], names: Sequence[str], label: str, columns: int) -> Figure:

@@ -144,7 +144,7 @@ def _ratios(group: Tree, columns: int) -> Figure:
         k_axis(ax, group["k_nyquist"])
         plain_log(ax.yaxis)
         ax.set_ylabel("mean P(k) over N-body's")
-        few = rows if len(rows) <= 8 else []
+        few = rows if len(rows) <= 8 else rows[:0]
         ends = [(label(named(group)[row]), colors[row], np.clip(ratio[i], 0.4, 2.5)) for i, row in enumerate(few)]
         name_ends(ax, [*ends, ("noise floor", DARK_GREY, 1)])
     return fig
@@ -152,5 +152,5 @@ def _ratios(group: Tree, columns: int) -> Figure:
 
 def worst(ratio: np.ndarray, k: np.ndarray, conditions: Sequence[dict[str, float]]) -> str:
     """Say where a ratio (conditions, nk) is furthest from 1."""
-    i, j = np.unravel_index(int(np.nanargmax(abs(np.log(ratio)))), ratio.shape)
+    i, j = divmod(int(np.nanargmax(abs(np.log(ratio)))), len(k))
     return f"× {ratio[i, j]:.2f} at {label(conditions[i])}, k = {k[j]:.2g} h/Mpc"

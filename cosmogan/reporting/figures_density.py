@@ -29,7 +29,8 @@ def scaling(runs: Sequence[Run]) -> Drawn:
     ax = fig.subplots()
     table: Table = {"density": density}
     ends = []
-    for kappa in sorted({*PAPER_KAPPAS, *(run.need("kappa") for run in runs)}):
+    kappas: set[float] = {*PAPER_KAPPAS, *(run.need("kappa") for run in runs)}
+    for kappa in sorted(kappas):
         mine = [run for run in runs if run.tree["kappa"] == kappa]
         name = f"κ = {kappa:g}" + (f": {', '.join(run.name for run in mine)}" if len(runs) > 1 and mine else "")
         table[f"c for kappa = {kappa:g}"] = c = 2 * density / (density + kappa) - 1
@@ -86,8 +87,8 @@ def _distributions(runs: Sequence[Run], names: Sequence[str], columns: int) -> F
     """Draw statistics in bins, each with a panel of ratios below."""
     rows = len(names) // columns
     fig = new(WIDE if columns > 1 else NARROW, 4.9 * rows)
-    parts = np.ravel(fig.subfigures(rows, columns))
-    for part, name in zip(parts, names, strict=True):
+    parts = fig.subfigures(rows, columns, squeeze=False)
+    for part, name in zip(parts.flat, names, strict=True):
         upper, lower = part.subplots(2, 1, sharex=True, height_ratios=(3, 1.8))
         edges = runs[0].tree[name]["edges"]
         if name == "pdf_scaled":

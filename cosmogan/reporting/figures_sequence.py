@@ -2,10 +2,8 @@
 
 import io
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
@@ -13,7 +11,7 @@ from cosmogan.reporting.exhibit import Drawn
 from cosmogan.reporting.figures_conditions import of_conditions
 from cosmogan.reporting.palette import BLUE, ORANGE
 from cosmogan.reporting.runs import Run
-from cosmogan.reporting.style import NARROW, WIDE, name_ends, new, plain_log, styled
+from cosmogan.reporting.style import NARROW, WIDE, name_ends, new, plain_log, show_slab, styled
 from cosmogan.shards.statistics_file import Tree
 
 N_SHOWN = 7  # of the sequence's redshifts in a row
@@ -40,7 +38,7 @@ def _sequence(tree: Tree, columns: int) -> Figure:
     fig = new(width, rows * (0.9 * width / columns + 0.4))
     axes = fig.subplots(rows, columns, squeeze=False)
     for ax, i in zip(axes.flat, chosen, strict=True):
-        image = _slab(ax, tree["slabs"][i], _norm(tree["slabs"]), tree["size"])
+        image = show_slab(ax, tree["slabs"][i], _norm(tree["slabs"]), tree["size"], "bicubic")
         ax.set_title(f"z = {tree['redshifts'][i]:.2f}")
         ax.set(xticks=[], yticks=[])
     bar = fig.colorbar(image, ax=axes, pad=0.01, aspect=12, extend="both")
@@ -52,12 +50,6 @@ def _sequence(tree: Tree, columns: int) -> Figure:
 def _norm(slabs: np.ndarray) -> LogNorm:
     high = float(np.percentile(slabs, 99.8))
     return LogNorm(high / 10**DECADES, max(high, 1e-3))
-
-
-def _slab(ax: Axes, slab: np.ndarray, norm: LogNorm, size: float) -> Any:
-    shown = np.maximum(slab, norm.vmin).T
-    ax.spines[:].set_visible(False)
-    return ax.imshow(shown, norm=norm, cmap="magma", origin="lower", extent=(0, size, 0, size), interpolation="bicubic")
 
 
 def animation(tree: Tree) -> bytes:
@@ -77,7 +69,7 @@ def animation(tree: Tree) -> bytes:
 def _drawn(tree: Tree, i: int) -> Figure:
     fig = Figure(figsize=(3.2, 3.5), dpi=110)
     ax = fig.add_axes((0.02, 0.02, 0.96, 0.87))
-    _slab(ax, tree["slabs"][i], _norm(tree["slabs"]), tree["size"])
+    show_slab(ax, tree["slabs"][i], _norm(tree["slabs"]), tree["size"], "bicubic")
     ax.set(xticks=[], yticks=[])
     fig.text(0.5, 0.94, f"z = {tree['redshifts'][i]:.2f}", ha="center", va="center", fontsize=13)
     return fig

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patheffects import withStroke
 
 from cosmogan.reporting.palette import BLACK, BLUE
-from cosmogan.reporting.style import STYLE, new, plain_log, styled
+from cosmogan.reporting.style import new, plain_log, show_slab, styled
 from cosmogan.shards.folder import Folder
 from cosmogan.shards.tally import Tally, edges
 from hpc.files import whole_file
@@ -33,16 +33,16 @@ def draw(folder: Folder, found: dict[float, Tally]) -> Figure:
         shown = tuple(shown[i] for i in np.linspace(0, len(shown) - 1, MAX_REDSHIFTS).round().astype(int))
     height = 1.55 * len(shown) + 0.75
     fig = new(7.2, height + 2.9)
-    upper, lower = fig.subfigures(2, 1, height_ratios=(height, 2.9))
+    upper, lower = fig.subfigures(2, 1, squeeze=False, height_ratios=(height, 2.9)).flat
     _slabs(upper, folder, shown)
     _voxel_pdf(lower.subplots(), folder, found)
     return fig
 
 
+@styled
 def save(figure: Figure, path: Path, suffix: str) -> None:
     """Write a figure in the format that a suffix names; ticks are made only now, so the style must hold here too."""
-    with matplotlib.rc_context(STYLE | {"pdf.fonttype": 42}):
-        figure.savefig(path, format=suffix.lstrip("."), dpi=200)
+    figure.savefig(path, format=suffix.lstrip("."), dpi=200)
 
 
 def _slabs(fig: SubFigure, folder: Folder, redshifts: tuple[float, ...]) -> None:
@@ -56,14 +56,11 @@ def _slabs(fig: SubFigure, folder: Folder, redshifts: tuple[float, ...]) -> None
     axes = fig.subplots(len(rows), max(map(len, rows)), squeeze=False, sharex=True, sharey=True)
     for i, line in enumerate(slabs):
         for ax, slab, name in zip(axes[i], line, names[i], strict=False):
-            image = ax.imshow(
-                np.maximum(slab, norm.vmin).T, norm=norm, cmap="magma", origin="lower", extent=(0, size, 0, size)
-            )
+            image = show_slab(ax, slab, norm, size)
             if i == 0 or names[i] != names[0]:
                 ax.set_title(name, fontsize=8)
         axes[i, 0].set_ylabel(f"z = {redshifts[i]:g}")
         for ax in axes[i]:
-            ax.spines[:].set_visible(False)
             ax.set_visible(bool(ax.images))
     fig.supxlabel("[Mpc/h]", fontsize=10)
     fig.supylabel("[Mpc/h]", fontsize=10)

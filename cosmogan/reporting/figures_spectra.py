@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -82,7 +83,8 @@ def _ratios(ax: Axes, runs: Sequence[Run], training: Tree | None) -> None:
     k = spectrum["k"]
     inside = k <= spectrum["k_nyquist"]
     noise_band(ax, k, 100 * runs[0].floor("power"))
-    seen, ends = [], [("noise floor", DARK_GREY, 0)]
+    seen: list[np.ndarray] = []
+    ends: list[tuple[str, str, Any]] = [("noise floor", DARK_GREY, 0)]
     if training is not None:
         ratio = 100 * (training["mean"] / spectrum["nbody"]["mean"] - 1)
         label, color = LABELS["training"]

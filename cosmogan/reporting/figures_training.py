@@ -70,7 +70,7 @@ def preview(training: Tree, generated: Tree, k_nyquist: float) -> Figure:
     k_nyquist : of a subvolume [h/Mpc]
     """
     fig = new(9, 5)
-    upper, lower = fig.subfigures(2, 1)
+    upper, lower = fig.subfigures(2, 1, squeeze=False).flat
     curves, images = upper.subplots(1, 2), lower.subplots(1, 4)
     for tree, name in ((training, "training"), (generated, "generated")):
         label, color = LABELS[name]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from cosmogan.reporting.exhibit import Drawn
 from cosmogan.reporting.palette import GREY, LABELS
 from cosmogan.reporting.runs import Run
-from cosmogan.reporting.style import NARROW, WIDE, new, plain_log
+from cosmogan.reporting.style import NARROW, WIDE, new, plain_log, show_slab
 
 AZIMUTH, ELEVATION = np.radians(-60), np.radians(24)  # from where volumes are looked at
 CORNERS = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)])
@@ -100,12 +100,11 @@ def _slices(run: Run, columns: int) -> Figure:
     fig = new(width, 2 * (width / columns))
     axes = fig.subplots(2, columns, squeeze=False, sharex=True, sharey=True)
     nbody = slabs["nbody"]
-    norm = LogNorm(*np.percentile(nbody[nbody > 0], (1, 99.8)), clip=True)
+    low, high = np.percentile(nbody[nbody > 0], (1, 99.8))
+    norm = LogNorm(low, high, clip=True)
     for row, name in zip(axes, ("nbody", "generated"), strict=True):
         for ax, slab in zip(row, slabs[name], strict=False):
-            shown = np.maximum(slab, norm.vmin).T
-            image = ax.imshow(shown, norm=norm, cmap="magma", origin="lower", extent=(0, size, 0, size))
-            ax.spines[:].set_visible(False)
+            image = show_slab(ax, slab, norm, size)
         row[0].set_ylabel(f"{LABELS[name][0]}  [Mpc/h]", color=LABELS[name][1])
     bar = fig.colorbar(image, ax=axes, label="density in a slab, ρ/ρ̄", fraction=0.04, pad=0.01)
     plain_log(bar.ax.yaxis)

@@ -46,8 +46,8 @@ class Run:
                 found.append(replace(self, tree=tree, label=label, name=name, color=color, dash=dash, marker=marker))
         return found
 
-    def need(self, name: str) -> Tree:
-        """Return a group of the statistics.
+    def need(self, name: str) -> Any:
+        """Return a group, or a number, of the statistics.
 
         Raises
         ------

@@ -5,8 +5,8 @@ The noise floor is a grey band; curves are named at their ends.
 
 import io
 from collections.abc import Callable, Iterable
-from functools import wraps
-from typing import Any
+from functools import partial, wraps
+from typing import Any, cast
 
 import matplotlib
 import numpy as np
@@ -14,12 +14,14 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from cosmogan.reporting.palette import BLACK, DARK_GREY, GREY
 
-STYLE = {
+STYLE: dict[Any, Any] = {  # keys: settings of matplotlib
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -86,13 +88,14 @@ def k_axis(ax: Axes, k_nyquist: float, label: bool = True) -> None:
     plain_log(ax.xaxis)
     ax.axvline(k_nyquist, color=GREY, lw=1, ls="--")
     if label:
-        options = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "color": DARK_GREY}
-        ax.annotate("Nyquist", (k_nyquist, 0.98), (-4, 0), rotation=90, ha="right", va="top", fontsize=8, **options)
+        options: dict[str, Any] = {"rotation": 90, "ha": "right", "va": "top", "fontsize": 8, "color": DARK_GREY}
+        place = ("data", "axes fraction")
+        ax.annotate("Nyquist", (k_nyquist, 0.98), (-4, 0), xycoords=place, textcoords="offset points", **options)
 
 
 def mpc_axis(ax: Axes, h: float) -> None:
     """Show the paper's unit of k above a panel."""
-    above = ax.secondary_xaxis("top", functions=(lambda k: k * h, lambda k: k / h))
+    above = ax.secondary_xaxis("top", functions=(partial(np.multiply, h), partial(np.multiply, 1 / h)))
     above.set_xlabel("k  [1/Mpc]")
     plain_log(above.xaxis)
 
@@ -100,7 +103,7 @@ def mpc_axis(ax: Axes, h: float) -> None:
 def level_line(ax: Axes, y: float, label: str = "") -> None:
     """Draw a dotted line at a level that is aimed at, named at its left end."""
     ax.axhline(y, color=GREY, lw=0.8, ls=":")
-    options = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "color": DARK_GREY}
+    options: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "color": DARK_GREY}
     ax.annotate(label, (0, y), (2, 1), fontsize=7, va="bottom", zorder=5, bbox=BACKING, **options)
 
 
@@ -139,6 +142,14 @@ def show_band(ax: Axes, x: np.ndarray, percentiles: np.ndarray, color: str, dash
     ax.plot(x, median, color=color, ls=dash)
 
 
+def show_slab(ax: Axes, slab: np.ndarray, norm: LogNorm, size: float, interpolation: str | None = None) -> AxesImage:
+    """Draw a slab of density (n, n), its sides ``size`` long [Mpc/h]; empty cells have the lowest colour."""
+    lowest = cast(float, norm.vmin)
+    ax.spines[:].set_visible(False)
+    options: dict[str, Any] = {"norm": norm, "cmap": "magma", "interpolation": interpolation}
+    return ax.imshow(np.maximum(slab, lowest).T, origin="lower", extent=(0, size, 0, size), **options)
+
+
 def name_ends(ax: Axes, ends: Iterable[tuple[str, str, Any]]) -> None:
     """Name curves at the panel's right side, each at its last value and apart from the others.
 
@@ -157,8 +168,8 @@ def name_ends(ax: Axes, ends: Iterable[tuple[str, str, Any]]) -> None:
     points = 72 * ax.get_window_extent().height / ax.figure.dpi
     lines.sort(key=lambda line: line[0])
     for y, (_, name, color) in zip(spread([line[0] for line in lines], 1.25 * NAMES / points), lines, strict=True):
-        options = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
-        ax.annotate(name, (1, y), (5, 0), color=color, fontsize=NAMES, va="center", **options)
+        place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
+        ax.annotate(name, (1, y), (5, 0), color=color, fontsize=NAMES, va="center", **place)
 
 
 def spread(heights: list[float], gap: float) -> list[float]:
