@@ -71,8 +71,8 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         with h5py.File(path, "r") as file:
             yield file
     except (OSError, RuntimeError, KeyError) as error:
-        told = f"{hdf5.reason(error)}; {hdf5.advice(error, damaged='copy it again')}"
-        raise ValueError(f"{path}: cannot be read as HDF5: {told}") from None
+        reason = f"{hdf5.reason(error)}; {hdf5.advice(error, damaged='copy it again')}"
+        raise ValueError(f"{path}: cannot be read as HDF5: {reason}") from None
 
 
 def open_file(path: Path, particle_type: int | str = "all") -> Hdf5File:

@@ -67,9 +67,9 @@ Particles = tuple[np.ndarray, np.ndarray | None]  # positions (n, 3) float32 or 
 
 def _load() -> ctypes.CDLL:
     """Load the library that was built when the package was installed."""
-    here = Path(__file__).parent
+    folder = Path(__file__).parent
     for suffix in EXTENSION_SUFFIXES:
-        path = here / f"_kernels{suffix}"
+        path = folder / f"_kernels{suffix}"
         if path.exists():
             library = ctypes.CDLL(str(path))
             library.cosmogan_paint.restype = library.cosmogan_address.restype = ctypes.c_int64
@@ -77,7 +77,7 @@ def _load() -> ctypes.CDLL:
                 getattr(library, f"cosmogan_{name}").restype = None
             return library
     raise ImportError(
-        f"{here}: _kernels{EXTENSION_SUFFIXES[0]} not found: it is compiled when cosmogan is installed; "
+        f"{folder}: _kernels{EXTENSION_SUFFIXES[0]} not found: it is compiled when cosmogan is installed; "
         "run `pip install -e .` again, with a C compiler at hand"
     )
 

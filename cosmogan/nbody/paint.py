@@ -111,6 +111,6 @@ class BadPosition(ValueError):
     """A particle that cannot be in the box; ``row`` says which of those given."""
 
     def __init__(self, row: int, position: np.ndarray, box_size: float) -> None:
-        found = ", ".join(f"{x:g}" for x in position)
-        super().__init__(f"position ({found}): expected numbers within one box length of 0 to {box_size:g}")
+        coordinates = ", ".join(f"{x:g}" for x in position)
+        super().__init__(f"position ({coordinates}): expected numbers within one box length of 0 to {box_size:g}")
         self.row = int(row)

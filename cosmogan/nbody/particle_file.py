@@ -16,7 +16,7 @@ _TINY = 1e-30  # what swapped or damaged bytes may make of a box's length, in an
 
 @dataclass(frozen=True)
 class Header:
-    """What one file's header says."""
+    """The numbers in one file's header."""
 
     n_part: tuple[int, ...]  # particles of each type in this file
     mass_table: tuple[float, ...]  # [1e10 Msun/h]; 0 where the MASS block has them

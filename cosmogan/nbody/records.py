@@ -111,8 +111,8 @@ class Records:
         """Read the label before the next block."""
         if self.place == self.size:
             labels = ", ".join(label or '""' for label in self._passed)
-            found = f"only {labels}" if labels else "the end of the file"
-            raise ValueError(f"{self.path}: expected a {name} block, found {found}; is the file complete?")
+            remainder = f"only {labels}" if labels else "the end of the file"
+            raise ValueError(f"{self.path}: expected a {name} block, found {remainder}; is the file complete?")
         length = self._marker(self.place, name)
         if length != LABEL_BYTES:
             raise ValueError(

@@ -74,8 +74,8 @@ class Snapshot:
     def particle_mass(self) -> float | None:
         """The mass that all chosen particles share [1e10 Msun/h], None when they differ or are not in the table."""
         kinds = self.files[0].types(self.particle_type)
-        found = {self.header.mass_table[kind] for kind in kinds if self.counts[kind] > 0}
-        return found.pop() if len(found) == 1 and 0.0 not in found else None
+        masses = {self.header.mass_table[kind] for kind in kinds if self.counts[kind] > 0}
+        return masses.pop() if len(masses) == 1 and 0.0 not in masses else None
 
     @cached_property
     def position_dtype(self) -> np.dtype:
@@ -156,12 +156,12 @@ def one_of_each(paths: Iterable[Path], particle_type: int | str) -> list[Path]:
     for path in paths:
         stem, number, suffix = _split(path)
         groups.setdefault((stem, number is not None, suffix), []).append(path)
-    found: list[Path] = []
+    firsts: list[Path] = []
     for group in groups.values():
         # Names may mislead: `z.1` and `z.2` are two snapshots when their headers speak of one file.
         together = len(group) > 1 and open_file(group[0], particle_type).header.n_files > 1
-        found += group[:1] if together else group
-    return found
+        firsts += group[:1] if together else group
+    return firsts
 
 
 def stem_of(path: Path) -> Path:
@@ -173,22 +173,22 @@ def _first_file(path: Path, particle_type: int | str) -> Path:
     """Return a file of the snapshot that a path stands for."""
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-        found = one_of_each(filter(_is_snapshot, files), particle_type)
-        if len(found) != 1:
-            names = ", ".join(p.name for p in found) or f"{len(files)} other file(s)"
+        candidates = one_of_each(filter(_is_snapshot, files), particle_type)
+        if len(candidates) != 1:
+            names = ", ".join(p.name for p in candidates) or f"{len(files)} other file(s)"
             raise ValueError(
                 f"{path}: expected a folder with one GADGET-2 snapshot, found {names}; name the one to read"
             )
-        return found[0]
+        return candidates[0]
     if path.is_file():
         return path
     endings = (".0", *(number + suffix for number in ("", ".0") for suffix in gadget_hdf5.SUFFIXES))
-    found = [p for p in (path.with_name(path.name + ending) for ending in endings) if p.is_file()]
-    if len(found) > 1:
-        raise ValueError(f"{path}: stands for {' and '.join(p.name for p in found)}; name the one to read")
-    if not found and path.parent.is_dir():  # file 0 may be missing: any other says so
-        found = sorted(p for p in path.parent.iterdir() if _split(p)[0] == path and p.is_file())
-    return found[0] if found else path
+    candidates = [p for p in (path.with_name(path.name + ending) for ending in endings) if p.is_file()]
+    if len(candidates) > 1:
+        raise ValueError(f"{path}: stands for {' and '.join(p.name for p in candidates)}; name the one to read")
+    if not candidates and path.parent.is_dir():  # file 0 may be missing: any other says so
+        candidates = sorted(p for p in path.parent.iterdir() if _split(p)[0] == path and p.is_file())
+    return candidates[0] if candidates else path
 
 
 def _split(path: Path) -> tuple[Path, int | None, str]:
@@ -239,7 +239,7 @@ def _checked(snapshot: Snapshot, name: Path) -> Snapshot:
     for file in snapshot.files[1:]:
         # Without particles a file has no positions to tell the precision by.
         precision = file.position_dtype if file.n_rows(snapshot.particle_type) else snapshot.position_dtype
-        for what, found, expected in (
+        for what, value, expected in (
             ("BoxSize", file.header.box_size, first.header.box_size),
             ("redshift", file.header.redshift, first.header.redshift),
             ("the mass table", file.header.mass_table, first.header.mass_table),
@@ -247,9 +247,9 @@ def _checked(snapshot: Snapshot, name: Path) -> Snapshot:
             ("the number of files", file.header.n_files, first.header.n_files),
             ("the positions' precision", precision, snapshot.position_dtype),
         ):
-            if found != expected:
+            if value != expected:
                 raise ValueError(
-                    f"{file.path}: {what} is {found}, but {first.path.name} has {expected}; "
+                    f"{file.path}: {what} is {value}, but {first.path.name} has {expected}; "
                     "expected files of one run: was one of them left over from another?"
                 )
     firsts: dict[bytes, Path] = {}

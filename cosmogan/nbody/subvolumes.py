@@ -136,8 +136,8 @@ class Gridder:
         filled : sum of this rank's densities; over all ranks it is the number of cells when the whole box is painted
         """
         n, step = self.snapshot.n_particles, self.rows * self.comm.size
-        one = self.snapshot.particle_mass
-        mass, unit = self._weigh() if one is None else (n * one, UNIT)
+        particle_mass = self.snapshot.particle_mass
+        mass, unit = self._weigh() if particle_mass is None else (n * particle_mass, UNIT)
         painter = Painter(self.mesh, self.slots, self.order, unit)
         waiting = [(start, min(start + step, n)) for start in range(0, n, step)][::-1]
         while waiting:
@@ -150,7 +150,7 @@ class Gridder:
         if self.snapshot.particle_type in ("all", 1):  # others need not fill the box
             self.extent.check(self.snapshot.files[0].path, n, self.comm)
         with self.timer("paint"):
-            density, filled = painter.density(self.mesh[1] ** 3 / (mass if one is None else n))
+            density, filled = painter.density(self.mesh[1] ** 3 / (mass if particle_mass is None else n))
         return density, mass, filled
 
     def _weigh(self) -> tuple[float, float]:

@@ -66,9 +66,9 @@ def backward_planes(modes: np.ndarray) -> np.ndarray:
 
 def in_place(function: Callable[..., np.ndarray], block: np.ndarray, axis: int) -> None:
     """Transform a block along an axis by one of scipy's functions, which may, but need not, put it into its memory."""
-    made = function(block, axis=axis, overwrite_x=True)
-    if not np.may_share_memory(made, block):
-        block[...] = made
+    transformed = function(block, axis=axis, overwrite_x=True)
+    if not np.may_share_memory(transformed, block):
+        block[...] = transformed
 
 
 def as_field(modes: np.ndarray) -> np.ndarray:

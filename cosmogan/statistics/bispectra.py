@@ -92,7 +92,7 @@ def paper_triangles(box_size: float, n: int) -> list[Triangles]:
     """
     unit = fourier.k_fundamental(box_size)
     largest = n // 2 - 1  # upper edges of shells stay at or below Nyquist
-    found: dict[tuple[float, float], Triangles] = {}
+    by_sides: dict[tuple[float, float], Triangles] = {}
     for pair in PAPER_PAIRS:
         q1, q2 = (k * PAPER_SIDE / (2 * np.pi) for k in pair)
         if max(q1, q2) > largest:
@@ -100,8 +100,8 @@ def paper_triangles(box_size: float, n: int) -> list[Triangles]:
         triangles = Triangles(q1 * unit, q2 * unit, PAPER_ANGLES)
         fits = triangles.k3 <= largest * unit
         if min(q1, q2) > 1 and max(q1, q2) <= largest and fits.any():
-            found.setdefault((round(q1, 6), round(q2, 6)), Triangles(q1 * unit, q2 * unit, PAPER_ANGLES[fits]))
-    return list(found.values())
+            by_sides.setdefault((round(q1, 6), round(q2, 6)), Triangles(q1 * unit, q2 * unit, PAPER_ANGLES[fits]))
+    return list(by_sides.values())
 
 
 def bispectrum(density: Density, box_size: float, triangles: Triangles, correction: Correction = NONE) -> Bispectrum:
@@ -158,15 +158,15 @@ def of_modes(delta_k: Tensor, box_size: float, triangles: Triangles, shot_noise:
 class _Shell:
     """The modes of a shell: where they lie in the half spectra of the fields' grid and of the small one."""
 
-    here: Tensor  # (modes,) int64, of n³ cells
-    there: Tensor  # (modes,) int64, of ``shape``
+    in_field: Tensor  # (modes,) int64, of n³ cells
+    in_grid: Tensor  # (modes,) int64, of ``shape``
     shape: tuple[int, int, int]  # (m, m, m//2 + 1), or (m, 2 r + 1, r + 1) where no component exceeds r
     weight: Tensor  # (modes,) float64: how many modes each stored one stands for
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a grid and its shells need, whatever the field: computed once for a geometry."""
+    """The shells and weights that all fields on a grid share, computed once for a geometry."""
 
     m: int  # cells a side of the small grid
     first: _Shell
@@ -179,28 +179,28 @@ class _Plan:
     def sums(self, delta_k: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sums over triangles, (b, nt), and the shells' mean |delta_k|², (b, 2 + nt); float64."""
         modes = delta_k.reshape(len(delta_k), -1)
-        third = modes[:, self.third.here]
+        third = modes[:, self.third.in_field]
         size = (self.m,) * 3
         field_1, power_1 = self._field(modes, self.first)
         field_2, power_2 = (field_1, power_1) if self.second is None else self._field(modes, self.second)
         product = torch.fft.rfftn(field_1 * field_2, s=size, dim=(1, 2, 3), norm="forward")
-        product = product.reshape(len(modes), -1)[:, self.third.there]
+        product = product.reshape(len(modes), -1)[:, self.third.in_grid]
         total = (third.real * product.real + third.imag * product.imag).double() @ self.members
         power_3 = _square(third) @ self.members
         return total, torch.cat([power_1, power_2, power_3], dim=1) / self.n_modes
 
     def _field(self, modes: Tensor, shell: _Shell) -> tuple[Tensor, Tensor]:
         """Return the field that one shell's modes make, (b, m, m, m), and their summed |delta_k|², (b, 1) float64."""
-        chosen, last = modes[:, shell.here], shell.shape[2]
+        chosen, last = modes[:, shell.in_field], shell.shape[2]
         compact = modes.new_zeros((len(modes), math.prod(shell.shape)))
-        compact[:, shell.there] = chosen
+        compact[:, shell.in_grid] = chosen
         compact = torch.fft.ifft(compact.unflatten(1, shell.shape), dim=1, norm="forward")
         grid = modes.new_zeros((len(modes), self.m, self.m, last))
         grid[:, :, :last] = compact[:, :, :last]
         grid[:, :, 1 - last :] = compact[:, :, last:]
         grid = torch.fft.ifft(grid, dim=2, norm="forward")
-        made = torch.fft.irfft(grid, n=self.m, dim=3, norm="forward")
-        return made, (_square(chosen) @ shell.weight)[:, None]
+        filtered = torch.fft.irfft(grid, n=self.m, dim=3, norm="forward")
+        return filtered, (_square(chosen) @ shell.weight)[:, None]
 
 
 def _square(modes: Tensor) -> Tensor:

@@ -94,8 +94,8 @@ def worst_factor(real: np.ndarray, fake: np.ndarray) -> float:
 
 def worst_known(real: np.ndarray, fake: np.ndarray) -> float:
     """Return the largest |mean(fake)/mean(real) - 1| where the real mean is known well; NaN when it is nowhere."""
-    known = _known(real)
-    return worst_mean(real[:, known], fake[:, known]) if known.any() else np.nan
+    precise = _known(real)
+    return worst_mean(real[:, precise], fake[:, precise]) if precise.any() else np.nan
 
 
 def worst_variance(real: np.ndarray, fake: np.ndarray) -> float:

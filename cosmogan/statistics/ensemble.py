@@ -83,7 +83,7 @@ def combined(parts: list[Moments], chosen: np.ndarray) -> list[Moments]:
     means = np.stack([part.mean for part in parts]) - centre  # small numbers: no digits are lost
     mean = weight @ means / n[:, None]
     within = np.stack([part.products for part in parts])
-    between = np.stack([part.n * np.outer(one, one) for part, one in zip(parts, means, strict=True)])
+    between = np.stack([part.n * np.outer(offset, offset) for part, offset in zip(parts, means, strict=True)])
     products = np.tensordot(chosen.astype(np.float64), within + between, 1) - np.einsum("s,si,sj->sij", n, mean, mean)
     return [Moments(int(n[i]), mean[i] + centre, products[i]) for i in range(len(chosen))]
 
@@ -109,7 +109,7 @@ def summary(samples: np.ndarray, parts: list[Moments]) -> dict[str, np.ndarray]:
     """
     moments = merged(parts)
     covariance = moments.covariance()
-    found = {
+    columns = {
         "samples": samples,
         "mean": moments.mean,
         "error": np.sqrt(np.diag(covariance) / moments.n),
@@ -118,17 +118,17 @@ def summary(samples: np.ndarray, parts: list[Moments]) -> dict[str, np.ndarray]:
         "correlation": correlation(covariance),
     }
     if len(parts) > 1:
-        found["covariance_error"] = jackknife_error(np.stack([part.covariance() for part in left_out(parts)]))
-    return found
+        columns["covariance_error"] = jackknife_error(np.stack([part.covariance() for part in left_out(parts)]))
+    return columns
 
 
-def ratios(one: Moments, other: Moments) -> dict[str, np.ndarray]:
+def ratios(first: Moments, second: Moments) -> dict[str, np.ndarray]:
     """Return one set over another, less 1: mean (d,), variance (d,), covariance (d, d); correlation: the difference."""
-    covariances = one.covariance(), other.covariance()
+    covariances = first.covariance(), second.covariance()
     with np.errstate(invalid="ignore", divide="ignore"):
         fraction = covariances[0] / covariances[1] - 1
         return {
-            "mean": one.mean / other.mean - 1,
+            "mean": first.mean / second.mean - 1,
             "variance": np.diag(fraction).copy(),
             "covariance": fraction,
             "correlation": correlation(covariances[0]) - correlation(covariances[1]),
@@ -140,20 +140,20 @@ def compared(ones: list[Moments], others: list[Moments]) -> dict[str, np.ndarray
 
     The sets are independent, so the squares of their errors add up.
     """
-    one, other = merged(ones), merged(others)
-    found = ratios(one, other)
-    squares = {name: np.zeros_like(ratio) for name, ratio in found.items()}
-    without = ([ratios(part, other) for part in left_out(ones)], [ratios(one, part) for part in left_out(others)])
-    for again in without:
-        for name in found:
-            squares[name] = squares[name] + jackknife_error(np.stack([one[name] for one in again])) ** 2
-    return {**found, **{f"{name}_error": np.sqrt(square) for name, square in squares.items()}}
+    first, second = merged(ones), merged(others)
+    values = ratios(first, second)
+    squares = {name: np.zeros_like(ratio) for name, ratio in values.items()}
+    without = ([ratios(part, second) for part in left_out(ones)], [ratios(first, part) for part in left_out(others)])
+    for parts in without:
+        for name in values:
+            squares[name] = squares[name] + jackknife_error(np.stack([part[name] for part in parts])) ** 2
+    return {**values, **{f"{name}_error": np.sqrt(square) for name, square in squares.items()}}
 
 
 def split_ratios(parts: list[Moments], halves: np.ndarray) -> list[dict[str, np.ndarray]]:
     """Return `ratios` of one half to the other for each way to halve the parts, (n_splits, n_parts) bool."""
     pairs = zip(combined(parts, halves), combined(parts, ~halves), strict=True)
-    return [ratios(one, other) for one, other in pairs]
+    return [ratios(first, second) for first, second in pairs]
 
 
 def mean(samples: np.ndarray) -> np.ndarray:

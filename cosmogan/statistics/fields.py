@@ -34,18 +34,18 @@ def batch(density: Density) -> Tensor:
     ValueError
         when it has another shape, is not real, or there is none.
     """
-    found = density if isinstance(density, Tensor) else torch.from_numpy(_native(np.asarray(density)))
-    if found.ndim == 3:
-        found = found[None]
-    if found.ndim != 4 or len(set(found.shape[1:])) != 1:
+    cubes = density if isinstance(density, Tensor) else torch.from_numpy(_native(np.asarray(density)))
+    if cubes.ndim == 3:
+        cubes = cubes[None]
+    if cubes.ndim != 4 or len(set(cubes.shape[1:])) != 1:
         shape = tuple(np.shape(density))
         raise ValueError(f"density: expected cubes, (n, n, n) or (b, n, n, n), found shape {shape}")
-    if found.is_complex():
+    if cubes.is_complex():
         raise ValueError("density: expected real numbers, found complex ones")
-    if found.numel() == 0:
-        raise ValueError(f"density: expected one cube or more, found shape {tuple(found.shape)}")
-    found = found.detach()  # results are numbers, through which no gradient flows
-    return found if found.dtype in (torch.float32, torch.float64) else found.float()
+    if cubes.numel() == 0:
+        raise ValueError(f"density: expected one cube or more, found shape {tuple(cubes.shape)}")
+    cubes = cubes.detach()  # results are numbers, through which no gradient flows
+    return cubes if cubes.dtype in (torch.float32, torch.float64) else cubes.float()
 
 
 def _native(values: np.ndarray) -> np.ndarray:
@@ -62,10 +62,10 @@ def rising(edges: Any, name: str) -> np.ndarray:
     ValueError
         when they are fewer than two, or do not rise: calls them by the name.
     """
-    found = np.array(edges, np.float64)
-    if found.ndim != 1 or len(found) < 2 or not (np.diff(found) > 0).all():
-        raise ValueError(f"{name}: expected two or more rising numbers, found {found}")
-    return found
+    values = np.array(edges, np.float64)
+    if values.ndim != 1 or len(values) < 2 or not (np.diff(values) > 0).all():
+        raise ValueError(f"{name}: expected two or more rising numbers, found {values}")
+    return values
 
 
 def pieces(density: Tensor) -> tuple[Tensor, ...]:

@@ -99,7 +99,7 @@ def paper_edges(box_size: float, n: int, h: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Correction:
-    """What is taken out of spectra: by default nothing, as in the paper."""
+    """Corrections of spectra: by default none, as in the paper."""
 
     window: int = 0  # order of the mass assignment whose transform is divided out: NGP 1, CIC 2, TSC 3, PCS 4; 0: none
     shot_noise: float = 0.0  # 1/n̄ [(Mpc/h)³], taken off auto spectra; box volume over the number of particles

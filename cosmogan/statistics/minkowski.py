@@ -59,7 +59,7 @@ def minkowski_functionals(density: Density, box_size: float, nu: np.ndarray = NU
     nu : (nv,) thresholds, as fractions of cells above: erfc(ν/√2)/2, at least one cell
     """
     nu = np.array(nu, np.float64, ndmin=1)
-    filling = np.array([math.erfc(one / math.sqrt(2)) / 2 for one in nu])
+    filling = np.array([math.erfc(threshold / math.sqrt(2)) / 2 for threshold in nu])
     parts = [_fractions(part, filling) for part in pieces(batch(density))]
     cubes, faces, edges, corners = np.moveaxis(np.concatenate(parts), 2, 0)
     a = box_size / batch(density).shape[1]
@@ -85,7 +85,7 @@ def of_gaussian_field(nu: np.ndarray, gradient: float) -> np.ndarray:
 def _fractions(density: Tensor, filling: np.ndarray) -> np.ndarray:
     """Return the fractions of cubes, faces, edges and corners above each threshold, (b, nv, 4) float64."""
     limits = _thresholds(density, filling)
-    found = torch.zeros((*limits.shape, 4), dtype=torch.float64, device=density.device)
+    fractions = torch.zeros((*limits.shape, 4), dtype=torch.float64, device=density.device)
     for along in itertools.product((False, True), repeat=3):
         largest = density
         for axis in (axis + 1 for axis in range(3) if along[axis]):
@@ -94,8 +94,8 @@ def _fractions(density: Tensor, filling: np.ndarray) -> np.ndarray:
         kind, flat = sum(along), largest.flatten(1)
         for i in range(limits.shape[1]):
             above = torch.count_nonzero(flat >= limits[:, i : i + 1], dim=1)
-            found[:, i, kind] += above.double() / (flat.shape[1] * math.comb(3, kind))
-    return found.cpu().numpy()
+            fractions[:, i, kind] += above.double() / (flat.shape[1] * math.comb(3, kind))
+    return fractions.cpu().numpy()
 
 
 def _thresholds(density: Tensor, filling: np.ndarray) -> Tensor:

@@ -24,7 +24,7 @@ SLAB = 2**22  # cells that are mapped at once
 
 @dataclass(frozen=True)
 class Recipe:
-    """What mocks are drawn from."""
+    """The Gaussian spectrum and the quantiles of density from which mocks are drawn."""
 
     q: np.ndarray  # (nq,) wavenumbers, in units of Nyquist
     power: np.ndarray  # (nq,) of the Gaussian field, any amplitude
@@ -59,7 +59,7 @@ def shell_power(density: Tensor) -> tuple[np.ndarray, np.ndarray]:
             into.scatter_add_(0, place, values.flatten())
     kept = counts.cpu().numpy() > 0
     kept[0] = False
-    total, number, length = (one.cpu().numpy()[kept] for one in (sums, counts, lengths))
+    total, number, length = (column.cpu().numpy()[kept] for column in (sums, counts, lengths))
     return length / number / (n / 2), total / number / n**3
 
 
@@ -79,13 +79,13 @@ def solve(q: np.ndarray, power: np.ndarray, quantiles: Tensor, n: int, seed: int
     spectrum = wanted.copy()
     phases = [_phases(n, seed, 2**31 + number, quantiles.device) for number in range(N_FIELDS)]
     for _ in range(N_ROUNDS):
-        found = _shape(phases, own, spectrum, quantiles) * (wanted @ own**2)
-        factor = _smooth(own, np.log(spectrum / wanted) + DAMPING * np.log(wanted / found))
+        reached = _shape(phases, own, spectrum, quantiles) * (wanted @ own**2)
+        factor = _smooth(own, np.log(spectrum / wanted) + DAMPING * np.log(wanted / reached))
         spectrum = np.maximum(np.exp(factor - factor.max()), LEAST) * wanted
-    found = _shape(phases, own, spectrum, quantiles) * (wanted @ own**2)
+    reached = _shape(phases, own, spectrum, quantiles) * (wanted @ own**2)
     low = (own <= 1) & (own >= SMALLEST * own[0])
     clipped = np.mean((spectrum <= LEAST * wanted)[low])
-    off = np.sqrt(np.average((found / wanted - 1)[low] ** 2, weights=own[low] ** 2))
+    off = np.sqrt(np.average((reached / wanted - 1)[low] ** 2, weights=own[low] ** 2))
     factor = np.exp(np.interp(np.log(q), np.log(own), np.log(spectrum / wanted)))
     return Recipe(q, power * factor, quantiles, float(clipped), float(off))
 
@@ -105,7 +105,7 @@ def _smooth(q: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def _shape(phases: list[Tensor], q: np.ndarray, spectrum: np.ndarray, quantiles: Tensor) -> np.ndarray:
     """Return P(k) of mapped fields over its total: the variance of one box is not the mean one."""
-    power = np.mean([shell_power(mapped(_field(one, q, spectrum), quantiles))[1] for one in phases], axis=0)
+    power = np.mean([shell_power(mapped(_field(phase, q, spectrum), quantiles))[1] for phase in phases], axis=0)
     return power / (power @ q**2)
 
 
@@ -135,18 +135,19 @@ def _field(white: Tensor, q: np.ndarray, power: np.ndarray) -> Tensor:
     n = len(white)
     modes, variance = torch.empty_like(white), 0.0
     for i in range(n):
-        here, weight = _plane(n, i, white.device)
-        found = torch.from_numpy(_interpolated(here.cpu().numpy() / (n / 2), q, power)).to(white.device, torch.float32)
-        found[here == 0] = 0
-        variance += float((found.double() * weight).sum()) / n**3
-        modes[i] = white[i] * found.sqrt()
+        lengths, weight = _plane(n, i, white.device)
+        values = _interpolated(lengths.cpu().numpy() / (n / 2), q, power)
+        spectrum = torch.from_numpy(values).to(white.device, torch.float32)
+        spectrum[lengths == 0] = 0
+        variance += float((spectrum.double() * weight).sum()) / n**3
+        modes[i] = white[i] * spectrum.sqrt()
     return torch.fft.irfftn(modes, s=(n, n, n)) / variance**0.5
 
 
-def _interpolated(here: np.ndarray, q: np.ndarray, power: np.ndarray) -> np.ndarray:
+def _interpolated(wavenumbers: np.ndarray, q: np.ndarray, power: np.ndarray) -> np.ndarray:
     """Return a spectrum at other wavenumbers, straight in logarithms."""
     with np.errstate(divide="ignore"):
-        return np.exp(np.interp(np.log(here), np.log(q), np.log(power)))
+        return np.exp(np.interp(np.log(wavenumbers), np.log(q), np.log(power)))
 
 
 def _plane(n: int, i: int, device: torch.device) -> tuple[Tensor, Tensor]:

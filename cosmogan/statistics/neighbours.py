@@ -85,12 +85,12 @@ def nearest(
         raise ValueError(f"fingerprints: expected some of one length, found shapes {volumes.shape} and {others.shape}")
     target = torch.from_numpy(np.ascontiguousarray(others)).to(device).T
     images = _images(round(volumes.shape[1] ** (1 / 3))).to(device)
-    found = []
+    batches = []
     for start in range(0, len(volumes), ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
         skipped = None if own is None else torch.from_numpy(own[part]).to(device)
-        found.append(_nearest(torch.from_numpy(volumes[part]).to(device), target, images, skipped))
-    similarity, row, symmetry = (torch.cat(columns).cpu().numpy() for columns in zip(*found, strict=True))
+        batches.append(_nearest(torch.from_numpy(volumes[part]).to(device), target, images, skipped))
+    similarity, row, symmetry = (torch.cat(columns).cpu().numpy() for columns in zip(*batches, strict=True))
     return Neighbours(similarity.astype(np.float64), row, symmetry)
 
 
@@ -166,7 +166,7 @@ def diversities(fingerprints: np.ndarray, groups: np.ndarray) -> tuple[float, np
         return _vendi(similar), np.array([_vendi(similar[~own][:, ~own]) for own in chosen])
     products = np.stack([wide[own].T @ wide[own] for own in chosen])
     total = products.sum(axis=0)
-    return _vendi(total), np.array([_vendi(total - one) for one in products])
+    return _vendi(total), np.array([_vendi(total - product) for product in products])
 
 
 def _vendi(products: np.ndarray) -> float:

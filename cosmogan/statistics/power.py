@@ -56,8 +56,8 @@ def power_spectrum(
     """
     fields = batch(density)
     parts = [squared(fourier.transform(part, correction.window)) for part in pieces(fields)]
-    found = spectrum(torch.cat(parts), box_size, fields.shape[1], k_edges)
-    return found if not correction.shot_noise else _less(found, correction.shot_noise)
+    spectra = spectrum(torch.cat(parts), box_size, fields.shape[1], k_edges)
+    return spectra if not correction.shot_noise else _less(spectra, correction.shot_noise)
 
 
 def cross_power(
@@ -84,9 +84,9 @@ def cross_power(
         shapes = f"{tuple(ones.shape)} and {tuple(others.shape)}"
         raise ValueError(f"cross power: expected pairs of one shape, found {shapes}")
     parts = []
-    for one, other in zip(pieces(ones), pieces(others), strict=True):
-        one_k, other_k = (fourier.transform(part, correction.window) for part in (one, other))
-        parts.append(fourier.sphere_sums(one_k.real * other_k.real + one_k.imag * other_k.imag))
+    for pair in zip(pieces(ones), pieces(others), strict=True):
+        delta1_k, delta2_k = (fourier.transform(part, correction.window) for part in pair)
+        parts.append(fourier.sphere_sums(delta1_k.real * delta2_k.real + delta1_k.imag * delta2_k.imag))
     return spectrum(torch.cat(parts), box_size, ones.shape[1], k_edges)
 
 
@@ -111,5 +111,5 @@ def spectrum(sums: Tensor, box_size: float, n: int, k_edges: np.ndarray | None =
     return PowerSpectrum(binned.k, edges, nyquist, binned.n_modes, binned.corner_fraction, power)
 
 
-def _less(found: PowerSpectrum, shot_noise: float) -> PowerSpectrum:
-    return PowerSpectrum(**{**vars(found), "power": found.power - shot_noise})
+def _less(spectra: PowerSpectrum, shot_noise: float) -> PowerSpectrum:
+    return PowerSpectrum(**{**vars(spectra), "power": spectra.power - shot_noise})

@@ -80,9 +80,9 @@ def pylians_bispectrum(density: Density, box_size: float, triangles: Triangles) 
     sides = (box_size, triangles.k1, triangles.k2, np.asarray(triangles.theta, np.float64))
     fields = _fields(density)
     with _silent():
-        found = [library.Bk(delta, *sides, "None", 1) for delta in fields]
-    n_triangles = found[0].triangles * float(fields.shape[1]) ** 6
-    measured = (np.stack([f.B for f in found]), np.stack([f.Q for f in found]))
+        results = [library.Bk(delta, *sides, "None", 1) for delta in fields]
+    n_triangles = results[0].triangles * float(fields.shape[1]) ** 6
+    measured = (np.stack([f.B for f in results]), np.stack([f.Q for f in results]))
     return Bispectrum(triangles.k1, triangles.k2, triangles.theta, triangles.k3, n_triangles, *measured)
 
 

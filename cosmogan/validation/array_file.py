@@ -80,8 +80,8 @@ class ArrayFile:
         try:
             stored = self._array[rows[order]]
         except OSError as error:
-            told = f"{hdf5.reason(error)}; {hdf5.advice(error, damaged='it is damaged: copy it again')}"
-            raise ValueError(f"{self.path}: cannot be read: {told}") from None
+            reason = f"{hdf5.reason(error)}; {hdf5.advice(error, damaged='it is damaged: copy it again')}"
+            raise ValueError(f"{self.path}: cannot be read: {reason}") from None
         with np.errstate(over="ignore"):  # of numbers that are none; the caller looks for infinities
             values = np.asarray(stored, np.float32).reshape(density.shape)
             density[order] = self._in_units(values, self.geometry.mean_cell_mass)
@@ -116,8 +116,8 @@ def _hdf5(path: Path, dataset: str) -> Any:
     except FileNotFoundError:
         raise ValueError(f"{path}: not found") from None
     except OSError as error:
-        told = f"{hdf5.reason(error)}; {hdf5.advice(error, damaged='copy it again, if it is one')}"
-        raise ValueError(f"{path}: expected .npy, HDF5 or a folder of shards; not readable as HDF5: {told}") from None
+        reason = f"{hdf5.reason(error)}; {hdf5.advice(error, damaged='copy it again, if it is one')}"
+        raise ValueError(f"{path}: expected .npy, HDF5 or a folder of shards; not readable as HDF5: {reason}") from None
     datasets: dict[str, h5py.Dataset] = {}
     file.visititems(lambda name, item: datasets.update({name: item}) if isinstance(item, h5py.Dataset) else None)
     volumes = [name for name, item in datasets.items() if item.ndim in (4, 5)]

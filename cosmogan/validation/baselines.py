@@ -23,17 +23,17 @@ N_BOXES = 4  # of the training set, whose P(k) is measured
 
 def compared(experiment: Experiment) -> Comparison:
     """Return what an experiment's `validate` compares, all sets included; see `comparison.of_experiment`."""
-    found = comparison.of_experiment(experiment)
-    mocks = None if experiment.model.condition else _mocks(found)
-    beside = {"mocks": mocks, "as_trained": _as_trained(experiment, found)}
-    return dataclasses.replace(found, beside={name: some for name, some in beside.items() if some is not None})
+    sets = comparison.of_experiment(experiment)
+    mocks = None if experiment.model.condition else _mocks(sets)
+    beside = {"mocks": mocks, "as_trained": _as_trained(experiment, sets)}
+    return dataclasses.replace(sets, beside={name: some for name, some in beside.items() if some is not None})
 
 
-def _mocks(found: Comparison) -> Volumes | None:
+def _mocks(sets: Comparison) -> Volumes | None:
     """Return as many mocks as there are held-out volumes; None where no whole training box is there."""
-    if found.training is None:
+    if sets.training is None:
         return None
-    source = Mocks(found.training, found.settings.seed, len(found.nbody), found.settings.device)
+    source = Mocks(sets.training, sets.settings.seed, len(sets.nbody), sets.settings.device)
     if not source.whole_boxes:
         return None
     rows = np.arange(len(source))
@@ -78,7 +78,7 @@ class Mocks:
 
     @cached_property
     def boxes(self) -> "MockBoxes":
-        """What draws them."""
+        """The boxes from which mocks are cut."""
         from cosmogan.validation.mock_boxes import MockBoxes  # imports torch
 
         return MockBoxes(self._training, self.whole_boxes, self._seed, self._wanted)
@@ -88,7 +88,7 @@ class Mocks:
         return self.boxes.read(rows)
 
 
-def _as_trained(experiment: Experiment, found: Comparison) -> Volumes | None:
+def _as_trained(experiment: Experiment, sets: Comparison) -> Volumes | None:
     """Return as many samples as there are held-out volumes, drawn without calibration; None where there is none."""
     path = experiment.drawn_from
     if experiment.model.condition or not (path.exists() and path.with_suffix(".json").exists()):
@@ -96,8 +96,8 @@ def _as_trained(experiment: Experiment, found: Comparison) -> Volumes | None:
     settings = read_json(path.with_suffix(".json"))
     if not settings.get("calibration", {}).get("kept"):
         return None
-    geometry = found.generated.source.geometry
-    source = AsTrained(path, settings["sha256"], experiment.sample.seed, len(found.nbody), geometry)
+    geometry = sets.generated.source.geometry
+    source = AsTrained(path, settings["sha256"], experiment.sample.seed, len(sets.nbody), geometry)
     return comparison.independent(source)
 
 

@@ -79,15 +79,15 @@ class Blocks:
         wanted : says which values, by their names
         rows : numbers of samples, rising; None: all
         """
-        found: Values = {}
+        columns: Values = {}
         chosen = np.arange(self._samples[label]) if rows is None else rows
         block, place = np.divmod(chosen, self._size)
         for number in np.unique(block):
             own = block == number
             for name, values in self.block(label, number, wanted).items():
-                found.setdefault(name, np.empty((len(chosen), *values.shape[1:]), values.dtype))
-                found[name][own] = values[place[own]]
-        return found
+                columns.setdefault(name, np.empty((len(chosen), *values.shape[1:]), values.dtype))
+                columns[name][own] = values[place[own]]
+        return columns
 
     def block(self, label: str, number: int, wanted: Callable[[str], bool] = lambda name: True) -> Values:
         """Return one block's values of the names that are wanted."""

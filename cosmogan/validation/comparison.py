@@ -115,7 +115,7 @@ class Comparison:
 
     @property
     def geometry(self) -> shards.Geometry:
-        """What the cells are."""
+        """The geometry of the volumes, the same in both sets."""
         return self.nbody.source.geometry
 
     @property
@@ -130,8 +130,8 @@ class Comparison:
 def _of(volumes: Volumes) -> dict[str, Any]:
     numbers = np.unique(volumes.boxes)
     redshift = volumes.source.geometry.redshift
-    known = {"redshift": None if math.isnan(redshift) else redshift, "boxes": [int(number) for number in numbers]}
-    return {"sha256": volumes.source.checksum, "n": len(volumes), **known, **getattr(volumes.source, "read_as", {})}
+    origin = {"redshift": None if math.isnan(redshift) else redshift, "boxes": [int(number) for number in numbers]}
+    return {"sha256": volumes.source.checksum, "n": len(volumes), **origin, **getattr(volumes.source, "read_as", {})}
 
 
 def of_experiment(experiment: Experiment) -> Comparison:
@@ -192,9 +192,9 @@ def _seen_in_training(experiment: Experiment) -> list[str]:
 def check_same_geometry(first: VolumeSource, second: VolumeSource) -> None:
     """Raise a ValueError that names both sources when their volumes cannot be compared; NaN: not known."""
     for name in ("cell_size", "subvolume", "mean_cell_mass", "redshift"):
-        found = [getattr(source.geometry, name) for source in (first, second)]
-        if not any(map(math.isnan, found)) and not math.isclose(*found, rel_tol=1e-6, abs_tol=1e-9):
+        values = [getattr(source.geometry, name) for source in (first, second)]
+        if not any(map(math.isnan, values)) and not math.isclose(*values, rel_tol=1e-6, abs_tol=1e-9):
             raise ValueError(
-                f"{second.path}: expected the {name} of {first.path}, {found[0]:g}, found {found[1]:g}; "
+                f"{second.path}: expected the {name} of {first.path}, {values[0]:g}, found {values[1]:g}; "
                 "these are not subvolumes of one kind"
             )

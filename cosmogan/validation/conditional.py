@@ -33,12 +33,12 @@ def everything(experiment: Experiment, comm: mpi.Comm) -> Tree:
     """
     if not experiment.model.condition:
         return {}
-    found: Tree = {"conditions": _conditions(experiment, comm)}
+    groups: Tree = {"conditions": _conditions(experiment, comm)}
     if comm.rank > 0:
         return {}
     if "redshift" in experiment.model.condition and experiment.drawn_from.exists():
-        found["sequence"] = _sequence(experiment)
-    return found
+        groups["sequence"] = _sequence(experiment)
+    return groups
 
 
 def _conditions(experiment: Experiment, comm: mpi.Comm) -> Tree:
@@ -48,32 +48,33 @@ def _conditions(experiment: Experiment, comm: mpi.Comm) -> Tree:
     of_simulated, of_generated = (subvolumes.values(names, folder) for folder in (simulated, generated))
     held_out = simulated.rows_of(list(experiment.held_out))
     trained = np.unique(of_simulated[subvolumes.trained_rows(experiment, simulated)], axis=0)
-    known = np.unique(of_generated, axis=0)
+    conditions = np.unique(of_generated, axis=0)
     measured = {}
-    with Progress("validate: conditions", len(known[comm.rank :: comm.size]), "conditions", comm.rank) as progress:
-        for i in range(comm.rank, len(known), comm.size):
-            rows = held_out[_same(of_simulated[held_out], known[i])], np.flatnonzero(_same(of_generated, known[i]))
-            nbody, drawn = _measured(simulated, rows[0]), _measured(generated, rows[1])
-            held = comparison.of_rows(simulated, rows[0])
+    with Progress("validate: conditions", len(conditions[comm.rank :: comm.size]), "conditions", comm.rank) as progress:
+        for i in range(comm.rank, len(conditions), comm.size):
+            rows = held_out[_same(of_simulated[held_out], conditions[i])]
+            nbody = _measured(simulated, rows)
+            drawn = _measured(generated, np.flatnonzero(_same(of_generated, conditions[i])))
+            held = comparison.of_rows(simulated, rows)
             floor = _noise_floor(held, nbody, drawn[0].shape[1], experiment.validate.seed)
-            is_trained = int(_same(trained, known[i]).any())
+            is_trained = int(_same(trained, conditions[i]).any())
             measured[i] = _compared(nbody, drawn) | {"noise_floor": floor, "trained": is_trained}
             progress.advance()
     parts = comm.gather(measured)
     if parts is None:
         return {}
-    whole = {i: one for part in parts for i, one in part.items()}
-    stacked = {name: np.stack([whole[i][name] for i in range(len(known))]) for name in whole[0]}
+    whole = {i: group for part in parts for i, group in part.items()}
+    stacked = {name: np.stack([whole[i][name] for i in range(len(conditions))]) for name in whole[0]}
     size, n = simulated.geometry.subvolume_size, simulated.geometry.subvolume
     bins = fourier.bins(size, n, fourier.linear_edges(size, n), torch.device("cpu"))
-    omegas = known[:, names.index("omega_m")] if "omega_m" in names else np.full(len(known), omega_m)
+    omegas = conditions[:, names.index("omega_m")] if "omega_m" in names else np.full(len(conditions), omega_m)
     about = {"names": json.dumps(list(names)), "k_nyquist": fourier.k_nyquist(size, n)}
-    return {**about, "k": bins.k, "values": known, "omega_m": omegas, **stacked}
+    return {**about, "k": bins.k, "values": conditions, "omega_m": omegas, **stacked}
 
 
-def _same(values: np.ndarray, one: np.ndarray) -> np.ndarray:
-    """Say which conditions (n, names) are one (names)."""
-    return np.isclose(values, one, rtol=1e-3, atol=2e-3).all(axis=1)
+def _same(values: np.ndarray, condition: np.ndarray) -> np.ndarray:
+    """Say which conditions (n, names) are the given condition (names,)."""
+    return np.isclose(values, condition, rtol=1e-3, atol=2e-3).all(axis=1)
 
 
 def _measured(folder: shards.Folder, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -91,18 +92,18 @@ def _measured(folder: shards.Folder, rows: np.ndarray) -> tuple[np.ndarray, np.n
 
 def _compared(nbody: tuple[np.ndarray, np.ndarray], generated: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
     """Return the statistics of both sets at one condition; nan without N-body volumes."""
-    found: dict[str, Any] = {}
+    columns: dict[str, Any] = {}
     nk = generated[0].shape[1]
     for name, (spectra, density) in {"nbody": nbody, "generated": generated}.items():
         if len(spectra) < 2:
             spectra, density = np.full((2, nk), np.nan), np.full(2, np.nan)
-        found |= {
+        columns |= {
             f"{name}_mean": spectra.mean(0),
             f"{name}_error": spectra.std(0, ddof=1) / math.sqrt(len(spectra)),
             f"{name}_percentiles": np.percentile(spectra, PERCENTILES, axis=0),
             f"{name}_density": density.mean(),
         }
-    return found
+    return columns
 
 
 def _noise_floor(volumes: comparison.Volumes, pair: tuple[np.ndarray, np.ndarray], nk: int, seed: int) -> np.ndarray:
@@ -111,12 +112,12 @@ def _noise_floor(volumes: comparison.Volumes, pair: tuple[np.ndarray, np.ndarray
     nan for ways to halve them that there are not.
     """
     spectra, density = pair
-    found = np.full((N_SPLITS, nk), np.nan)
+    floor = np.full((N_SPLITS, nk), np.nan)
     if len(volumes) > 1:
         values = {"power": spectra, "mean_density": density[:, None]}
         ratios = summaries.noise_floor(values, volumes, seed)["power"]
-        found[: len(ratios)] = ratios
-    return found
+        floor[: len(ratios)] = ratios
+    return floor
 
 
 def growing_redshifts(early: float, late: float, omega_m: float, n: int) -> np.ndarray:
@@ -131,17 +132,17 @@ def growing_redshifts(early: float, late: float, omega_m: float, n: int) -> np.n
 def _sequence(experiment: Experiment) -> Tree:
     """Return what becomes of volumes whose latents are kept while the redshift falls."""
     generator = released.load(experiment.drawn_from, Processes().device(experiment.train.device))
-    told, size, n = generator.conditions, _size(generator), generator.geometry["subvolume"]
-    assert told is not None
-    at = told.names.index("redshift")
-    redshifts = growing_redshifts(told.high[at], told.low[at], experiment.cosmology.omega_m, N_STEPS)
-    values = np.repeat([told.distinct[len(told.distinct) // 2]], N_STEPS, axis=0)  # the other numbers stay
+    conditions, size, n = generator.conditions, _size(generator), generator.geometry["subvolume"]
+    assert conditions is not None
+    at = conditions.names.index("redshift")
+    redshifts = growing_redshifts(conditions.high[at], conditions.low[at], experiment.cosmology.omega_m, N_STEPS)
+    values = np.repeat([conditions.distinct[len(conditions.distinct) // 2]], N_STEPS, axis=0)  # the other numbers stay
     values[:, at] = redshifts
     latents = generator.latents(experiment.validate.seed, np.arange(N_LATENTS))
     spectra, steps, slabs, before = [], [], [], None
     with Progress("validate: sequence", N_STEPS, "redshifts") as progress:
-        for one in values:
-            density = generator.volumes(latents, one[None])
+        for condition in values:
+            density = generator.volumes(latents, condition[None])
             scaled = scaling.scale(density, experiment.model.kappa)
             if before is not None:
                 steps.append(float(((scaled - before) ** 2).mean(dtype=torch.float64).sqrt()))
@@ -152,8 +153,8 @@ def _sequence(experiment: Experiment) -> Tree:
     mean = np.array(spectra)
     below = fourier.bins(size, n, fourier.linear_edges(size, n), torch.device("cpu")).k <= fourier.k_nyquist(size, n)
     of_power = np.sqrt((np.diff(np.log(mean[:, below]), axis=0) ** 2).mean(axis=1))
-    found = {"redshifts": redshifts, "power": mean, "slabs": np.array(slabs), "size": size, "n_latents": N_LATENTS}
-    return {**found, "field_step": np.array(steps), "power_step": of_power}
+    measured = {"redshifts": redshifts, "power": mean, "slabs": np.array(slabs), "size": size, "n_latents": N_LATENTS}
+    return {**measured, "field_step": np.array(steps), "power_step": of_power}
 
 
 def _size(generator: released.Released) -> float:

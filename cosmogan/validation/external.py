@@ -114,8 +114,8 @@ def compare(arguments: argparse.Namespace, experiment: Experiment) -> Comparison
         if other is not None:
             check_same_geometry(reference.source, other.source)
             _check_same_unit(reference, mean, other)
-    known = experiment.model.kappa, experiment.cosmology.h, tuple(_other_unit(reference, mean))
-    return Comparison(experiment.name, reference, generated, training, experiment.validate, *known)
+    settings = experiment.validate, experiment.model.kappa, experiment.cosmology.h
+    return Comparison(experiment.name, reference, generated, training, *settings, tuple(_other_unit(reference, mean)))
 
 
 def _reference(arguments: argparse.Namespace) -> tuple[Volumes, Volumes | None]:
@@ -170,10 +170,10 @@ def _looked_at(volumes: Volumes) -> np.ndarray:
 
 def _check_same_unit(reference: Volumes, mean: float, other: Volumes) -> None:
     """Raise a ValueError when the mean densities are so different that they must be of different units."""
-    found = _looked_at(other).mean()
-    if not mean / UNIT_FACTOR < found < mean * UNIT_FACTOR:
+    other_mean = _looked_at(other).mean()
+    if not mean / UNIT_FACTOR < other_mean < mean * UNIT_FACTOR:
         raise ValueError(
-            f"{other.source.path}: found a mean density of {found:.4g}, expected about that of "
+            f"{other.source.path}: found a mean density of {other_mean:.4g}, expected about that of "
             f"{reference.source.path}, {mean:.4g}: these are of different units; say which with --units"
         )
 

@@ -59,14 +59,14 @@ def forget(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def copies(found: statistics_file.Tree, comparison: Comparison) -> list[str]:
+def copies(nearest: statistics_file.Tree, comparison: Comparison) -> list[str]:
     """Return a line for each set that has copies of the originals in it."""
     lines = []
-    twice = int((found["nbody"]["peers"] > found["threshold"]).sum())
+    twice = int((nearest["nbody"]["peers"] > nearest["threshold"]).sum())
     if twice:
         lines.append(f"{twice} of the {len(comparison.nbody)} reference volumes are copies of one another")
     for label, volumes in comparison.sets.items():
-        n = int((found[label].get("training", np.zeros(0)) > found["threshold"]).sum())
+        n = int((nearest[label].get("training", np.zeros(0)) > nearest["threshold"]).sum())
         if n and label == "nbody":
             lines.append(
                 f"{n} of the {len(volumes)} reference volumes are in the training set: the reference was trained on"
@@ -126,13 +126,13 @@ def _pairs(pairs: tuple[Volumes, Volumes], part: slice) -> tuple[np.ndarray, np.
 def _neighbours(comparison: Comparison, blocks: Blocks, device: torch.device, comm: mpi.Comm) -> dict[str, np.ndarray]:
     """Find the nearest of every volume among the originals and in its own set; return those compared with in each."""
     rng = np.random.default_rng(comparison.settings.seed)
-    known, originals = comparison.originals
-    fingerprints = _fingerprints(blocks, known, np.arange(len(originals)), comm)
+    source, originals = comparison.originals
+    fingerprints = _fingerprints(blocks, source, np.arange(len(originals)), comm)
     chosen = {}
     for label, volumes in comparison.sets.items():
         chosen[label] = same_set = np.sort(rng.permutation(len(volumes))[:MAX_COMPARED])
         searched = [_Searched("peers", _fingerprints(blocks, label, same_set, comm), volumes.rows[same_set], same_set)]
-        if label != known:
+        if label != source:
             searched.append(_Searched("training", fingerprints, originals.rows, np.empty(0, int)))
         own = partial(_own_fingerprints, blocks, label, comparison.settings.batch_size)
         blocks.measure(f"neighbours of {label}", len(volumes), own, partial(_nearest, searched, device))
@@ -154,8 +154,8 @@ def _nearest(searched: list[_Searched], device: torch.device, volumes: tuple[np.
     values: Values = {}
     for name, others, rows, numbers in searched:
         place = np.where(np.isin(own, numbers), np.searchsorted(numbers, own), -1)
-        found = neighbours.nearest(fingerprints, others, place, device)
-        values |= {name: found.similarity, f"{name}_row": rows[found.row], f"{name}_symmetry": found.symmetry}
+        nearest = neighbours.nearest(fingerprints, others, place, device)
+        values |= {name: nearest.similarity, f"{name}_row": rows[nearest.row], f"{name}_symmetry": nearest.symmetry}
     return values
 
 
@@ -165,7 +165,7 @@ def _own_fingerprints(blocks: Blocks, label: str, size: int, part: slice) -> tup
 
 def _fingerprints(blocks: Blocks, label: str, chosen: np.ndarray, comm: mpi.Comm) -> np.ndarray:
     """Return the fingerprints of some of a set's volumes on every rank."""
-    found = None
+    fingerprints = None
     if comm.rank == 0:
-        found = blocks.read(label, is_fingerprint, chosen)["fingerprint"]
-    return comm.bcast(found)
+        fingerprints = blocks.read(label, is_fingerprint, chosen)["fingerprint"]
+    return comm.bcast(fingerprints)

@@ -34,23 +34,23 @@ def tree(
     pairs : the rows of the pairs of each kind of cross power, (n, 2)
     same_set : which of each set's volumes the others were compared with
     """
-    found: Tree = attributes(comparison)
+    root: Tree = attributes(comparison)
     values = {label: blocks.read(label, lambda name: not is_fingerprint(name)) for label in comparison.measured}
     labels = groups(comparison)
-    found |= statistics(bins(comparison, measurement), values, labels)
-    found["cross_power"] = {"unit": "(Mpc/h)^3", **wavenumbers(comparison, measurement)}
+    root |= statistics(bins(comparison, measurement), values, labels)
+    root["cross_power"] = {"unit": "(Mpc/h)^3", **wavenumbers(comparison, measurement)}
     for name, rows in pairs.items():
         samples = blocks.read(name.replace("_", " × "))["power"]
         parts = ensemble.moments_of(samples, regions.of_one_kind(len(samples)))
-        found["cross_power"][name] = {**ensemble.summary(samples, parts), "rows": rows}
-    found["noise_floor"] = noise_floor(values["nbody"], comparison.nbody, comparison.settings.seed)
-    found["neighbours"] = _neighbours(
+        root["cross_power"][name] = {**ensemble.summary(samples, parts), "rows": rows}
+    root["noise_floor"] = noise_floor(values["nbody"], comparison.nbody, comparison.settings.seed)
+    root["neighbours"] = _neighbours(
         {name: blocks.read(f"neighbours of {name}") for name in comparison.sets}, comparison
     )
     fingerprints = {name: blocks.read(name, is_fingerprint, chosen)["fingerprint"] for name, chosen in same_set.items()}
-    found["diversity"] = diversity(fingerprints, comparison)
+    root["diversity"] = diversity(fingerprints, comparison)
     places = {} if comparison.nbody.morton_index is None else {"along": comparison.nbody.morton_index}
-    return found | examples(comparison) | {"boxes": comparison.nbody.boxes, **places}
+    return root | examples(comparison) | {"boxes": comparison.nbody.boxes, **places}
 
 
 def attributes(comparison: Comparison) -> Tree:
@@ -99,15 +99,15 @@ def groups(comparison: Comparison) -> dict[str, np.ndarray]:
 def wavenumbers(comparison: Comparison, measurement: Measurement) -> Tree:
     """Return the bins of a volume's power spectrum."""
     size, n = comparison.geometry.subvolume_size, comparison.geometry.subvolume
-    made = fourier.bins(size, n, measurement.k_edges, torch.device("cpu"))
+    binned = fourier.bins(size, n, measurement.k_edges, torch.device("cpu"))
     limits = {"k_fundamental": fourier.k_fundamental(size), "k_nyquist": fourier.k_nyquist(size, n)}
-    known = {"k": made.k, "n_modes": made.n_modes, "corner_fraction": made.corner_fraction}
-    return {"k_unit": "h/Mpc", "k_edges": measurement.k_edges, **known, **limits}
+    columns = {"k": binned.k, "n_modes": binned.n_modes, "corner_fraction": binned.corner_fraction}
+    return {"k_unit": "h/Mpc", "k_edges": measurement.k_edges, **columns, **limits}
 
 
 def bins(comparison: Comparison, measurement: Measurement) -> dict[str, Tree]:
     """Return each statistic's bins and unit."""
-    found: dict[str, Tree] = {
+    trees: dict[str, Tree] = {
         "power": {"unit": "(Mpc/h)^3", **wavenumbers(comparison, measurement)},
         "pdf_scaled": {"unit": "fraction of voxels", "edges": pdf.scaled_edges()},
         "pdf_unscaled": {"unit": "fraction of voxels", "edges": pdf.unscaled_edges()},
@@ -121,21 +121,21 @@ def bins(comparison: Comparison, measurement: Measurement) -> dict[str, Tree]:
     }
     for i, sides in enumerate(measurement.triangles):
         shape = {"k1": sides.k1, "k2": sides.k2, "theta": sides.theta, "k3": sides.k3}
-        found[f"bispectrum_{i}"] = {"unit": "(Mpc/h)^6", "k_unit": "h/Mpc", **shape}
-        found[f"reduced_{i}"] = {"unit": "1", "k_unit": "h/Mpc", **shape}
-    return found
+        trees[f"bispectrum_{i}"] = {"unit": "(Mpc/h)^6", "k_unit": "h/Mpc", **shape}
+        trees[f"reduced_{i}"] = {"unit": "1", "k_unit": "h/Mpc", **shape}
+    return trees
 
 
-def statistics(found: dict[str, Tree], values: dict[str, Values], labels: dict[str, np.ndarray]) -> Tree:
+def statistics(trees: dict[str, Tree], values: dict[str, Values], labels: dict[str, np.ndarray]) -> Tree:
     """Put the values of all samples under their statistics, with summaries and what generated is over N-body.
 
     Parameters
     ----------
-    found : a statistic's name → its bins; filled
+    trees : a statistic's name → its bins; filled
     values : a set's name → a statistic's name → (n, d)
     labels : a set's name → the jackknife's group of each sample
     """
-    for name, group in found.items():
+    for name, group in trees.items():
         parts = {}
         for label, columns in values.items():
             if name in columns:
@@ -144,7 +144,7 @@ def statistics(found: dict[str, Tree], values: dict[str, Values], labels: dict[s
         for label in parts.keys() - {"nbody", "training"}:
             ratio = "ratio" if label == "generated" else f"{label}_ratio"
             group[ratio] = ensemble.compared(parts[label], parts["nbody"])
-    return found
+    return trees
 
 
 def noise_floor(values: Values, volumes: Volumes, seed: int) -> Tree:
@@ -154,20 +154,20 @@ def noise_floor(values: Values, volumes: Volumes, seed: int) -> Tree:
     """
     density = values["mean_density"][:, 0]
     labels, halves = regions.halves(volumes.boxes, volumes.morton_index, density, N_SPLITS, seed)
-    found: Tree = {}
+    floor: Tree = {}
     for name, samples in values.items():
-        again = ensemble.split_ratios(ensemble.moments_of(samples, labels), halves)
-        found[name] = np.stack([one["mean"] for one in again])
-        found[f"{name}_variance"] = np.stack([one["variance"] for one in again])
+        splits = ensemble.split_ratios(ensemble.moments_of(samples, labels), halves)
+        floor[name] = np.stack([ratio["mean"] for ratio in splits])
+        floor[f"{name}_variance"] = np.stack([ratio["variance"] for ratio in splits])
         if name == "power":
             for matrix in ("covariance", "correlation"):
-                found[f"power_{matrix}"] = np.sqrt(np.mean([one[matrix] ** 2 for one in again], axis=0))
-    return found
+                floor[f"power_{matrix}"] = np.sqrt(np.mean([ratio[matrix] ** 2 for ratio in splits], axis=0))
+    return floor
 
 
-def _neighbours(found: dict[str, Values], comparison: Comparison) -> Tree:
-    threshold = neighbours.copies_threshold(found["nbody"]["peers"])
-    return {"threshold": threshold, "compared_with": comparison.originals[0], **found}
+def _neighbours(nearest: dict[str, Values], comparison: Comparison) -> Tree:
+    threshold = neighbours.copies_threshold(nearest["nbody"]["peers"])
+    return {"threshold": threshold, "compared_with": comparison.originals[0], **nearest}
 
 
 def diversity(fingerprints: dict[str, np.ndarray], comparison: Comparison) -> Tree:
@@ -178,16 +178,16 @@ def diversity(fingerprints: dict[str, np.ndarray], comparison: Comparison) -> Tr
     fingerprints : those of some of each set, as many as are compared
     """
     n = min(map(len, fingerprints.values()))
-    found: Tree = {"n": n}
+    numbers: Tree = {"n": n}
     rng = np.random.default_rng(comparison.settings.seed)
     for name, rows in fingerprints.items():
         some = rows[np.sort(rng.permutation(len(rows))[:n])]
         pieces = regions.of_one_kind(n, N_DIVERSITY_GROUPS)
         value, without = neighbours.diversities(some, pieces)
-        found |= {name: value, f"{name}_error": float(ensemble.jackknife_error(without))}
+        numbers |= {name: value, f"{name}_error": float(ensemble.jackknife_error(without))}
     first = rng.permutation(len(fingerprints["nbody"])) < len(fingerprints["nbody"]) // 2
     halves = [neighbours.diversity(fingerprints["nbody"][half]) for half in (first, ~first)]
-    return found | {"floor": abs(halves[0] / halves[1] - 1)}
+    return numbers | {"floor": abs(halves[0] / halves[1] - 1)}
 
 
 def examples(comparison: Comparison) -> Tree:

@@ -116,10 +116,10 @@ def is_fingerprint(name: str) -> bool:
 
 
 def _named(columns: list[Bispectrum]) -> Values:
-    found: Values = {}
+    values: Values = {}
     for i, measured in enumerate(columns):
-        found |= {f"bispectrum_{i}": measured.bispectrum, f"reduced_{i}": measured.reduced}
-    return found
+        values |= {f"bispectrum_{i}": measured.bispectrum, f"reduced_{i}": measured.reduced}
+    return values
 
 
 def plan(comparison: Comparison, device: torch.device) -> Measurement:
