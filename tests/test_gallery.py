@@ -86,7 +86,7 @@ ALL = {"power", "variance", "cross_power", "mean_density", "voxel_pdf", "bispect
 
 def seen_wrong(rows):
     """Names of the criteria that are not met, and by more than the noise of the real volumes can be."""
-    return {name for name, row in rows.items() if not row.passed and not row.found.value <= 2 * row.found.floor}
+    return {name for name, row in rows.items() if not row.passed and not row.distance.value <= 2 * row.distance.floor}
 
 
 def test_good_volumes_are_called_good(judged):
@@ -105,5 +105,5 @@ def test_good_volumes_are_called_good(judged):
 )
 def test_a_known_failure_is_seen_by_the_statistic_that_should_see_it(judged, make, wrong, right):
     found = seen_wrong(judged(make))
-    assert wrong <= found, {name: judged(make)[name].found for name in wrong - found}
-    assert not right & found, {name: judged(make)[name].found for name in right & found}
+    assert wrong <= found, {name: judged(make)[name].distance for name in wrong - found}
+    assert not right & found, {name: judged(make)[name].distance for name in right & found}

@@ -1,4 +1,4 @@
-"""Which transfer function initial conditions start from: Eisenstein & Hu's fit, CLASS's, or a table."""
+"""Choose the transfer function of initial conditions: Eisenstein & Hu's fit, CLASS's, or a table."""
 
 from collections.abc import Callable
 from functools import cache, partial

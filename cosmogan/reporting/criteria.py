@@ -12,7 +12,7 @@ import numpy as np
 
 from cosmogan.shards.statistics_file import Tree
 from cosmogan.statistics import criteria as distances
-from cosmogan.statistics.criteria import Finding, Resamples
+from cosmogan.statistics.criteria import Distance, Resamples
 
 PAPER, BEYOND, DEMO = "the paper's claims", "beyond the paper", "goals for a run of the demo's size"
 GROUPS = (PAPER, BEYOND, DEMO)
@@ -29,7 +29,7 @@ class Row:
     group: str
     goal: str
     paper: str  # what the paper reached
-    found: Finding
+    distance: Distance
     limit: float
     unit: str  # "%", "×", "σ" or "ρ/ρ̄"
 
@@ -41,12 +41,12 @@ class Row:
     @property
     def passed(self) -> bool:
         """Whether the value is within the limit."""
-        return self.found.value <= self.limit
+        return self.distance.value <= self.limit
 
     @property
     def within_noise(self) -> bool:
         """Whether generated samples are no further from N-body than one half of N-body is from the other."""
-        return self.found.value <= self.found.floor
+        return self.distance.value <= self.distance.floor
 
 
 def words(value: float, unit: str) -> str:
@@ -58,7 +58,7 @@ def words(value: float, unit: str) -> str:
 
 
 def rows(tree: Tree) -> list[Row]:
-    """Judge the statistics of a run."""
+    """Evaluate the criteria of a run on its statistics."""
     resamples = _resamples(tree)
     spectra = _spectra(tree, resamples)
     return [
@@ -72,7 +72,7 @@ def rows(tree: Tree) -> list[Row]:
 
 
 def rows_beside(tree: Tree) -> list[Row]:
-    """Judge another set than the generated one, which has no pairs and was not searched for copies."""
+    """Evaluate another set than the generated one, which has no pairs and was not searched for copies."""
     resamples = _resamples(tree)
     return [*_spectra(tree, resamples), *_densities(tree, resamples), *_beyond(tree, resamples)]
 
@@ -82,31 +82,31 @@ def _resamples(tree: Tree) -> Resamples:
     return Resamples.of(tree["boxes"], tree.get("along"), density, tree["n_generated"], tree["seed"])
 
 
-def count(found: list[Row], group: str) -> str:
+def count(table: list[Row], group: str) -> str:
     """Return how many of a group's goals are met, in words: of all, and of those that no calibration fixes."""
-    judged = [row for row in found if row.group == group]
-    met = f"{group}: {sum(row.passed for row in judged)} of {len(judged)} met"
-    free = [row for row in judged if not row.fixed]
-    return met if len(free) == len(judged) else f"{met} ({sum(row.passed for row in free)} of {len(free)} without †)"
+    of_group = [row for row in table if row.group == group]
+    met = f"{group}: {sum(row.passed for row in of_group)} of {len(of_group)} met"
+    free = [row for row in of_group if not row.fixed]
+    return met if len(free) == len(of_group) else f"{met} ({sum(row.passed for row in free)} of {len(free)} without †)"
 
 
-def groups(found: list[Row]) -> list[str]:
+def groups(table: list[Row]) -> list[str]:
     """Return the groups that have distances."""
-    return [group for group in GROUPS if any(row.group == group for row in found)]
+    return [group for group in GROUPS if any(row.group == group for row in table)]
 
 
-def better(found: list[Row], others: list[Row]) -> tuple[list[str], list[str]]:
-    """Return the names of the criteria in which a set is nearer to N-body than another one, and of those judged."""
-    theirs = {row.name: row.found.value for row in others}
-    judged = [row for row in found if row.name in theirs]
-    return [row.name for row in judged if row.found.value < theirs[row.name]], [row.name for row in judged]
+def better(table: list[Row], others: list[Row]) -> tuple[list[str], list[str]]:
+    """Return the names of the criteria in which a set is nearer to N-body than another, and of all that both have."""
+    theirs = {row.name: row.distance.value for row in others}
+    shared = [row for row in table if row.name in theirs]
+    return [row.name for row in shared if row.distance.value < theirs[row.name]], [row.name for row in shared]
 
 
 MEAN_POWER, MEAN_POWER_EVERYWHERE, VARIANCE_OF_POWER = 0.05, 0.10, 0.25
 
 
 def _spectra(tree: Tree, resamples: Resamples) -> list[Row]:
-    """Judge the power; what has no bin to be judged by, as in volumes of few cells, is left out."""
+    """Evaluate the power; criteria without a bin, as in volumes of few cells, are left out."""
     power = tree["power"]
     k = power["k"]
     real, fake = _samples(power)
@@ -116,7 +116,7 @@ def _spectra(tree: Tree, resamples: Resamples) -> list[Row]:
         f"mean P(k) within {100 * MEAN_POWER_EVERYWHERE:.0f} % at all k, corners of Fourier space included "
         f"(k ≤ {k[-1]:.2f} h/Mpc)",
         "within 10 % for k ≤ 5 Mpc⁻¹ = 1.6 Nyquist",
-        distances.judge(distances.worst_mean, real, fake, resamples),
+        distances.evaluate(distances.worst_mean, real, fake, resamples),
         MEAN_POWER_EVERYWHERE,
         "%",
     )
@@ -129,7 +129,7 @@ def _spectra(tree: Tree, resamples: Resamples) -> list[Row]:
         PAPER,
         f"mean P(k) within {100 * MEAN_POWER:.0f} % {upto}",
         "within 5 % for k ≤ 3 Mpc⁻¹ = 0.95 Nyquist",
-        distances.judge(distances.worst_mean, real[:, low], fake[:, low], resamples),
+        distances.evaluate(distances.worst_mean, real[:, low], fake[:, low], resamples),
         MEAN_POWER,
         "%",
     )
@@ -138,7 +138,7 @@ def _spectra(tree: Tree, resamples: Resamples) -> list[Row]:
         PAPER,
         f"variance of P(k) within {100 * VARIANCE_OF_POWER:.0f} % {upto}",
         "5 to 25 % for k ≤ 3 Mpc⁻¹",
-        distances.judge(distances.worst_variance, real[:, low], fake[:, low], resamples),
+        distances.evaluate(distances.worst_variance, real[:, low], fake[:, low], resamples),
         VARIANCE_OF_POWER,
         "%",
     )
@@ -149,7 +149,7 @@ CROSS_POWER = 2.0  # standard errors
 
 
 def _cross_power(tree: Tree) -> list[Row]:
-    """Judge the cross power, where there are bins below Nyquist."""
+    """Evaluate the cross power, where there are bins below Nyquist."""
     cross = tree["cross_power"]
     inside = cross["k"] <= cross["k_nyquist"]
     if not inside.any():
@@ -161,7 +161,7 @@ def _cross_power(tree: Tree) -> list[Row]:
             PAPER,
             f"cross power of generated pairs like zero up to Nyquist: within {CROSS_POWER:g} σ, rms over k",
             "not zero for k ≥ 0.5 Mpc⁻¹",
-            Finding(distances.significance(generated), math.nan, distances.significance(nbody)),
+            Distance(distances.significance(generated), math.nan, distances.significance(nbody)),
             CROSS_POWER,
             "σ",
         )
@@ -181,7 +181,7 @@ def _densities(tree: Tree, resamples: Resamples) -> list[Row]:
             PAPER,
             f"median of a subvolume's mean density within {100 * MEDIAN_DENSITY:.0f} %",
             "+5 % (Student-t prior), +12 % (Gaussian)",
-            distances.judge(distances.median_shift, *_samples(density), resamples),
+            distances.evaluate(distances.median_shift, *_samples(density), resamples),
             MEDIAN_DENSITY,
             "%",
         ),
@@ -191,7 +191,7 @@ def _densities(tree: Tree, resamples: Resamples) -> list[Row]:
             f"mean voxel PDF within {100 * distances.PDF_AGREES:.0f} % from the densest voxels down to "
             f"ρ/ρ̄ = {LOWEST_DENSITY:g}",
             "agrees in the upper four decades, fails below ρ/ρ̄ ≈ 0.1",
-            distances.judge(agreement, *_samples(pdf), resamples),
+            distances.evaluate(agreement, *_samples(pdf), resamples),
             LOWEST_DENSITY,
             "ρ/ρ̄",
         ),
@@ -202,15 +202,15 @@ PEAK_COUNTS = 0.20
 
 
 def _beyond(tree: Tree, resamples: Resamples) -> list[Row]:
-    known = f"where N-body's mean is known to {100 * distances.KNOWN:.0f} %"
+    where = f"where N-body's mean is known to {100 * distances.KNOWN:.0f} %"
     return [
         *_bispectra(tree, resamples),
         Row(
             "peaks",
             BEYOND,
-            f"mean number of density peaks within {100 * PEAK_COUNTS:.0f} % at every height {known}",
+            f"mean number of density peaks within {100 * PEAK_COUNTS:.0f} % at every height {where}",
             "—",
-            distances.judge(distances.worst_known, *_samples(tree["peaks"]), resamples),
+            distances.evaluate(distances.worst_known, *_samples(tree["peaks"]), resamples),
             PEAK_COUNTS,
             "%",
         ),
@@ -233,7 +233,7 @@ def _minkowski(tree: Tree, resamples: Resamples) -> list[Row]:
             f"Minkowski functionals of the densest cells within {100 * MINKOWSKI:.0f} % of their largest value at "
             "every threshold",
             "—",
-            distances.judge(measure, *_samples(group), resamples),
+            distances.evaluate(measure, *_samples(group), resamples),
             MINKOWSKI,
             "%",
         )
@@ -244,7 +244,7 @@ MEAN_BISPECTRUM = 0.20
 
 
 def _bispectra(tree: Tree, resamples: Resamples) -> list[Row]:
-    """Judge the bispectra, where the volumes can show a triangle."""
+    """Evaluate the bispectra, where the volumes can show a triangle."""
     pairs = sorted(name for name in tree if name.startswith("bispectrum_"))
     if not pairs:
         return []
@@ -258,7 +258,7 @@ def _bispectra(tree: Tree, resamples: Resamples) -> list[Row]:
             BEYOND,
             f"mean B, summed over angles, within {100 * MEAN_BISPECTRUM:.0f} % for every pair (k1, k2)",
             "medians and bands alike by eye",
-            distances.judge(distances.worst_mean, real, fake, resamples),
+            distances.evaluate(distances.worst_mean, real, fake, resamples),
             MEAN_BISPECTRUM,
             "%",
         )
@@ -270,10 +270,10 @@ LOST_DIVERSITY = 0.20
 
 
 def _copies(tree: Tree) -> list[Row]:
-    found, diversity = tree["neighbours"], tree["diversity"]
+    nearest, diversity = tree["neighbours"], tree["diversity"]
     ratio = diversity["generated"] / diversity["nbody"]
     error = ratio * math.hypot(*(diversity[f"{name}_error"] / diversity[name] for name in ("generated", "nbody")))
-    whose = {"training": "training", "nbody": "reference"}[found["compared_with"]]
+    whose = {"training": "training", "nbody": "reference"}[nearest["compared_with"]]
     return [
         Row(
             "copies",
@@ -299,20 +299,20 @@ def _copies(tree: Tree) -> list[Row]:
             f"effective number of different volumes (of {diversity['n']}) at most {100 * LOST_DIVERSITY:.0f} % "
             "below N-body's",
             "—",
-            Finding(max(1 - ratio, 0.0), error, diversity["floor"]),
+            Distance(max(1 - ratio, 0.0), error, diversity["floor"]),
             LOST_DIVERSITY,
             "%",
         ),
     ]
 
 
-def _share(tree: Tree, kind: str) -> Finding:
+def _share(tree: Tree, kind: str) -> Distance:
     """Return the fraction of generated and of real volumes that are copies of others."""
-    found = tree["neighbours"]
+    nearest = tree["neighbours"]
     shares = [
-        float((found[name].get(kind, np.zeros(1)) > found["threshold"]).mean()) for name in ("generated", "nbody")
+        float((nearest[name].get(kind, np.zeros(1)) > nearest["threshold"]).mean()) for name in ("generated", "nbody")
     ]
-    return Finding(shares[0], math.nan, shares[1])
+    return Distance(shares[0], math.nan, shares[1])
 
 
 DEMO_DENSITY, DEMO_POWER = 0.05, 1.3  # a fraction; a factor
@@ -324,7 +324,7 @@ def _demo(tree: Tree, resamples: Resamples) -> list[Row]:
         DEMO,
         f"mean density within {100 * DEMO_DENSITY:.0f} %",
         "—",
-        distances.judge(distances.worst_mean, *_samples(tree["mean_density"]), resamples),
+        distances.evaluate(distances.worst_mean, *_samples(tree["mean_density"]), resamples),
         DEMO_DENSITY,
         "%",
     )
@@ -333,9 +333,9 @@ def _demo(tree: Tree, resamples: Resamples) -> list[Row]:
     if not inside.any():
         return [density]
     real, fake = (samples[:, inside] for samples in _samples(power))
-    judged = distances.judge(distances.worst_factor, real, fake, resamples)
+    distance = distances.evaluate(distances.worst_factor, real, fake, resamples)
     goal = f"mean P(k) within a factor {DEMO_POWER:g} up to Nyquist"
-    return [Row("demo_power", DEMO, goal, "—", judged, DEMO_POWER, "×"), density]
+    return [Row("demo_power", DEMO, goal, "—", distance, DEMO_POWER, "×"), density]
 
 
 def _samples(group: Tree) -> tuple[np.ndarray, np.ndarray]:

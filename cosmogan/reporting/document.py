@@ -20,14 +20,14 @@ MEANING = (
 )
 
 
-def one(run: Run, judged: list[Row], folder: Path) -> Iterator[str]:
+def single(run: Run, table: list[Row], folder: Path) -> Iterator[str]:
     """Yield verdict and figures of one run, whose figures' files go to a folder."""
     tree = run.tree
     yield page.heading(f"{tree['name']}: generated against N-body", 1)
     for text in _warnings(run):
         yield page.paragraph(text, "warning")
-    groups = criteria.groups(judged)
-    met = "; ".join(criteria.count(judged, group) for group in groups)
+    groups = criteria.groups(table)
+    met = "; ".join(criteria.count(table, group) for group in groups)
     yield page.paragraph(f"{met[0].upper()}{met[1:]}.", "lead")
     yield page.paragraph(
         f"{tree['n_generated']} generated subvolumes of {_size(run)} against {tree['n_held_out']} of N-body. {MEANING}",
@@ -35,28 +35,28 @@ def one(run: Run, judged: list[Row], folder: Path) -> Iterator[str]:
     )
     others = {other.name: criteria.rows_beside(other.tree) for other in run.beside()}
     if "mocks_off" in tree:
-        yield page.paragraph(_against_mocks(tree, judged, others[BESIDE["mocks"][0]]))
+        yield page.paragraph(_against_mocks(tree, table, others[BESIDE["mocks"][0]]))
     elif tree["n_training"]:
         yield page.paragraph("No mapped Gaussian mocks were drawn to compare with.", "faint")
     names = ("criterion", "the paper", "this run", *others, "noise floor", "verdict")
     for group in groups:
-        lines = [_beside(row, list(others.values())) for row in judged if row.group == group]
+        lines = [_beside(row, list(others.values())) for row in table if row.group == group]
         kept = [i for i in range(len(names)) if any(cells[i] != "—" for cells in lines)]
         rows = [tuple(cells[i] for i in kept) for cells in lines]
         yield page.table(f"{group[0].upper()}{group[1:]}", [names[i] for i in kept], rows, KINDS)
-    yield _below_floor(judged)
+    yield _below_floor(table)
     yield from _figures([run], folder)
 
 
-def several(runs: Sequence[Run], judged: Sequence[list[Row]], folder: Path) -> Iterator[str]:
+def several(runs: Sequence[Run], tables: Sequence[list[Row]], folder: Path) -> Iterator[str]:
     """Yield verdicts and figures of several runs together."""
     first = runs[0]
     yield page.heading(f"{', '.join(run.name for run in runs)}: generated against N-body", 1)
     for run in runs:
         for text in _warnings(run):
             yield page.paragraph(f"{run.name}: {text}", "warning")
-    claims = [[row.passed for row in rows if row.group == PAPER] for rows in judged]
-    met = [f"{run.name} meets {sum(one)} of {len(one)}" for run, one in zip(runs, claims, strict=True)]
+    claims = [[row.passed for row in rows if row.group == PAPER] for rows in tables]
+    met = [f"{run.name} meets {sum(passed)} of {len(passed)}" for run, passed in zip(runs, claims, strict=True)]
     yield page.paragraph(f"Of the paper's claims {', '.join(met)}.", "lead")
     yield page.paragraph(f"Subvolumes of {_size(first)}. {MEANING}", "faint")
     references = {(run.tree["shards_sha256"], run.tree.get("held_out")) for run in runs}
@@ -67,8 +67,8 @@ def several(runs: Sequence[Run], judged: Sequence[list[Row]], folder: Path) -> I
             "warning",
         )
     yield facts.differences(runs)
-    named = [{row.name: row for row in found} for found in judged]
-    rows = [_together(row, [found.get(row.name) for found in named]) for row in judged[0]]
+    named = [{row.name: row for row in table} for table in tables]
+    rows = [_together(row, [by_name.get(row.name) for by_name in named]) for row in tables[0]]
     yield page.table("Verdicts", ("criterion", "the paper", *(run.name for run in runs), "noise floor"), rows, KINDS)
     yield from _figures(runs, folder)
 
@@ -88,8 +88,8 @@ def record(run: Run, folder: Path) -> Iterator[str]:
 
 def _size(run: Run) -> str:
     redshift = run.tree["redshift"]
-    known = f" at redshift {redshift:.3g}" if redshift == redshift else ""  # NaN is not itself
-    return f"{run.tree['subvolume']}³ cells of {run.tree['cell_size']:.3g} Mpc/h{known}"
+    epoch = f" at redshift {redshift:.3g}" if redshift == redshift else ""  # NaN is not itself
+    return f"{run.tree['subvolume']}³ cells of {run.tree['cell_size']:.3g} Mpc/h{epoch}"
 
 
 def _warnings(run: Run) -> list[str]:
@@ -105,13 +105,13 @@ def line(row: Row) -> tuple[str, ...]:
 def _beside(row: Row, others: Sequence[list[Row]]) -> tuple[str, ...]:
     """Return a criterion as cells of the table, with the values of other sets after this run's."""
     goal, paper, value, *rest = line(row)
-    found = [{other.name: _value(other) for other in rows}.get(row.name, "—") for rows in others]
-    return goal, paper, value, *found, *rest
+    values = [{other.name: _value(other) for other in rows}.get(row.name, "—") for rows in others]
+    return goal, paper, value, *values, *rest
 
 
-def _against_mocks(tree: Tree, judged: list[Row], mocks: list[Row]) -> str:
+def _against_mocks(tree: Tree, table: list[Row], mocks: list[Row]) -> str:
     """Say in which criteria the generator is better than mapped Gaussian mocks, and what these are."""
-    better, both = criteria.better(judged, mocks)
+    better, both = criteria.better(table, mocks)
     free = [name for name in both if name not in criteria.FIXED]
     named = ", ".join(name.replace("_", " ") for name in better) or "none"
     won = len([name for name in better if name in free])
@@ -125,9 +125,9 @@ def _against_mocks(tree: Tree, judged: list[Row], mocks: list[Row]) -> str:
     )
 
 
-def _below_floor(judged: list[Row]) -> str:
+def _below_floor(table: list[Row]) -> str:
     """Return the criteria that these boxes cannot tell: their limit is below the noise floor."""
-    below = [row for row in judged if row.found.floor > row.limit]
+    below = [row for row in table if row.distance.floor > row.limit]
     if not below:
         return page.paragraph("No criterion's limit lies below the noise floor of these boxes.", "faint")
     rows = [(_goal(row), criteria.words(row.limit, row.unit), _floor(row)) for row in below]
@@ -143,15 +143,15 @@ def _goal(row: Row) -> str:
 
 
 def _value(row: Row) -> str:
-    return _with_error(row.found.value, row.found.error, row.unit)
+    return _with_error(row.distance.value, row.distance.error, row.unit)
 
 
 def _floor(row: Row) -> str:
-    return _with_error(row.found.floor, row.found.floor_error, row.unit)
+    return _with_error(row.distance.floor, row.distance.floor_error, row.unit)
 
 
 def _with_error(number: float, scatter: float, unit: str) -> str:
-    value, error = (criteria.words(one, unit) for one in (number, scatter))
+    value, error = (criteria.words(each, unit) for each in (number, scatter))
     if error == "—":
         return value
     both = f"{value.removesuffix(' %')} ± {error.removeprefix('× ')}"

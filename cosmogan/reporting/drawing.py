@@ -38,9 +38,9 @@ def exhibits(runs: Sequence[Run], folder: Path) -> tuple[list[page.Exhibit], lis
     entries = [entry for entry in catalogue.CATALOGUE if len(runs) == 1 or entry.several]
     n_processes = min(len(os.sched_getaffinity(0)), len(entries) // EACH, MAX_PROCESSES)
     task = functools.partial(_task, runs, folder)
-    found = [task(entry) for entry in entries] if n_processes < 2 else _beside(entries, runs, folder, n_processes)
-    shown = [one for one in found if isinstance(one, page.Exhibit)]
-    return shown, [one for one in found if isinstance(one, Left)]
+    drawn = [task(entry) for entry in entries] if n_processes < 2 else _beside(entries, runs, folder, n_processes)
+    shown = [figure for figure in drawn if isinstance(figure, page.Exhibit)]
+    return shown, [figure for figure in drawn if isinstance(figure, Left)]
 
 
 def _beside(entries: Sequence[Entry], runs: Sequence[Run], folder: Path, n_processes: int) -> list[page.Exhibit | Left]:
@@ -48,8 +48,8 @@ def _beside(entries: Sequence[Entry], runs: Sequence[Run], folder: Path, n_proce
     order = sorted(entries, key=lambda entry: SLOW.index(entry.name) if entry.name in SLOW else len(SLOW))
     fresh = multiprocessing.get_context("spawn")  # a fork would inherit locks of threads that it lacks
     with ProcessPoolExecutor(n_processes, fresh, _begin, (runs, folder)) as pool:
-        found = dict(zip([entry.name for entry in order], pool.map(_drawn, order), strict=True))
-    return [found[entry.name] for entry in entries]
+        drawn = dict(zip([entry.name for entry in order], pool.map(_drawn, order), strict=True))
+    return [drawn[entry.name] for entry in entries]
 
 
 _work: Callable[[Entry], page.Exhibit | Left]

@@ -79,9 +79,9 @@ def sets(runs: Sequence[Run], name: str, unit: str = "") -> Table:
     return columns
 
 
-def _columns(label: str, found: Tree, unit: str) -> Table:
-    columns = {f"{label} mean{unit}": found["mean"], f"{label} error of mean{unit}": found["error"]}
-    return columns | {f"{label} {p} %{unit}": found["percentiles"][i] for i, p in enumerate((16, 50, 84))}
+def _columns(label: str, group: Tree, unit: str) -> Table:
+    columns = {f"{label} mean{unit}": group["mean"], f"{label} error of mean{unit}": group["error"]}
+    return columns | {f"{label} {p} %{unit}": group["percentiles"][i] for i, p in enumerate((16, 50, 84))}
 
 
 def ratios(runs: Sequence[Run], name: str) -> Table:

@@ -71,7 +71,7 @@ def differences(runs: Sequence[Run]) -> str:
     flat = [dict(_flat("", run.settings)) for run in runs]
     rows = []
     for name in flat[0]:
-        values = [json.dumps(one[name], ensure_ascii=False) for one in flat if name in one]
+        values = [json.dumps(tree[name], ensure_ascii=False) for tree in flat if name in tree]
         if len(set(values)) > 1 and len(values) == len(runs) and name not in ("name", "output", "data"):
             rows.append((name, *values))
     if not rows:
@@ -110,9 +110,9 @@ def _stages(folder: Path) -> Iterator[tuple[str, str, str]]:
     """Yield what every stage's receipt says, in the order in which they were written."""
     for path in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime):
         receipt = read_json(path)
-        found = ", ".join(f"{name} {_text(value)}" for name, value in receipt.get("results", {}).items())
+        results = ", ".join(f"{name} {_text(value)}" for name, value in receipt.get("results", {}).items())
         if receipt.get("stage") != "report":
-            yield receipt.get("stage", path.stem), "done" if receipt.get("done") else "begun, not done", found
+            yield receipt.get("stage", path.stem), "done" if receipt.get("done") else "begun, not done", results
 
 
 def _training(records: list[dict[str, Any]]) -> str:
@@ -125,10 +125,10 @@ def _training(records: list[dict[str, Any]]) -> str:
     return f"{before} samples seen, {clock(seconds)} of training steps"
 
 
-def _measuring(found: Tree) -> str:
-    stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in found.get("stages", {}).items())
-    ranks = f"{found['ranks']} rank{'' if found['ranks'] == 1 else 's'}"
-    return f"{clock(found['seconds'])} on {ranks}, {found['device']}" + (f": {stages}" if stages else "")
+def _measuring(record: Tree) -> str:
+    stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in record.get("stages", {}).items())
+    ranks = f"{record['ranks']} rank{'' if record['ranks'] == 1 else 's'}"
+    return f"{clock(record['seconds'])} on {ranks}, {record['device']}" + (f": {stages}" if stages else "")
 
 
 def versions(tree: Tree) -> str:

@@ -42,8 +42,8 @@ def linear_theory(group: Tree) -> tuple[np.ndarray, np.ndarray]:
 
     The median generated P(k) of the earliest redshift is multiplied by the square of the growth since then.
     """
-    redshifts = np.array([one["redshift"] for one in named(group)])
-    others = np.array([[x for name, x in one.items() if name != "redshift"] for one in named(group)])
+    redshifts = np.array([condition["redshift"] for condition in named(group)])
+    others = np.array([[x for name, x in condition.items() if name != "redshift"] for condition in named(group)])
     first = others[int(np.argmax(redshifts))]
     mine = np.flatnonzero(np.isclose(others, first, rtol=1e-3).all(axis=1))  # all, where there is nothing else
     mine = mine[np.argsort(-redshifts[mine])]
@@ -59,7 +59,7 @@ def growth_of_power(runs: Sequence[Run]) -> Drawn:
         raise Missing("the generator is not told the redshift")
     mine, linear = linear_theory(group)
     generated, nbody = (group[f"{name}_percentiles"][mine, 1] for name in ("generated", "nbody"))
-    redshifts = np.array([one["redshift"] for one in named(group)])[mine]
+    redshifts = np.array([condition["redshift"] for condition in named(group)])[mine]
     table: Table = {"k [h/Mpc]": group["k"]}
     for i, z in enumerate(redshifts):
         columns = {"N-body median": nbody[i], "generated median": generated[i], "linear theory": linear[i]}

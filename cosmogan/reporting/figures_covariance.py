@@ -56,8 +56,8 @@ def _panels(runs: Sequence[Run]) -> tuple[list[Panel], list[Panel]]:
     shifts = [floor["power_correlation"], *(_ratio(run, "correlation") for run in runs)]
     reach = max(0.1, *(np.nanmax(abs(shift[inside])) for shift in shifts))
     shift = {**SIGNED, "vmin": -reach, "vmax": reach}
-    upper: list[Panel] = [(name, "|covariance|", abs(found["covariance"]), log) for name, found in shown]
-    lower: list[Panel] = [(name, "correlation", found["correlation"], SIGNED) for name, found in shown]
+    upper: list[Panel] = [(name, "|covariance|", abs(group["covariance"]), log) for name, group in shown]
+    lower: list[Panel] = [(name, "correlation", group["correlation"], SIGNED) for name, group in shown]
     for run in runs:
         upper.append((f"{run.name} / N-body − 1", "fractional difference", _ratio(run, "covariance"), part))
         lower.append((f"{run.name} − N-body", "difference of correlation", _ratio(run, "correlation"), shift))
@@ -122,11 +122,11 @@ def _table(runs: Sequence[Run]) -> Table:
     return {name: matrix.ravel() for name, matrix in columns.items()}
 
 
-def _columns(label: str, found: Tree) -> Table:
+def _columns(label: str, group: Tree) -> Table:
     return {
-        f"{label} covariance [(Mpc/h)^6]": found["covariance"],
-        f"{label} covariance error [(Mpc/h)^6]": found["covariance_error"],
-        f"{label} correlation": found["correlation"],
+        f"{label} covariance [(Mpc/h)^6]": group["covariance"],
+        f"{label} covariance error [(Mpc/h)^6]": group["covariance_error"],
+        f"{label} correlation": group["correlation"],
     }
 
 
@@ -140,29 +140,29 @@ def variance(runs: Sequence[Run]) -> Drawn:
     level_line(ax, 1.25, "±25 %")
     level_line(ax, 0.75)
     ax.axhline(1, color=BLACK, lw=0.8)
-    found = {
+    ratios = {
         run.name: tuple(run.tree["power"]["ratio"][name] for name in ("variance", "variance_error")) for run in runs
     }
     for run in runs:
-        value, error = found[run.name]
+        value, error = ratios[run.name]
         below = np.minimum(error, 0.9 * (1 + value))  # so that a bar does not leave a logarithmic axis
         ax.errorbar(k, 1 + value, (below, error), color=run.color, marker=run.marker, ls=run.dash, elinewidth=0.8)
     k_axis(ax, spectrum["k_nyquist"])
     ax.set(yscale="log", xlabel=K_LABEL, ylabel="variance of P(k)\nover N-body's")
     inside = k <= spectrum["k_nyquist"]
-    high = max(np.nanmax((1 + value + error)[inside], initial=1) for value, error in found.values())
-    low = min(np.nanmin((1 + value)[inside], initial=1) for value, _ in found.values())
+    high = max(np.nanmax((1 + value + error)[inside], initial=1) for value, error in ratios.values())
+    low = min(np.nanmin((1 + value)[inside], initial=1) for value, _ in ratios.values())
     ax.set_ylim(min(0.5, 0.8 * low), max(2, 1.2 * high))
     plain_log(ax.yaxis)
-    ends = [(run.name, run.color, 1 + found[run.name][0]) for run in runs]
+    ends = [(run.name, run.color, 1 + ratios[run.name][0]) for run in runs]
     name_ends(ax, [*ends, ("noise floor", DARK_GREY, 1)])
     low = k <= BELOW_NYQUIST * spectrum["k_nyquist"]
-    seen = [f"{name}: furthest off {at(k[low], v[low], e[low], noise[low])}" for name, (v, e) in found.items()]
+    seen = [f"{name}: furthest off {at(k[low], v[low], e[low], noise[low])}" for name, (v, e) in ratios.items()]
     caption = (
         f"The diagonal of the covariance over N-body's, with its error. {FLOOR} The paper reached 5 to 25 %. "
         f"Up to {BELOW_NYQUIST:g} Nyquist: {listed(seen)}"
     )
     table: Table = {"k [h/Mpc]": k}
-    for name, (value, error) in found.items():
+    for name, (value, error) in ratios.items():
         table |= {f"{name} variance / N-body - 1": value, f"{name} error": error}
     return Drawn(fig, caption, {**table, "noise floor (rms)": noise})

@@ -52,12 +52,12 @@ def voxel_pdf(runs: Sequence[Run]) -> Drawn:
     names = ("pdf_scaled", "pdf_unscaled") if len(kappas) == 1 else ("pdf_unscaled",)
     table: Table = {}
     for name in names:
-        found = {**sets(runs, name), **ratios(runs, name)}
-        table |= {f"{name} {column}": values for column, values in {**_edges(runs[0].tree[name]), **found}.items()}
+        columns = {**sets(runs, name), **ratios(runs, name)}
+        table |= {f"{name} {column}": values for column, values in {**_edges(runs[0].tree[name]), **columns}.items()}
     shown = f"scaled by eq. (5) with κ = {kappas.pop():g}, and unscaled" if len(names) == 2 else "unscaled"
     empty = [("N-body", runs[0].tree["pdf_unscaled"]["nbody"])]
     empty += [(run.name, run.tree["pdf_unscaled"]["generated"]) for run in runs]
-    outside = ", ".join(f"{100 * max(round(1 - found['mean'].sum(), 9), 0):.2g} % of {label}" for label, found in empty)
+    outside = ", ".join(f"{100 * max(round(1 - group['mean'].sum(), 9), 0):.2g} % of {label}" for label, group in empty)
     caption = (
         f"The fraction of voxels, {shown}. {SCATTER} Voxels outside 10⁻⁴ to 10⁴, empty ones among them: {outside}."
     )
@@ -74,8 +74,8 @@ def peaks(runs: Sequence[Run]) -> Drawn:
     table = {**_edges(runs[0].tree["peaks"]), **sets(runs, "peaks"), **ratios(runs, "peaks")}
     counts = [("N-body", runs[0].tree["peaks"]["nbody"])]
     counts += [(run.name, run.tree["peaks"]["generated"]) for run in runs]
-    found = ", ".join(f"{tree['mean'].sum():.4g} in {label}" for label, tree in counts)
-    caption = f"Cells denser than all their 26 neighbours. {SCATTER} Peaks of a subvolume on average: {found}."
+    averages = ", ".join(f"{tree['mean'].sum():.4g} in {label}" for label, tree in counts)
+    caption = f"Cells denser than all their 26 neighbours. {SCATTER} Peaks of a subvolume on average: {averages}."
     return Drawn(_distributions(runs, ("peaks",), 1), caption, table)
 
 
@@ -117,10 +117,10 @@ def _densities(ax: Axes, runs: Sequence[Run], name: str, middle: np.ndarray, wid
     ends = []
     shown = [(runs[0], "nbody", LABELS["nbody"][0], BLACK), *((run, "generated", run.name, run.color) for run in runs)]
     for run, label, word, color in shown:
-        found = run.tree[name][label]
-        used = found["mean"] > 0
-        x, mean = middle[used], (found["mean"] / width)[used]
-        scatter = (np.sqrt(np.diag(found["covariance"])) / width)[used]
+        group = run.tree[name][label]
+        used = group["mean"] > 0
+        x, mean = middle[used], (group["mean"] / width)[used]
+        scatter = (np.sqrt(np.diag(group["covariance"])) / width)[used]
         below = np.minimum(scatter, 0.9 * mean)  # so that a bar does not leave a logarithmic axis
         if label == "nbody":
             ax.fill_between(x, mean - below, mean + scatter, color=color, alpha=0.18, lw=0)
@@ -135,8 +135,9 @@ def _densities(ax: Axes, runs: Sequence[Run], name: str, middle: np.ndarray, wid
 def _ratios(ax: Axes, runs: Sequence[Run], name: str, middle: np.ndarray) -> None:
     """Draw the ratios of the means on a logarithmic axis, with the noise floor."""
     floor = runs[0].floor(name)
-    known = np.isfinite(floor)
-    ax.fill_between(middle[known], np.maximum(1 - floor, 0.01)[known], 1 + floor[known], color=GREY, alpha=0.35, lw=0)
+    finite = np.isfinite(floor)
+    low, high = np.maximum(1 - floor, 0.01), 1 + floor
+    ax.fill_between(middle[finite], low[finite], high[finite], color=GREY, alpha=0.35, lw=0)
     ax.axhline(1, color=BLACK, lw=0.8)
     ends = [("noise floor", DARK_GREY, 1)]
     for run in runs:

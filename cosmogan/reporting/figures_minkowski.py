@@ -52,8 +52,8 @@ def _values(ax: Axes, runs: Sequence[Run], chosen: np.ndarray, named: bool) -> N
     group = runs[0].tree["minkowski"]
     nu, ends = group["nu"][chosen], []
     shown = [(group["nbody"], "N-body", BLACK, "-"), *((_own(run), run.name, run.color, run.dash) for run in runs)]
-    for found, name, color, dash in shown:
-        value, scatter = found["mean"][chosen], np.sqrt(np.diag(found["covariance"]))[chosen]
+    for moments, name, color, dash in shown:
+        value, scatter = moments["mean"][chosen], np.sqrt(np.diag(moments["covariance"]))[chosen]
         ax.plot(nu, value, color=color, ls=dash)
         ax.fill_between(nu, value - scatter, value + scatter, color=color, alpha=0.12, lw=0)
         ends.append((name, color, value))

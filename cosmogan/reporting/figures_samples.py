@@ -55,15 +55,15 @@ def _accepted(run: Run) -> str:
 
 def neighbours(runs: Sequence[Run]) -> Drawn:
     """Draw how like its nearest neighbour a sample is, in the training set and in its own set."""
-    found = [run.need("neighbours") for run in runs]
-    limit, whose = found[0]["threshold"], {"training": "training", "nbody": "reference"}[found[0]["compared_with"]]
-    kinds = [kind for kind in ("training", "peers") if all(kind in tree["generated"] for tree in found)]
+    trees = [run.need("neighbours") for run in runs]
+    limit, whose = trees[0]["threshold"], {"training": "training", "nbody": "reference"}[trees[0]["compared_with"]]
+    kinds = [kind for kind in ("training", "peers") if all(kind in tree["generated"] for tree in trees)]
     labels = {"training": f"nearest {whose} subvolume", "peers": "nearest in its own set"}
     table: Table = {}
     wide = _neighbours(runs, {kind: labels[kind] for kind in kinds}, len(kinds), table)
     narrow = _neighbours(runs, {kind: labels[kind] for kind in kinds}, 1, {})
     seen = []
-    for run, tree in zip(runs, found, strict=True):
+    for run, tree in zip(runs, trees, strict=True):
         copied = {"training": f"of a {whose} subvolume", "peers": "of another sample"}
         copies = [f"{int(np.sum(tree['generated'][kind] > limit))} {copied[kind]}" for kind in kinds]
         seen.append(f"{run.name}: copies among {run.tree['n_generated']} samples: {', '.join(copies)}")
@@ -93,14 +93,14 @@ def _neighbours(runs: Sequence[Run], labels: dict[str, str], columns: int, table
 
 def diversity(runs: Sequence[Run]) -> Drawn:
     """Draw the effective number of different volumes in each set."""
-    found = [run.need("diversity") for run in runs]
+    trees = [run.need("diversity") for run in runs]
     fig = new(NARROW, 1.2 + 0.35 * len(runs))
     ax = fig.subplots()
     names = ["N-body", *(run.name for run in runs)]
     colors = [BLACK, *(run.color for run in runs)]
-    values = [found[0]["nbody"], *(tree["generated"] for tree in found)]
-    errors = [found[0]["nbody_error"], *(tree["generated_error"] for tree in found)]
-    low, high = (values[0] * (1 + sign * found[0]["floor"]) for sign in (-1, 1))
+    values = [trees[0]["nbody"], *(tree["generated"] for tree in trees)]
+    errors = [trees[0]["nbody_error"], *(tree["generated_error"] for tree in trees)]
+    low, high = (values[0] * (1 + sign * trees[0]["floor"]) for sign in (-1, 1))
     ax.axvspan(low, high, color=GREY, alpha=0.35, lw=0)
     for i, (color, value, error) in enumerate(zip(colors, values, errors, strict=True)):
         ax.errorbar(value, i, xerr=error, color=color, marker="o", ms=6)
@@ -113,7 +113,7 @@ def diversity(runs: Sequence[Run]) -> Drawn:
     seen = [f"{name}: {value:.3g} ± {error:.2g}" for name, value, error in zip(names, values, errors, strict=True)]
     caption = (
         "How many different volumes a set amounts to, by the similarity of coarse volumes: low when samples repeat "
-        f"themselves. Sets of {found[0]['n']} volumes. Grey: the noise floor, halves of N-body. {listed(seen)}"
+        f"themselves. Sets of {trees[0]['n']} volumes. Grey: the noise floor, halves of N-body. {listed(seen)}"
     )
     table = {"set": np.array(names), "Vendi score": np.array(values), "error": np.array(errors)}
     return Drawn(fig, caption, table)

@@ -88,10 +88,10 @@ def steps(runs: Sequence[Run]) -> Drawn:
     ax = fig.subplots()
     middle = (tree["redshifts"][1:] + tree["redshifts"][:-1]) / 2
     table, ends = {"redshift": middle}, []
-    for name, found, color in (("field", "field_step", BLUE), ("ln P(k)", "power_step", ORANGE)):
-        table[f"step of {name} over the mean step"] = tree[found] / tree[found].mean()
-        ax.plot(middle, tree[found] / tree[found].mean(), "o-", color=color)
-        ends.append((name, color, tree[found] / tree[found].mean()))
+    for name, key, color in (("field", "field_step", BLUE), ("ln P(k)", "power_step", ORANGE)):
+        table[f"step of {name} over the mean step"] = tree[key] / tree[key].mean()
+        ax.plot(middle, tree[key] / tree[key].mean(), "o-", color=color)
+        ends.append((name, color, tree[key] / tree[key].mean()))
     ax.set(xlabel="redshift", ylabel="rms step over the mean step", ylim=(0, None))
     ax.invert_xaxis()
     name_ends(ax, ends)

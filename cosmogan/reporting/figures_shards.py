@@ -26,7 +26,7 @@ LEAST_DRAWN = 1e-4  # density; the power law of nearly empty cells goes on below
 
 
 @styled
-def draw(folder: Folder, found: dict[float, Tally]) -> Figure:
+def draw(folder: Folder, tallies: dict[float, Tally]) -> Figure:
     """Draw slabs of up to three redshifts on one logarithmic scale, and below them all redshifts' voxel PDFs."""
     shown = folder.redshift_values
     if len(shown) > MAX_REDSHIFTS:
@@ -35,7 +35,7 @@ def draw(folder: Folder, found: dict[float, Tally]) -> Figure:
     fig = new(7.2, height + 2.9)
     upper, lower = fig.subfigures(2, 1, squeeze=False, height_ratios=(height, 2.9)).flat
     _slabs(upper, folder, shown)
-    _voxel_pdf(lower.subplots(), folder, found)
+    _voxel_pdf(lower.subplots(), folder, tallies)
     return fig
 
 
@@ -87,19 +87,19 @@ def _name(folder: Folder, row: int) -> str:
     return f"simulation {folder.simulations[row]}\ncorner {tuple(folder.corners[row].tolist())}"
 
 
-def _voxel_pdf(ax: Axes, folder: Folder, found: dict[float, Tally]) -> None:
+def _voxel_pdf(ax: Axes, folder: Folder, tallies: dict[float, Tally]) -> None:
     """Draw each redshift's PDF and name it on its dense side; say how many cells have no place on a log axis."""
     middle = np.sqrt(edges()[1:] * edges()[:-1])
     curves = []
-    for (redshift, one), color in zip(found.items(), _colors(folder), strict=True):
-        used = np.flatnonzero((one.counts >= MIN_CELLS) & (middle >= LEAST_DRAWN))
+    for (redshift, tally), color in zip(tallies.items(), _colors(folder), strict=True):
+        used = np.flatnonzero((tally.counts >= MIN_CELLS) & (middle >= LEAST_DRAWN))
         if len(used):
-            ax.plot(middle[used], one.pdf[used], color=color)
-            curves.append((f"z = {redshift:g}", middle[used], one.pdf[used], color))
+            ax.plot(middle[used], tally.pdf[used], color=color)
+            curves.append((f"z = {redshift:g}", middle[used], tally.pdf[used], color))
     ax.set(xscale="log", yscale="log", xlabel="density of a cell, ρ/ρ̄", ylabel="fraction of cells per decade")
     ax.margins(x=0.02, y=0.08)
     _label(ax, sorted(curves, key=lambda curve: curve[1][-1]))
-    empty = [f"{one.n_empty / one.n_voxels:.2g} (z = {z:g})" for z, one in found.items() if one.n_empty]
+    empty = [f"{tally.n_empty / tally.n_voxels:.2g} (z = {z:g})" for z, tally in tallies.items() if tally.n_empty]
     if empty:
         ax.set_title("fraction of empty cells, not shown: " + ", ".join(empty), fontsize=8, loc="left")
 
@@ -112,8 +112,8 @@ def _label(ax: Axes, curves: list[tuple[str, np.ndarray, np.ndarray, Any]]) -> N
         at = peak + int(np.argmin(abs(np.log(y[peak:]) - (low + (high - low) * (0.15 + 0.5 * i / len(curves))))))
         side = 1 if i == len(curves) - 1 else (-1 if i == 0 else 0)
         align = {1: "left", 0: "center", -1: "right"}[side]
-        made = ax.annotate(text, (x[at], y[at]), (7 * side, 0), textcoords="offset points", ha=align, va="center")
-        made.set(color=color, path_effects=[withStroke(linewidth=3, foreground="white")])
+        annotation = ax.annotate(text, (x[at], y[at]), (7 * side, 0), textcoords="offset points", ha=align, va="center")
+        annotation.set(color=color, path_effects=[withStroke(linewidth=3, foreground="white")])
 
 
 def _colors(folder: Folder) -> list[Any]:
@@ -124,8 +124,8 @@ def _colors(folder: Folder) -> list[Any]:
     return [ramp(x) for x in np.linspace(0, 0.75, len(folder.redshift_values))]
 
 
-def write(path: Path, folder: Folder, found: dict[float, Tally]) -> None:
+def write(path: Path, folder: Folder, tallies: dict[float, Tally]) -> None:
     """Draw a folder into a file, and say its name."""
     with whole_file(path) as temporary:
-        save(draw(folder, found), temporary, path.suffix)
+        save(draw(folder, tallies), temporary, path.suffix)
     say(f"\nfigure: {path}")

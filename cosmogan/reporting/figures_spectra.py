@@ -144,9 +144,9 @@ def _cross_power(runs: Sequence[Run]) -> Figure:
 def _fractions(run: Run, pairs: str) -> tuple[np.ndarray, ...]:
     """Return mean, error, 16th and 84th percentiles of pairs' cross power over the power [%], (nk,) each."""
     first, second = pairs.split("_")
-    found, spectrum = run.tree["cross_power"][pairs], run.tree["power"]
+    cross, spectrum = run.tree["cross_power"][pairs], run.tree["power"]
     unit = np.sqrt(spectrum[first]["mean"] * spectrum[second]["mean"]) / 100
-    return found["mean"] / unit, found["error"] / unit, found["percentiles"][0] / unit, found["percentiles"][2] / unit
+    return cross["mean"] / unit, cross["error"] / unit, cross["percentiles"][0] / unit, cross["percentiles"][2] / unit
 
 
 def _shared(run: Run) -> str:

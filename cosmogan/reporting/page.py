@@ -147,7 +147,7 @@ def figures(exhibits: Iterable[Exhibit]) -> str:
         else:
             rows.append([exhibit])
     kinds = {True: "wide", False: "alone"}
-    shown = [_figure(one, kinds[one.wide] if len(row) == 1 else "") for row in rows for one in row]
+    shown = [_figure(exhibit, kinds[exhibit.wide] if len(row) == 1 else "") for row in rows for exhibit in row]
     return '<div class="figures">\n' + "\n".join(shown) + "\n</div>"
 
 

@@ -17,7 +17,7 @@ from hpc.settings import read_tree
 
 
 class Missing(Exception):
-    """What a figure needs is not there: says what, in words for the report's reader."""
+    """Raised where a figure needs what was not measured; the message says what, for the report's reader."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class Run:
 
     def beside(self) -> list["Run"]:
         """Return the run's other sets, mocks and samples as trained, each as a run whose generated set it is."""
-        found = []
+        runs = []
         for label, (name, color, dash, marker) in BESIDE.items():
             if label in self.tree.get("power", {}):
                 tree = {key: _in_place(value, label) for key, value in self.tree.items()}
                 tree |= {"n_generated": self.tree[f"n_{label}"]}
-                found.append(replace(self, tree=tree, label=label, name=name, color=color, dash=dash, marker=marker))
-        return found
+                runs.append(replace(self, tree=tree, label=label, name=name, color=color, dash=dash, marker=marker))
+        return runs
 
     def need(self, name: str) -> Any:
         """Return a group, or a number, of the statistics.
@@ -61,9 +61,9 @@ class Run:
     def floor(self, name: str) -> np.ndarray:
         """Return a statistic's noise floor (d,): rms of one part of N-body over the other, less 1; NaN: not known."""
         halves = self.need("noise_floor")[name]
-        known = np.isfinite(halves)
+        finite = np.isfinite(halves)
         with np.errstate(invalid="ignore"):
-            return np.sqrt(np.sum(np.where(known, halves, 0) ** 2, axis=0) / known.sum(axis=0))
+            return np.sqrt(np.sum(np.where(finite, halves, 0) ** 2, axis=0) / finite.sum(axis=0))
 
 
 def _in_place(value: Any, label: str) -> Any:
@@ -120,39 +120,39 @@ def read_several(paths: Sequence[Path]) -> list[Run]:
     """
     if not 2 <= len(paths) <= len(RUNS):
         raise ValueError(f"--compare: expected 2 to {len(RUNS)} folders of runs, found {len(paths)}")
-    found = []
+    runs = []
     for path, (color, dash, marker) in zip(paths, RUNS, strict=False):
         config = path / "config.yaml"
         settings = read_tree(config) if config.exists() else {}
         run = read(path, path / "statistics.h5", settings)
-        found.append(replace(run, name=run.tree["name"], color=color, dash=dash, marker=marker))
+        runs.append(replace(run, name=run.tree["name"], color=color, dash=dash, marker=marker))
         for key in ("cell_size", "subvolume", "redshift"):
-            first, own = found[0].tree[key], run.tree[key]
+            first, own = runs[0].tree[key], run.tree[key]
             if not np.isclose(first, own, rtol=1e-6, equal_nan=True):
                 raise ValueError(
                     f"{path}: expected the {key} of {paths[0]}, {first:g}, found {own:g}: nothing to compare"
                 )
-    return _told_apart(found, paths)
+    return _distinguished(runs, paths)
 
 
-def _told_apart(found: list[Run], paths: Sequence[Path]) -> list[Run]:
+def _distinguished(runs: list[Run], paths: Sequence[Path]) -> list[Run]:
     """Name runs of one name by their folders, from where these part."""
-    names = [run.name for run in found]
+    names = [run.name for run in runs]
     if len(set(names)) == len(names):
-        return found
+        return runs
     folders = [path.resolve() for path in paths]
     if len(set(folders)) < len(folders):
         raise ValueError(f"--compare: expected different folders, found {', '.join(map(str, paths))}")
     common = os.path.commonpath(folders)
-    return [replace(run, name=str(folder.relative_to(common))) for run, folder in zip(found, folders, strict=True)]
+    return [replace(run, name=str(folder.relative_to(common))) for run, folder in zip(runs, folders, strict=True)]
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
     """Return the records of a JSON-lines file; none when it is missing. A line that was cut off is left out."""
-    found = []
+    records = []
     for line in path.read_text().splitlines() if path.exists() else ():
         try:
-            found.append(json.loads(line))
+            records.append(json.loads(line))
         except json.JSONDecodeError:
             continue
-    return [record for record in found if "n_seen" in record]
+    return [record for record in records if "n_seen" in record]

@@ -131,8 +131,8 @@ def ratio_panel(ax: Axes, levels: tuple[float, ...], seen: Iterable[np.ndarray])
 
 def noise_band(ax: Axes, x: np.ndarray, floor: np.ndarray, zero: float = 0) -> None:
     """Fill the noise floor (nx,) on both sides of what agreement is."""
-    known = np.isfinite(floor)
-    ax.fill_between(x[known], zero - floor[known], zero + floor[known], color=GREY, alpha=0.35, lw=0)
+    finite = np.isfinite(floor)
+    ax.fill_between(x[finite], zero - floor[finite], zero + floor[finite], color=GREY, alpha=0.35, lw=0)
 
 
 def show_band(ax: Axes, x: np.ndarray, percentiles: np.ndarray, color: str, dash: Any = "-") -> None:
@@ -161,9 +161,9 @@ def name_ends(ax: Axes, ends: Iterable[tuple[str, str, Any]]) -> None:
     ax.get_xlim(), ax.get_ylim()  # settles limits that follow the data
     lines = []
     for name, color, values in ends:
-        known = np.ravel(values)[np.isfinite(np.ravel(values))]
-        if len(known):
-            height = ax.transAxes.inverted().transform(ax.transData.transform((1, known[-1])))[1]
+        finite = np.ravel(values)[np.isfinite(np.ravel(values))]
+        if len(finite):
+            height = ax.transAxes.inverted().transform(ax.transData.transform((1, finite[-1])))[1]
             lines.append((float(np.clip(height, 0, 1)), name, color))
     points = 72 * ax.get_window_extent().height / ax.figure.dpi
     lines.sort(key=lambda line: line[0])

@@ -19,7 +19,7 @@ def write_one(run: runs.Run, folder: Path, path: Path) -> Outcome:
     path : of the page
     """
     rows = [*criteria.rows(run.tree), *conditions.rows(run.tree)]
-    parts = [*document.one(run, rows, path.parent / "figures"), *document.record(run, folder)]
+    parts = [*document.single(run, rows, path.parent / "figures"), *document.record(run, folder)]
     _write(path, f"{run.tree['name']}: a cosmic web GAN", parts)
     counts = [criteria.count(rows, group) for group in criteria.groups(rows)]
     return Outcome({row.name: row.passed for row in rows}, (*counts, str(path.resolve())))

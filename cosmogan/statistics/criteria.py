@@ -21,8 +21,8 @@ Measure = Callable[[np.ndarray, np.ndarray], float]
 
 
 @dataclass(frozen=True)
-class Finding:
-    """How far generated samples are from real ones in one respect."""
+class Distance:
+    """The distance of generated samples from real ones by one measure, its error and its noise floor."""
 
     value: float
     error: float  # standard deviation of the value when the samples are drawn again; NaN: not known
@@ -63,7 +63,7 @@ def _drawn(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
 
 
-def judge(measure: Measure, real: np.ndarray, fake: np.ndarray, resamples: Resamples) -> Finding:
+def evaluate(measure: Measure, real: np.ndarray, fake: np.ndarray, resamples: Resamples) -> Distance:
     """Measure generated samples against real ones, with error and noise floor.
 
     Parameters
@@ -78,7 +78,7 @@ def judge(measure: Measure, real: np.ndarray, fake: np.ndarray, resamples: Resam
     halves = np.array([measure(real[half], real[~half]) for half in resamples.halves])
     floor = float(np.nanmedian(halves)) if np.isfinite(halves).any() else np.nan
     scatter = float(halves.std()) if np.isfinite(halves).all() and len(halves) > 1 else np.nan
-    return Finding(measure(real, fake), error, floor, scatter)
+    return Distance(measure(real, fake), error, floor, scatter)
 
 
 def worst_mean(real: np.ndarray, fake: np.ndarray) -> float:

@@ -28,7 +28,7 @@ class VoxelPDF(Result):
 
 @dataclass(frozen=True)
 class PeakCounts(Result):
-    """How many local maxima each sample has, by their density."""
+    """The counts of local maxima of each sample, by their density."""
 
     edges: np.ndarray  # (nbins + 1,) in units of the mean density
     count: np.ndarray  # (b, nbins) float64: peaks a subvolume

@@ -1,4 +1,4 @@
-"""Which samples belong together: groups to leave out for errors, and halves to set against each other for the floor."""
+"""Group samples by the regions they lie in: groups to leave out for errors, and halves to compare for the floor."""
 
 import itertools
 import math

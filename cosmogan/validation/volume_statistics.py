@@ -80,8 +80,8 @@ class ByNbodykit(Measurement):
 
     def spectra(self, density: torch.Tensor, triangles: tuple[Triangles, ...]) -> Values:
         """Return power and bispectra, (b, …) each."""
-        found = super().spectra(density, triangles)
-        return {**found, "power": reference.nbodykit_power(density, self.box_size, self.k_edges).power}
+        values = super().spectra(density, triangles)
+        return {**values, "power": reference.nbodykit_power(density, self.box_size, self.k_edges).power}
 
     def cross_power(self, first: torch.Tensor, second: torch.Tensor) -> PowerSpectrum:
         """Return the cross power of pairs."""

@@ -2,7 +2,7 @@
 
 from cosmogan.reporting import criteria, document
 from cosmogan.shards import statistics_file
-from cosmogan.statistics.criteria import Finding
+from cosmogan.statistics.criteria import Distance
 
 
 def test_too_much_structure_fails_what_it_should_and_the_row_says_so(measured):
@@ -10,7 +10,7 @@ def test_too_much_structure_fails_what_it_should_and_the_row_says_so(measured):
     power = judged["power"]
     assert not power.passed
     assert not power.within_noise
-    assert power.found.value > 0.3
+    assert power.distance.value > 0.3
     assert judged["cross_power"].passed
     assert document.line(power)[-1] == "✗ fail"
     assert criteria.count(list(judged.values()), criteria.PAPER).startswith("the paper's claims: ")
@@ -18,7 +18,7 @@ def test_too_much_structure_fails_what_it_should_and_the_row_says_so(measured):
 
 def test_a_value_at_its_limit_passes_and_one_that_is_not_known_fails():
     def row(value, floor=0.0):
-        return criteria.Row("x", criteria.PAPER, "", "", Finding(value, 0.01, floor), 0.05, "%")
+        return criteria.Row("x", criteria.PAPER, "", "", Distance(value, 0.01, floor), 0.05, "%")
 
     assert row(0.05).passed
     assert not row(0.051).passed
@@ -29,6 +29,6 @@ def test_a_value_at_its_limit_passes_and_one_that_is_not_known_fails():
 
 
 def test_a_criterion_that_does_not_apply_to_a_run_has_a_dash():
-    row = criteria.Row("x", criteria.BEYOND, "goal", "—", Finding(0.01, 0.001, 0.02), 0.05, "%")
+    row = criteria.Row("x", criteria.BEYOND, "goal", "—", Distance(0.01, 0.001, 0.02), 0.05, "%")
     cells = document._together(row, [row, None])
     assert [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in cells[2:]] == ["✓ 1.0 ± 0.1 %", "—", "2.0 %"]

@@ -10,7 +10,7 @@ def test_judging_finds_the_shift_its_error_and_the_noise():
     rng = np.random.default_rng(0)
     real, fake = 10 + rng.standard_normal((400, 1)), 11 + rng.standard_normal((400, 1))
     again = criteria.Resamples.of(np.zeros(400), None, np.ones(400), 400, seed=0)
-    found = criteria.judge(criteria.worst_mean, real, fake, again)
+    found = criteria.evaluate(criteria.worst_mean, real, fake, again)
     assert found.value == pytest.approx(0.1, abs=0.02)
     assert found.error == pytest.approx(np.sqrt(2 / 400) / 10, rel=0.4)
     assert 0 < found.floor < 0.03 and 0 < found.floor_error < 0.02

@@ -33,7 +33,7 @@ def test_mocks_are_measured_judged_and_always_the_same(experiment, monkeypatch):
     assert tree["n_mocks"] == 27 and tree["mocks_off"] < 0.3
     (mocks,) = runs.Run(tree).beside()
     assert mocks.name == "mapped Gaussian"
-    text = "".join(document.one(runs.Run(tree), criteria.rows(tree), experiment.report_folder / "figures"))
+    text = "".join(document.single(runs.Run(tree), criteria.rows(tree), experiment.report_folder / "figures"))
     assert "nearer to N-body than mapped Gaussian mocks in" in text and "<th>mapped Gaussian</th>" in text
     first, second = (baselines.compared(experiment).beside["mocks"] for _ in range(2))
     np.testing.assert_array_equal(first.read(np.array([3, 20])), second.read(np.array([3, 20])))
