@@ -6,7 +6,7 @@ import synthetic
 
 from cosmogan import config, shards, statistics, validate
 from cosmogan.shards import statistics_file
-from cosmogan.validation import blocks, measure
+from cosmogan.validation import baselines, blocks, measure
 from cosmogan.validation.blocks import Blocks
 from cosmogan.validation.volume_statistics import Measurement
 from hpc.mpi import SerialComm
@@ -72,7 +72,7 @@ def test_memory_does_not_hold_the_volumes(tmp_path):
             held.append(len(rows))
             return super().read(rows)
 
-    compared = validate.baselines.compared(experiment)
+    compared = baselines.compared(experiment)
     for volumes in (compared.nbody, compared.generated, compared.training):
         object.__setattr__(volumes, "source", Watched(volumes.source.path))
     measure.everything(compared, tmp_path / "blocks", SerialComm())
