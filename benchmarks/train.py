@@ -39,7 +39,7 @@ from cosmogan.gan import networks, scaling
 from cosmogan.gan.batch_norm import GroupedBatchNorm
 from cosmogan.training import setup
 from cosmogan.training.cuda_graphs import WARM_UP
-from cosmogan.training.dataset import Batch, Part, TrainingSet
+from cosmogan.training.dataset import Batch, Share, TrainingSet
 from cosmogan.training.learner import precision
 from cosmogan.training.trainer import Trainer
 from hpc import memory
@@ -230,7 +230,7 @@ def loader_speeds(folder: shards.Folder, batch: int, device: torch.device) -> It
     kinds["random crops"] = (device, around)
     for kind, (cache, neighbours) in kinds.items():
         data = TrainingSet(folder.read, rows, side, device, cache, neighbours=neighbours)
-        batches = data.batches(1, 0, batch, Part(0, batch))
+        batches = data.batches(1, 0, batch, Share(0, batch))
         if kind == "from disk":
             drop_from_memory(folder.path)
         if cache is not None:

@@ -10,7 +10,7 @@ from cosmogan.config import Model, Train
 from cosmogan.gan import latent, networks
 from cosmogan.gan.conditions import Conditions, TrainingConditions
 from cosmogan.gan.layers import ConditionedConv
-from cosmogan.training.dataset import Batch, Part, TrainingSet
+from cosmogan.training.dataset import Batch, Share, TrainingSet
 from cosmogan.training.trainer import Trainer
 from hpc.distributed import Processes
 
@@ -85,7 +85,7 @@ def take(data, part, n, stride=8):
 
 def test_every_batch_holds_each_condition_as_often():
     seen = []
-    for batch in take(training_set(), Part(0, 8), 35):
+    for batch in take(training_set(), Share(0, 8), 35):
         rows = batch.density[:, 0, 0, 0, 0].numpy().astype(int)
         assert sorted(REDSHIFTS[rows]) == [0.0, 0.0, 0.5, 0.5, 1.5, 1.5, 3.0, 3.0]
         torch.testing.assert_close(batch.conditions.real, CONDITIONS.standardised(REDSHIFTS[rows, None]))
@@ -96,8 +96,8 @@ def test_every_batch_holds_each_condition_as_often():
 
 
 def test_parts_of_a_batch_are_the_batch():
-    whole = take(training_set("uniform"), Part(0, 8), 3)
-    parts = [take(training_set("uniform"), Part(offset, 4), 3) for offset in (0, 4)]
+    whole = take(training_set("uniform"), Share(0, 8), 3)
+    parts = [take(training_set("uniform"), Share(offset, 4), 3) for offset in (0, 4)]
     for i, batch in enumerate(whole):
         assert torch.equal(batch.density, torch.cat([part[i].density for part in parts]))
         for name in ("real", "fake"):
@@ -115,7 +115,7 @@ def test_without_conditions_the_order_is_one_permutation_a_pass():
 
 def test_fakes_take_their_conditions_from_where_they_are_told_to():
     low, high = (CONDITIONS.standardised(np.array([[z]])).item() for z in (0.0, 3.0))
-    same, uniform = (take(training_set(prior), Part(0, 8), 50) for prior in ("training", "uniform"))
+    same, uniform = (take(training_set(prior), Share(0, 8), 50) for prior in ("training", "uniform"))
     assert all(torch.equal(batch.conditions.fake, batch.conditions.real) for batch in same)
     drawn = torch.cat([batch.conditions.fake for batch in uniform])
     assert low < drawn.min() < low + 0.05 and high - 0.05 < drawn.max() < high
