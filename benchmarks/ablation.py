@@ -138,7 +138,7 @@ def complete(options: argparse.Namespace, change: str, seed: int) -> config.Expe
 
 def criteria(made: config.Experiment) -> dict[str, float]:
     """Return the criteria of a run, and how its training went."""
-    found = {row.name: row.found.value for row in rows(statistics_file.read(made.statistics_path))}
+    found = {row.name: row.distance.value for row in rows(statistics_file.read(made.statistics_path))}
     lines = [json.loads(line) for line in (made.train_folder / "metrics.jsonl").read_text().splitlines()]
     numbers = [[line[name] for line in lines] for name in ("loss_discriminator", "step", "samples_per_second")]
     losses, steps, speeds = np.array(numbers, float)[:, len(lines) // 2 :]
