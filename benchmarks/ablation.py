@@ -1,4 +1,4 @@
-"""What each change of a recipe does with the same samples seen: its criteria beside the base's, as a table.
+"""Compare changes of a training recipe at an equal number of samples: a table of their criteria beside the base's.
 
     python benchmarks/ablation.py                                              # all rows of the demo's recipe
     python benchmarks/ablation.py --only "log density" --seeds 1 2              # a part, beside the base

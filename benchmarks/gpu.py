@@ -1,4 +1,4 @@
-"""What a GPU does of the paper's work, as one table: training beside a plain loop and the matrix peak; else seconds.
+"""Measure a GPU on the paper's work: training beside a plain loop and the matrix peak, and seconds of other stages.
 
     python benchmarks/gpu.py                                                     # the paper's sizes, on a GPU
     python benchmarks/gpu.py --parts profiling                                   # what a step consists of

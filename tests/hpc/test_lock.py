@@ -81,7 +81,7 @@ def test_whoever_looks_does_not_keep_the_work_from_beginning(tmp_path):
         timer = threading.Timer(0.3, lambda: fcntl.flock(file, fcntl.LOCK_UN))
         timer.start()
         with lock.alone(tmp_path, "train"):
-            pass
+            assert lock.holder(tmp_path, "train")["process"] == str(os.getpid())
         timer.join()
 
 
