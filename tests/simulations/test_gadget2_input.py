@@ -1,4 +1,4 @@
-"""Check the input of a real GADGET-2: its initial conditions, the parameter file of a run that was made with it, and run.sh."""
+"""Check the input of a real GADGET-2: initial conditions, the parameter file of a run made with it, and run.sh."""
 
 import itertools
 import os
