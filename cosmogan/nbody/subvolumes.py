@@ -19,7 +19,7 @@ LARGEST_ROUND = 1 << 22  # with more, a round gains nothing, and touching fresh 
 FEW = 1000  # particles that need not reach the box's ends
 MARGIN = 0.1  # of the box: h is a larger difference
 ZEROS = 0.01  # of the positions may be (0, 0, 0), exactly: a copy that failed leaves zeros
-LOOKED_AT = 1 << 16  # positions of a round, at most, whose extent is looked at
+LOOKED_AT = 1 << 12  # positions of a round, at most, whose extent is looked at
 
 Particles = tuple[np.ndarray, np.ndarray | None]  # positions (n, 3); masses (n,) float32 where they differ
 
