@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 PREFIX = "calibration."  # of its tensors among a generator's weights
 NARROWEST = 1e-12  # of the steps between knots that count
+PLACES = 4096  # evenly spaced, where a table is looked up: a cell's is found by a multiplication
 RISING = ("generated", "score", "filtered", "calibrated")
 
 
@@ -111,14 +112,27 @@ def transfer(m: int, wavenumbers: Tensor, ln_transfer: Tensor) -> Tensor:
 
 
 def mapped(filtered: Tensor, tables: Tables) -> Tensor:
-    """Return the calibrated density of cells with these values, float64; beyond the last knot the densest there is."""
+    """Return the calibrated density of cells with these values, in their precision; at most that of the last knot."""
     density = interpolated(filtered, tables.filtered, tables.calibrated).exp()
-    return torch.where(filtered < tables.filtered[0], tables.lowest.clamp(min=0), density)
+    return torch.where(filtered < tables.filtered[0], tables.lowest.clamp(min=0).to(density.dtype), density)
 
 
 def interpolated(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
-    """Return the line through (knots, values) at x, constant beyond both ends; it can be differentiated."""
-    right = torch.searchsorted(knots, x.contiguous()).clamp(1, len(knots) - 1)
+    """Return the line through (knots, values) at x, constant beyond both ends; it can be differentiated.
+
+    It is resampled at `PLACES` places, evenly spaced from the first knot to the last.
+    """
+    first, last = knots[0], knots[-1]
+    places = first + (last - first) * torch.linspace(0, 1, PLACES, dtype=knots.dtype, device=knots.device)
+    line = _line(places, knots, values).to(x.dtype)
+    place = ((x - first) * ((PLACES - 1) / (last - first).clamp(min=NARROWEST))).clamp(0, PLACES - 1)
+    left = place.detach().long().clamp(max=PLACES - 2)
+    return torch.lerp(line[left], line[1:][left], place - left)
+
+
+def _line(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
+    """Return the line at x by a search among the knots, which is slow for many."""
+    right = torch.searchsorted(knots, x).clamp(1, len(knots) - 1)
     x0, x1 = knots[right - 1], knots[right]
     weight = ((x - x0) / (x1 - x0).clamp(min=NARROWEST)).clamp(0, 1)
     return torch.lerp(values[right - 1], values[right], weight)

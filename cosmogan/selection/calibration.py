@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,8 +45,7 @@ def calibrated(candidate: Candidate, scorer: CandidateScorer, partial: PartialRe
     generator, n = scorer.generator(candidate, 1.0), scorer.settings.n_samples
     condition_values = [_condition_values(generator, condition) for condition in scorer.conditions]
     tables = _all_tables(candidate, generator, scorer, partial)
-    plain = scorer.drawn(generator, n)
-    before = float(np.mean([scorer.score_on(fold, plain) for fold in range(scorer.n_folds)]))
+    drawn = scorer.densities(generator, n)
 
     def layers(left_out: int | None, order: int) -> Calibration:
         pairs = zip(condition_values, tables[left_out], strict=True)
@@ -56,14 +55,24 @@ def calibrated(candidate: Candidate, scorer: CandidateScorer, partial: PartialRe
     def score(order: int) -> float:
         scores = []
         for fold in range(scorer.n_folds):
-            drawn = scorer.drawn(scorer.generator(candidate, 1.0, layers(fold, order)), n)
-            scores.append(scorer.score_on(fold, drawn))
+            of_fold = layers(fold, order).to(scorer.device)
+            pairs = zip(drawn, condition_values, strict=True)
+            changed = [_changed(batches, of_fold, values, scorer.device) for batches, values in pairs]
+            scores.append(scorer.score_on(fold, scorer.summaries(changed)))
         return float(np.mean(scores))
 
+    plain = scorer.summaries(drawn)
+    before = float(np.mean([scorer.score_on(fold, plain) for fold in range(scorer.n_folds)]))
     scores = [score(order) for order in _orders(condition_values, tables.values())]
     order = int(np.argmin(scores))
     kept = layers(None, order) if scores[order] < before else None
     return Calibrated(kept, order, before, scores[order])
+
+
+def _changed(batches: list[Tensor], layers: Calibration, values: Tensor, device: torch.device) -> Iterator[Tensor]:
+    """Yield batches of densities under one condition, calibrated, on the device."""
+    for density in batches:
+        yield layers(density.to(device), values)
 
 
 def _all_tables(

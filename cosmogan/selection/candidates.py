@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,13 +117,26 @@ class CandidateScorer:
     def score(self, candidate: Candidate, n: int) -> dict[str, float]:
         """Return the scores of ``n`` samples of a candidate; this rank's work alone."""
         generator = self.generator(candidate, 1.0)
-        drawn = [self._draw(generator, condition, n, 0, 1) for condition in self.conditions]
+        drawn = [
+            [self._measure(density, condition.kappa) for density in self._batches(generator, condition, n, 0, 1)]
+            for condition in self.conditions
+        ]
         return self.scored([scoring.Summary.join(summaries) for summaries in drawn])
 
     def drawn(self, generator: released.Released, n: int) -> list[scoring.Summary]:
         """Return the summaries of n samples, shared evenly among the conditions, which all ranks draw together."""
-        ranks = self.comm.rank, self.comm.size
-        return [self._join(self._draw(generator, condition, n, *ranks)) for condition in self.conditions]
+        return self.summaries(self._of_this_rank(generator, n))
+
+    def densities(self, generator: released.Released, n: int) -> list[list[torch.Tensor]]:
+        """Return this rank's batches of the samples that `drawn` measures, under each condition, on the host."""
+        return [[density.cpu() for density in batches] for batches in self._of_this_rank(generator, n)]
+
+    def summaries(self, densities: Sequence[Iterable[torch.Tensor]]) -> list[scoring.Summary]:
+        """Return the summaries of all ranks' batches under each condition."""
+        return [
+            self._join([self._measure(density.to(self.device), condition.kappa) for density in batches])
+            for batches, condition in zip(densities, self.conditions, strict=True)
+        ]
 
     def scored(self, drawn: list[scoring.Summary]) -> dict[str, float]:
         """Return the scores of samples against the whole training set, the mean over all conditions, and its error."""
@@ -204,13 +217,16 @@ class CandidateScorer:
         origin = {"config": to_tree(self.experiment), "data": self.folder.checksum}
         return {**settings, **candidate, **origin}
 
-    def _draw(
+    def _of_this_rank(self, generator: released.Released, n: int) -> list[Iterator[torch.Tensor]]:
+        ranks = self.comm.rank, self.comm.size
+        return [self._batches(generator, condition, n, *ranks) for condition in self.conditions]
+
+    def _batches(
         self, generator: released.Released, condition: ScoringCondition, n: int, first: int, step: int
-    ) -> list[scoring.Summary]:
-        """Return summaries of every ``step``-th batch under a condition; all conditions have the same latents."""
-        numbers = batches(np.arange(-(-n // len(self.conditions))))[first::step]
-        values, kappa = condition.values, condition.kappa
-        return [self._measure(generator.draw(SEED, int(b[0]), len(b), values), kappa) for b in numbers]
+    ) -> Iterator[torch.Tensor]:
+        """Yield every ``step``-th batch of samples under a condition; all conditions have the same latents."""
+        for numbers in batches(np.arange(-(-n // len(self.conditions))))[first::step]:
+            yield generator.draw(SEED, int(numbers[0]), len(numbers), condition.values)
 
     def _join(self, mine: list[scoring.Summary]) -> scoring.Summary:
         """Return the summary of all ranks' batches, dealt out in turn, in their order."""

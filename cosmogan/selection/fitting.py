@@ -97,14 +97,14 @@ class Draws:
     def measured(self, tables: Tables) -> tuple[np.ndarray, float]:
         """Return the mean P(k) of the calibrated volumes, and the variance of their mean density."""
         fields = self._filtered(tables.ln_transfer.cpu().numpy())
-        measured = [_spectra(calibration.mapped(field, tables).float(), self._size) for field in fields]
+        measured = [_spectra(calibration.mapped(field, tables), self._size) for field in fields]
         spectra, mean = _joined(measured, self._comm)
         return spectra.mean(0), float(mean.var())
 
     def _filtered(self, ln_transfer: np.ndarray) -> Iterator[Tensor]:
         for modes in self._modes:
             factor = calibration.transfer(modes.shape[1], self._sent(self.wavenumbers), self._sent(ln_transfer))
-            yield calibration.inverse_cosine(modes.to(self._device) * factor.float()).double()
+            yield calibration.inverse_cosine(modes.to(self._device) * factor.float())
 
     def _summed(self, counts: Iterable[np.ndarray]) -> np.ndarray:
         return self._comm.allreduce(sum(counts, np.zeros(1, np.int64)))
@@ -160,8 +160,8 @@ def smooth(values: np.ndarray, wavenumbers: np.ndarray) -> np.ndarray:
 def histogram(values: Tensor, edges: np.ndarray) -> np.ndarray:
     """Return counts below each edge and above the one before, (edges,) int64; the outer bins hold what lies beyond."""
     width = (edges[-1] - edges[0]) / (len(edges) - 1)
-    index = ((values.double() - edges[0]) / width).floor().clamp(-1, len(edges) - 2) + 1
-    counts = torch.bincount(index.long().flatten(), minlength=len(edges))
+    index = (values - edges[0]).div_(width).floor_().clamp_(-1, len(edges) - 2).add_(1)
+    counts = torch.bincount(index.int().flatten(), minlength=len(edges))
     return counts.cpu().numpy()
 
 
@@ -221,7 +221,7 @@ def _sample(generator: Released, numbers: np.ndarray, values: np.ndarray | None)
 
 
 def _logarithm(density: Tensor) -> Tensor:
-    return density.double().clamp(min=1e-30).log()
+    return density.clamp(min=1e-30).log()
 
 
 def _spectra(density: Tensor, size: float) -> tuple[np.ndarray, np.ndarray]:

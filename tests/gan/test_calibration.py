@@ -74,6 +74,16 @@ def test_ties_are_gaussianised_at_their_mid_rank():
     np.testing.assert_allclose(found, [ndtri(ndtr(-3) / 2)] * 2 + [-3, 0], atol=2e-4)
 
 
+def test_a_table_is_interpolated_as_by_numpy():
+    x, random = gaussian(1, 16) * 2, np.random.default_rng(0)
+    knots, values = np.cumsum(0.1 + random.random(9)) - 3, np.cumsum(random.random(9))
+    for dtype in (torch.float64, torch.float32):
+        line = calibration.interpolated(x.to(dtype), torch.from_numpy(knots), torch.from_numpy(values))
+        assert line.dtype == dtype
+        error = np.abs(line.numpy() - np.interp(x, knots, values))
+        assert error.max() < 2e-3 and np.median(error) < 1e-6
+
+
 def test_gradients_are_those_of_differences():
     calibrate = layers(SCORE, 1.3 * SCORE, [0.2, 0.1, -0.3, -1.0])
     density = torch.exp(gaussian(1, 4)).requires_grad_()
