@@ -99,6 +99,7 @@ def _calibrate(
     generator = scorer.generator(candidate, 1.0, result.calibration)
     scores = scorer.scored(scorer.drawn(generator, scorer.settings.n_samples))
     about = {"kept": result.calibration is not None, **result._asdict()}
+    about |= {"n_calibrate": scorer.settings.n_calibrate, "data": scorer.folder.checksum}
     del about["calibration"]
     off = f"on boxes left out of the fit by turns, score {result.before:.4f} -> {result.after:.4f}"
     kept = "calibrated to the training boxes" if about["kept"] else "not calibrated, as that is no better"
