@@ -31,6 +31,11 @@ class Records:
         self._passed: dict[str, int] = {}  # where those begin that were passed over, by label
         self._taken: dict[str, int] = {}  # where those begin that were asked for, by label
 
+    @property
+    def ends_early(self) -> bool:
+        """Whether the file ends here, and has no block but those that were asked for."""
+        return self.place == self.size and not self._passed
+
     def find(self, name: str, lengths: tuple[int, ...]) -> tuple[int, int]:
         """Return (offset, length) of a block, and stand behind it.
 
