@@ -1,4 +1,4 @@
-"""A chain of stages: commands in order, how each one's processes start, and what they need of a machine."""
+"""Define a chain of stages: commands in order, how their processes start, and what they need of a machine."""
 
 import importlib
 import shutil

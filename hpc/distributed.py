@@ -62,8 +62,8 @@ class Processes:
         result, error = None, None
         try:
             result = work() if chosen else None
-        except (ValueError, OSError) as found:
-            error = found
+        except (ValueError, OSError) as raised:
+            error = raised
         gathered: list[Any] = [(result, error is not None)]
         if self.size > 1:
             gathered *= self.size

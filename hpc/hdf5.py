@@ -1,7 +1,7 @@
 """Open HDF5 files whose datasets are complete, and say what to do about a file that HDF5 cannot read.
 
 HDF5 gives fill values and no error for what it does not find: a source of a virtual dataset, the end of an external
-file, a chunk that was never written. Only the places of the numbers are looked at here, none is read. And most files
+file, a chunk that was never written. Only the places of the numbers are checked here, none is read. And most files
 of which HDF5 says that they cannot be read are whole.
 """
 

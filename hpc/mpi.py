@@ -1,4 +1,4 @@
-"""The MPI world: communicator, ownership, bounded exchange, and one line and an end for all on an error.
+"""Use MPI: communicator, shares of work, bounded exchange, and an end of all ranks with one line on an error.
 
 The only importer of mpi4py. A process that no MPI launcher started never touches MPI: a communicator of one
 rank stands in, so every command runs without MPI installed.
@@ -237,7 +237,7 @@ def _terminable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def abort_on_error(comm: World, expected: tuple[type[BaseException], ...] = (ValueError, OSError)) -> Iterator[None]:
-    """End every rank when one fails or is told to end: one line for an expected error, the traceback for any other.
+    """End every rank when one fails or is asked to end: one line for an expected error, the traceback for any other.
 
     Ranks above 0 wait a moment before they speak: what all ranks find wrong (a misspelt setting) rank 0 says once.
     """

@@ -1,4 +1,4 @@
-"""A part of a stage's independent work, ``--part I/N``: what one task of a job array does."""
+"""Define a part of a stage's independent work, ``--part I/N``: what one task of a job array does."""
 
 import re
 from collections.abc import Sequence

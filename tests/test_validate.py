@@ -157,7 +157,7 @@ def test_sets_of_different_geometry_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "value"), [("subvolume", 8), ("redshift", 0.5), ("mean_cell_mass", 3.8)])
-def test_everything_that_makes_sets_different_is_looked_at(name, value):
+def test_everything_that_makes_sets_different_is_noticed(name, value):
     other = dataclasses.replace(synthetic.GEOMETRY, **{name: value})
     ours, theirs = (SimpleNamespace(path=i, geometry=g) for i, g in enumerate((synthetic.GEOMETRY, other)))
     comparison.check_same_geometry(ours, ours)

@@ -1,4 +1,4 @@
-"""Ownership by subvolume: who gets which subvolumes, and which particles go to whom."""
+"""Assign subvolumes to ranks, and route each particle to the ranks whose subvolumes it touches."""
 
 from dataclasses import dataclass
 

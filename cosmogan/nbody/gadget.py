@@ -1,4 +1,4 @@
-"""GADGET-2 snapshot files of format 1 and 2: checked before any work, read in parts, written.
+"""Check, read in parts, and write GADGET-2 snapshot files of formats 1 and 2.
 
 A file is a sequence of Fortran records. HEAD has 256 bytes; POS, VEL and ID follow, sorted by particle type, then MASS
 for the types with particles that have no entry in the mass table, then blocks that are of no interest here. The binary

@@ -1,4 +1,4 @@
-"""GADGET-2 snapshot files of format 3, HDF5: checked before any work, read in parts.
+"""Check GADGET-2 snapshot files of format 3, HDF5, and read them in parts.
 
 A group ``/PartTypeN`` holds a type's Coordinates and, where the mass table has no entry, its Masses; the attributes of
 ``/Header`` are those of the binary header. GADGET-4 keeps the cosmology in ``/Parameters``.

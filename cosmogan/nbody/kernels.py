@@ -1,4 +1,4 @@
-"""The compiled kernels of `_kernels.c`, mass assignment and routing, and `_gravity.c`, the simulator's mesh."""
+"""Call the compiled kernels: mass assignment and routing (`_kernels.c`), the simulator's mesh (`_gravity.c`)."""
 
 import ctypes
 from importlib.machinery import EXTENSION_SUFFIXES

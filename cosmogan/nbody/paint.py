@@ -1,4 +1,4 @@
-"""Mass assignment: particles on a mesh cut into subvolumes, summed exactly.
+"""Assign the mass of particles to the subvolumes of a mesh, summed exactly.
 
 Node i lies at x = i L/n. A particle at u = x n/L gives weight to ``order`` nodes on each axis, the first of them
 floor(u - order/2 + 1): NGP 1, CIC 2, TSC 3 (Hockney & Eastwood 1988, section 5-3), PCS 4 (Chaniotis & Poulikakos 2004).

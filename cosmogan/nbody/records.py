@@ -1,4 +1,4 @@
-"""The Fortran records of a GADGET-2 file of format 1 or 2: found and checked, one after another.
+"""Find and check the Fortran records of a GADGET-2 file of format 1 or 2, one after another.
 
 A record is a 32-bit byte count, the data, and the count again. Format 2 puts a record of 8 bytes before each: a label
 of four characters, and the block's length.

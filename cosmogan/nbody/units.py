@@ -1,4 +1,4 @@
-"""The units that an HDF5 snapshot says itself, of GADGET-4, AREPO and SWIFT."""
+"""Read the units that an HDF5 snapshot of GADGET-4, AREPO or SWIFT states."""
 
 from collections.abc import Mapping
 from pathlib import Path

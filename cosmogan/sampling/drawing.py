@@ -1,4 +1,4 @@
-"""The shards of generated subvolumes: what each holds, which are missing, and how one is filled."""
+"""Draw the shards of generated subvolumes that are missing."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rejection sampling for `sample`: the discriminator that judges, and which of a seed's samples it accepts."""
+"""Train the discriminator of rejection sampling, and find which of a seed's samples it accepts."""
 
 import itertools
 import json

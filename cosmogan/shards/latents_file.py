@@ -69,9 +69,9 @@ def read(path: Path, generator: str, dimension: int) -> Latents:
     """
     try:
         with h5py.File(path, "r") as file:
-            found = file.attrs.get("format", "another HDF5 file")
-            if found != FORMAT:
-                raise ValueError(f"{path}: expected an archive of latents, {FORMAT}, found {found!r}")
+            file_format = file.attrs.get("format", "another HDF5 file")
+            if file_format != FORMAT:
+                raise ValueError(f"{path}: expected an archive of latents, {FORMAT}, found {file_format!r}")
             latents = Latents(*(hdf5.dataset(file, name)[:] for name in Latents._fields))
             owner = file.attrs["generator"]
     except FileNotFoundError:

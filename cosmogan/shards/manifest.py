@@ -1,4 +1,4 @@
-"""The manifest: what a folder holds, known without opening a shard."""
+"""Write and read the manifest, which says what a folder holds without opening a shard."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -112,8 +112,8 @@ def _read_tree(path: Path) -> dict[str, Any]:
         )
     tree = read_json(path)
     if not isinstance(tree, dict) or tree.get("format") != FORMAT:
-        found = tree.get("format") if isinstance(tree, dict) else tree
-        raise ValueError(f"{path}: expected format {FORMAT}, found {found!r}")
+        file_format = tree.get("format") if isinstance(tree, dict) else tree
+        raise ValueError(f"{path}: expected format {FORMAT}, found {file_format!r}")
     return tree
 
 

@@ -1,4 +1,4 @@
-"""A folder of shards in a few lines: what is in it, where it comes from, and what its densities are."""
+"""Describe a folder of shards in a few lines: its contents, its source and its densities."""
 
 import json
 import shutil

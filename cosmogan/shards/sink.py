@@ -1,4 +1,4 @@
-"""A file that never tells HDF5 of a failure: it keeps the error, and says it when HDF5 is done.
+"""Write a file for HDF5 and keep its first error, to raise it when HDF5 is done.
 
 HDF5 does not survive a write that fails (no space, quota, size limit): objects stay half open, closing raises again,
 and the library crashes while the interpreter ends. So the first error is kept, what HDF5 writes after it is dropped,

@@ -1,4 +1,4 @@
-"""Shards, written whole or not at all."""
+"""Write shards, whole or not at all."""
 
 import contextlib
 import dataclasses

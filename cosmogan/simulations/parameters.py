@@ -1,4 +1,4 @@
-"""Numbers that belong to a simulation, as Ω_m or σ_8: where they come from, and boxes that differ in them."""
+"""Collect the parameters of each simulation, such as Ω_m or σ_8, and choose those of boxes that differ in them."""
 
 import dataclasses
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The snapshots of an experiment: which they are, and whether they belong together."""
+"""Find the snapshots of an experiment, and check that they belong together."""
 
 import fnmatch
 import glob
@@ -165,15 +165,15 @@ def _of_units(snapshot: Snapshot, settings: Preprocess) -> Iterator[str]:
 def _with_box(source: Source, settings: Preprocess) -> Source:
     """Return a snapshot with the box of ``preprocess.box_size`` where its header has none."""
     snapshot, unit = source.snapshot, length_unit(source.snapshot, settings.length_unit)
-    found, given = snapshot.box_size * unit, settings.box_size
+    own, given = snapshot.box_size * unit, settings.box_size
     if given is None:
-        if found == 0:
+        if own == 0:
             raise ValueError(f"{source.path}: the header's BoxSize is 0; expected a length: set preprocess.box_size")
         return source
-    if found != 0:
-        if abs(found / given - 1) > _SAME:
+    if own != 0:
+        if abs(own / given - 1) > _SAME:
             raise ValueError(
-                f"preprocess.box_size: {source.path} has a BoxSize of {found:g} Mpc/h, found {given:g}; leave it out"
+                f"preprocess.box_size: {source.path} has a BoxSize of {own:g} Mpc/h, found {given:g}; leave it out"
             )
         return source
     files = tuple(replace(file, header=replace(file.header, box_size=given / unit)) for file in snapshot.files)
@@ -291,9 +291,9 @@ def _check_agreement(source: Source, first: Source, varied: bool) -> None:
     if source.number is None:
         advice = f"give snapshots of several redshifts as one pattern, such as {_EXAMPLE}"
         compared.append(("redshift", header.redshift, reference.redshift, advice))
-    for name, found, expected, advice in compared:
-        if abs(found - expected) > _SAME * max(abs(expected), 1):
-            raise ValueError(f"{source.path}: {name} is {found:g}, but {first.path} has {expected:g}; {advice}")
+    for name, value, expected, advice in compared:
+        if abs(value - expected) > _SAME * max(abs(expected), 1):
+            raise ValueError(f"{source.path}: {name} is {value:g}, but {first.path} has {expected:g}; {advice}")
 
 
 def _check_redshifts(sources: tuple[Source, ...]) -> None:

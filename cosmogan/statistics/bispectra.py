@@ -1,4 +1,4 @@
-"""Bispectra of batches of subvolumes: three transforms on a small grid for all angles of a pair of sides.
+"""Compute bispectra of batches of subvolumes: three transforms on a small grid for all angles of a pair of sides.
 
 A triangle is three modes q1 + q2 + q3 = 0, one from each of three shells of half-width k_F around k1, k2 and k3:
 

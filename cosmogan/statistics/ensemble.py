@@ -1,4 +1,4 @@
-"""From values of each sample to values of the ensemble: moments, percentiles, covariance, their ratios.
+"""Summarise samples as an ensemble: moments, percentiles, covariance, and ratios of two ensembles.
 
 Errors are those of the jackknife: the samples are cut into groups (pieces of boxes, as neighbours in a box are not
 independent), everything is computed again without each group, and the scatter tells the error. Groups' moments merge,

@@ -1,4 +1,4 @@
-"""Minkowski functionals of the dense part of a volume: its surface, its curvature, and how it hangs together.
+"""Compute the Minkowski functionals of the dense part of a volume: surface, curvature, and connectedness.
 
 The dense part is what is denser than a threshold, as a body made of cubes, the cells. A cube, face, edge or corner of
 the grid belongs to it when one of the cells beside it does, so when the largest of their densities reaches the

@@ -1,4 +1,4 @@
-"""One-point statistics: the distribution of the density of a voxel, the mean density, and counts of peaks."""
+"""Compute one-point statistics: the PDF of the density of a voxel, the mean density, and counts of peaks."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""Power spectra and cross power spectra of batches of subvolumes."""
+"""Compute power spectra and cross power spectra of batches of subvolumes."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""The same statistics by independent codes, nbodykit and Pylians: a check, and an engine of `validate`.
+"""Compute the same statistics by independent codes, nbodykit and Pylians: a check, and an engine of `validate`.
 
 The packages take seconds to import and are an extra (``make reference``), so they are imported when first used. Both
 work on one field at a time, in this process.

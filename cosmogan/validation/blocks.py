@@ -1,4 +1,4 @@
-"""Values of many samples, measured in blocks on all ranks: a block on disk is done, and is never measured again."""
+"""Measure many samples in blocks on all ranks; a block on disk is done, and is never measured again."""
 
 import contextlib
 from collections.abc import Callable, Iterator

@@ -33,10 +33,10 @@ class ValidationStage(Stage[Comm]):
         """The record of what the statistics depend on."""
         recipe = self.compared.recipe
         if self.experiment.model.condition:
-            recipe["told"] = self._told()
+            recipe["told"] = self._conditioned_on()
         return Receipt(self.experiment.folder, self.name, recipe)
 
-    def _told(self) -> dict[str, Any]:
+    def _conditioned_on(self) -> dict[str, Any]:
         """Return what the statistics of a conditional run depend on beside the shards."""
         path, names = self.experiment.drawn_from, list(self.experiment.model.condition)
         kept = self.experiment.section("redshifts", "separate_boxes", "n_training")

@@ -85,9 +85,9 @@ class Job:
                 raise SystemExit(OUT_OF_TIME[0]) from None
 
     def stop(self) -> None:
-        """Tell the stage to save and end, from a signal's handler or not."""
+        """Ask the stage to save and end, from a signal's handler or not."""
         if self._process is None:
-            self._asked = True  # it is told as soon as it has begun
+            self._asked = True  # it is asked as soon as it has begun
             return
         if self._process.poll() is not None:
             return

@@ -14,7 +14,7 @@ from hpc.chain import Cluster, Command
 from hpc.cluster.job import Job
 from hpc.cluster.scheduler import Plan, Queue, Refused, Work
 
-BEFORE_END = 300  # seconds before the time is up that a stage is told to save; a quarter of it at most
+BEFORE_END = 300  # seconds before the time is up that a stage is asked to save; a quarter of it at most
 
 # What sbatch complains of, and the settings of the cluster's file that say it.
 _COMPLAINTS = (
