@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType, ModuleType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -53,9 +53,9 @@ class SerialComm:
     def barrier(self) -> None:
         """Return at once."""
 
-    def bcast(self, value: Any, root: int = 0) -> Any:
+    def bcast(self, value: T | None, root: int = 0) -> T:
         """Return the value."""
-        return value
+        return cast(T, value)
 
     def on_root(self, work: Callable[[], T]) -> T:
         """Do something and return its result."""
@@ -100,7 +100,7 @@ class MPIComm:
         while not request.Test():
             time.sleep(0.005)
 
-    def bcast(self, value: Any, root: int = 0) -> Any:
+    def bcast(self, value: T | None, root: int = 0) -> T:
         """Return root's value on every rank."""
         return self._comm.bcast(value, root=root)
 
@@ -163,15 +163,26 @@ def _offsets(counts: np.ndarray) -> np.ndarray:
 
 
 def library() -> str:
-    """Return what the MPI library says that it is, as "MPICH Version: …"; empty where there is none. Starts no MPI."""
+    """Return the MPI library's name and version, as "MPICH Version: …"; empty where there is none. Starts no MPI."""
     try:
-        import mpi4py
-
-        mpi4py.rc.initialize = False
-        from mpi4py import MPI
+        _mpi4py().rc.initialize = False
+        return str(_started().Get_library_version())
     except (ImportError, RuntimeError):
         return ""
-    return str(MPI.Get_library_version())
+
+
+def _mpi4py() -> ModuleType:
+    """Import mpi4py; starts no MPI."""
+    import mpi4py
+
+    return mpi4py
+
+
+def _started() -> ModuleType:
+    """Import the MPI library, which starts MPI unless mpi4py's settings say otherwise."""
+    from mpi4py import MPI
+
+    return MPI
 
 
 def world(memory: str | None = None) -> Comm:
@@ -193,24 +204,23 @@ def world(memory: str | None = None) -> Comm:
     if size == 1:
         return SerialComm()
     try:
-        import mpi4py  # noqa: F401 - starts no MPI yet
-
+        _mpi4py()
         report_if_killed(mpi_environment.rank(), size, memory)
-        from mpi4py import MPI
+        library = _started()
     except (ImportError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise MPIError(
             f"mpi4py: started as one of {size} MPI ranks, but it cannot be imported ({reason}); install it for this MPI"
         ) from None
-    world_size = MPI.COMM_WORLD.Get_size()
+    world_size = library.COMM_WORLD.Get_size()
     if world_size != size:
-        library = MPI.Get_library_version().split(",")[0].split("\n")[0].strip()
+        version = library.Get_library_version().split(",")[0].split("\n")[0].strip()
         raise MPIError(
             f"mpirun or srun: started {size} ranks, but each finds itself in a world of {world_size}: mpi4py uses "
-            f"{library}, the launcher belongs to another MPI, or to none; use the mpirun that comes with it, or "
+            f"{version}, the launcher belongs to another MPI, or to none; use the mpirun that comes with it, or "
             "srun --mpi=TYPE"
         )
-    return MPIComm(MPI)
+    return MPIComm(library)
 
 
 class Terminated(BaseException):

@@ -95,7 +95,10 @@ DAMAGES = {
         r"found corner int32 \(5,\), expected int32 \(5, 3\); " + AGAIN,
     ),
     "another box": (lambda p: change(p, box_size=33.0), r"found box_size 33.0, expected 32.0; " + AGAIN),
-    "several boxes": (lambda p: change(p, box_size=[32.0, 33.0]), r"found box_size \[32\. 33\.\], expected 32.0; " + AGAIN),
+    "several boxes": (
+        lambda p: change(p, box_size=[32.0, 33.0]),
+        r"found box_size \[32\. 33\.\], expected 32.0; " + AGAIN,
+    ),
     "another redshift": (lambda p: fill(p, 1, 5, redshift=0.7), r"found redshift 0.7, expected 0.5; " + AGAIN),
     "another kind": (lambda p: change(p, kind="generated"), "found kind generated, expected simulated; " + AGAIN),
     "another simulation": (lambda p: fill(p, 0, 5), r"found SHA-256 .*: some bytes changed; " + AGAIN),

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +203,7 @@ def _narrowest(value: torch.Tensor) -> torch.Tensor:
 def write(
     path: Path,
     network: nn.Module,
-    settings: dict[str, Any],
+    settings: Mapping[str, object],
     kind: str = GENERATOR,
     calibration: Calibration | None = None,
 ) -> None:

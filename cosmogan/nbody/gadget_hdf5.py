@@ -4,12 +4,11 @@ A group ``/PartTypeN`` holds a type's Coordinates and, where the mass table has 
 ``/Header`` are those of the binary header. GADGET-4 keeps the cosmology in ``/Parameters``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -162,7 +161,7 @@ def _header(file: h5py.File, path: Path, particle_type: int | str) -> Header:
     )
 
 
-def _remarks(file: h5py.File, attributes: dict[str, Any], path: Path) -> tuple[str, ...]:
+def _remarks(file: h5py.File, attributes: Mapping[str, object], path: Path) -> tuple[str, ...]:
     """Return what contradicts itself in a file, and what of it is left out."""
     time = "Scale-factor" if "Cosmology" in file else "Time"  # SWIFT's Time is not the scale factor
     redshift = number(attributes, "Redshift", path)
@@ -185,7 +184,7 @@ def _counts(values: np.ndarray, name: str, path: Path) -> tuple[int, ...]:
     return tuple(_whole(count, name, path) for count in _per_type(values))
 
 
-def _totals(attributes: dict[str, Any], name: str, path: Path) -> tuple[int, ...]:
+def _totals(attributes: Mapping[str, object], name: str, path: Path) -> tuple[int, ...]:
     """Return total numbers per type, of which some writers keep the 32 bits as signed numbers."""
     values = numbers(attributes, name, path)
     return _counts(np.where(values < 0, values + MARKER_WRAP, values), name, path)

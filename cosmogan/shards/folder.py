@@ -267,7 +267,7 @@ def open_one(path: Path | str, redshift: float | None = None) -> Folder:
     return folder
 
 
-def _is_simple(index: Any) -> bool:
+def _is_simple(index: object) -> bool:
     return isinstance(index, (int, np.integer, slice, type(Ellipsis))) and not isinstance(index, bool)
 
 

@@ -6,8 +6,9 @@ checksum, its latent scale and prior, for whoever finds the file alone.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import h5py
@@ -33,7 +34,7 @@ class Latents(NamedTuple):
         return Latents(*(column[which] for column in self))
 
 
-def write(path: Path, latents: Latents, about: dict[str, Any]) -> None:
+def write(path: Path, latents: Latents, about: Mapping[str, object]) -> None:
     """Write an archive, atomically.
 
     Parameters

@@ -1,6 +1,7 @@
 """Write and read the manifest, which says what a folder holds without opening a shard."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ class Manifest:
 
 
 def write_manifest(
-    folder: Path, geometry: Geometry, kind: str, shards: list[dict[str, Any]], source: dict[str, Any]
+    folder: Path, geometry: Geometry, kind: str, shards: list[dict[str, Any]], source: Mapping[str, object]
 ) -> None:
     """Write ``manifest.json``; a folder that has one is complete.
 

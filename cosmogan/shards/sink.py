@@ -36,7 +36,7 @@ class Sink(io.FileIO):
         if self._errors:
             raise self._errors[0]
 
-    def _write_all(self, data: Any) -> None:
+    def _write_all(self, data: bytes | memoryview) -> None:
         left = memoryview(data).cast("B")
         while left:  # a nearly full disk takes a part; the kernel takes at most 2 GB at once
             written = super().write(left)

@@ -3,7 +3,7 @@
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -145,7 +145,7 @@ def _train(
                 to_preview.reset()
 
 
-def _save_to_leave(trainer: Trainer, store: Checkpoints, state: dict[str, Any]) -> None:
+def _save_to_leave(trainer: Trainer, store: Checkpoints, state: Mapping[str, object]) -> None:
     """Save on the first process; all leave it together, as a launcher may end the others when one has left."""
 
     def save() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cosmogan import shards
+from cosmogan import load_generator, shards
 from cosmogan.config import Experiment
 from cosmogan.validation import comparison
 from cosmogan.validation.comparison import Comparison, Volumes
@@ -121,9 +121,7 @@ class AsTrained:
 
     @cached_property
     def _generator(self) -> "Released":
-        from cosmogan.gan import released  # imports torch
-
-        return released.load(self.path).as_trained()
+        return load_generator(self.path).as_trained()
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Draw samples by their numbers, (rows, m, m, m) float32."""

@@ -60,7 +60,7 @@ class Volumes:
         """Return some of the volumes, in the order that is asked for."""
         return dataclasses.replace(self, rows=self.rows[which], boxes=self.boxes[which])
 
-    def read(self, which: Any) -> np.ndarray:
+    def read(self, which: np.ndarray | slice) -> np.ndarray:
         """Read some of the volumes, (n, m, m, m) float32.
 
         Raises
