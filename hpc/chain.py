@@ -53,7 +53,7 @@ class Command:
         return lock.holder(self.of(experiment).workplace, name)
 
     def parts(self, experiment: Run) -> int:
-        """Return among how many jobs the work is dealt out; 1 when it is one job."""
+        """Return the number of jobs that share the work; 1 when it is one job."""
         return 1 if self.array == 0 else min(self.array, self.of(experiment).parts())
 
 

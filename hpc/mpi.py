@@ -306,10 +306,10 @@ def describe(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def gathered_in_turn(mine: list[Any], comm: Comm) -> list[Any]:
+def gathered_in_turn(mine: list[T], comm: Comm) -> list[T]:
     """Return all ranks' items in one list, on every rank: rank r has the items r, r + size, r + 2 size, …"""
-    dealt = comm.allgather(mine)
-    return [dealt[i % comm.size][i // comm.size] for i in range(sum(map(len, dealt)))]
+    gathered = comm.allgather(mine)
+    return [gathered[i % comm.size][i // comm.size] for i in range(sum(map(len, gathered)))]
 
 
 def share(n: int, comm: Comm) -> range:

@@ -12,7 +12,7 @@ T = TypeVar("T")
 class Part:
     """Part ``number`` (from 1) of ``of``. Parts may run in any order, on any hosts, several at once.
 
-    A part makes what is its own and missing, and finishes nothing: whoever runs the stage as a whole afterwards does.
+    A part makes what is missing of its own share. The stage is finished by a run of the whole, after all parts.
     """
 
     number: int

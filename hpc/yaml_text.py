@@ -45,7 +45,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def _names(self, key: yaml.Node) -> set[Any]:
-        """Return what a key is known by: 1, "1" and 1.0 are one key to whoever reads the mapping."""
+        """Return the names that stand for a key: 1, "1" and 1.0 are one key to the reader of the mapping."""
         if not isinstance(key, yaml.ScalarNode):
             return set()  # PyYAML refuses it
         value = key.value if key.tag == _MERGE else self.construct_object(key)

@@ -45,7 +45,7 @@ class Hdf5File(ParticleFile):
 
 
 def _masses(file: h5py.File, kind: int) -> str:
-    """Return the name of a type's data set of masses; SWIFT's black holes have another, of what they attract with."""
+    """Return the name of a type's data set of masses; SWIFT's black holes have another, DynamicalMasses."""
     names = [f"PartType{kind}/{name}" for name in ("Masses", "DynamicalMasses")]
     return next((name for name in names if name in file), names[0])
 

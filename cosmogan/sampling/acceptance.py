@@ -31,7 +31,7 @@ def acceptance(logits: np.ndarray, bound: float, epsilon: float, gamma: float) -
     return expit(below - np.log(-np.expm1(below - epsilon)) - gamma)
 
 
-def judge(discriminator: nn.Module, density: torch.Tensor, kappa: float) -> torch.Tensor:
+def logits_of(discriminator: nn.Module, density: torch.Tensor, kappa: float) -> torch.Tensor:
     """Return the logits of densities (n, m, m, m), (n,)."""
     return discriminator(scaling.scale(density, kappa)[:, None]).flatten()
 

@@ -113,7 +113,7 @@ def length(path: Path) -> int:
 
 
 def write_judged(path: Path, **columns: np.ndarray) -> None:
-    """Write what rejection sampling judged (``rejection.npz``), atomically."""
+    """Write the logits of rejection sampling and what it accepted (``rejection.npz``), atomically."""
     with whole_file(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **columns)  # type: ignore[arg-type]
 

@@ -45,7 +45,7 @@ class PreprocessStage(Stage[Comm]):
 
     @property
     def workplace(self) -> Path:
-        """The folder of what comes out."""
+        """The folder of the shards."""
         return self.experiment.shards_folder
 
     def parts(self) -> int:
@@ -111,13 +111,13 @@ def _particles(plan: gridding.ShardPlan) -> tuple[int, int]:
     kept, to_do = 0, 0
     for source in plan.sources:
         n, missing = int(source.snapshot.n_particles), len(plan.missing(source))
-        kept += n * (len(plan.hands) - missing) // len(plan.hands)
+        kept += n * (plan.n_shards - missing) // plan.n_shards
         to_do += n if missing else 0
     return kept, to_do
 
 
 def _introduction(plan: gridding.ShardPlan, n_ranks: int) -> str:
-    n_shards = len(plan.sources) * len(plan.hands)
+    n_shards = len(plan.sources) * plan.n_shards
     n_kept = n_shards - sum(len(plan.missing(source)) for source in plan.sources)
     particles = sum(source.snapshot.n_particles for source in plan.sources)
     kept = f"; {n_kept} of {n_shards} shards are there already" if n_kept else ""

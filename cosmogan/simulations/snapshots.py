@@ -301,10 +301,10 @@ def _check_redshifts(sources: tuple[Source, ...]) -> None:
     ordered = sorted(sources, key=lambda source: source.snapshot.redshift)
     for pair in itertools.pairwise(ordered):
         if pair[1].snapshot.redshift - pair[0].snapshot.redshift <= _SAME_REDSHIFT:
-            first, again = sorted(pair, key=lambda source: source.number or 0)
-            redshift = round(again.snapshot.redshift, 4)
+            first, second = sorted(pair, key=lambda source: source.number or 0)
+            redshift = round(second.snapshot.redshift, 4)
             raise ValueError(
-                f"{again.path}: redshift is {redshift:g}, as in {first.path} of the same simulation; "
+                f"{second.path}: redshift is {redshift:g}, as in {first.path} of the same simulation; "
                 "expected one snapshot a redshift (GADGET-2 may write its last one twice): "
                 "name only one of the two, or move one away"
             )

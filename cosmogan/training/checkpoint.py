@@ -25,7 +25,7 @@ class Checkpoints:
     ----------
     folder : where they are
     keep : the last so many stay; so does the last good one
-    epoch_steps : steps in an epoch. A checkpoint at an epoch's end is good: the epoch was judged before it was saved
+    epoch_steps : steps in an epoch. A checkpoint at an epoch's end is good: it is saved after the check for a collapse
     """
 
     def __init__(self, folder: Path, keep: int, epoch_steps: int) -> None:

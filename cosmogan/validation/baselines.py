@@ -22,7 +22,7 @@ N_BOXES = 4  # of the training set, whose P(k) is measured
 
 
 def compared(experiment: Experiment) -> Comparison:
-    """Return what an experiment's `validate` compares, all sets included; see `comparison.of_experiment`."""
+    """Return all sets that an experiment's `validate` compares; see `comparison.of_experiment`."""
     sets = comparison.of_experiment(experiment)
     mocks = None if experiment.model.condition else _mocks(sets)
     beside = {"mocks": mocks, "as_trained": _as_trained(experiment, sets)}

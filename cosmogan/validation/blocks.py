@@ -19,8 +19,8 @@ Values = dict[str, np.ndarray]
 class Blocks:
     """A folder with a file for each block of samples.
 
-    Blocks are cut before they are dealt out: a transform sees the same samples beside each other on any number of
-    ranks, so its rounding is the same too, and a run with other ranks goes on from what is there.
+    Blocks are cut before they are shared out: a transform sees the same samples beside each other on any number of
+    ranks, so its rounding is the same too, and a run with other ranks resumes from it.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ def validate(stage: ValidationStage, comm: mpi.Comm) -> Outcome:
 
 
 def _beside(tree: statistics_file.Tree) -> list[str]:
-    """Return what there is to say of the mapped Gaussian mocks."""
+    """Return the lines about the mapped Gaussian mocks."""
     if "mocks_off" not in tree:
         return ["no mapped Gaussian mocks: they take whole boxes of an unconditional training set"]
     return [
