@@ -49,7 +49,7 @@ class Command:
         return self.of(experiment).is_done()
 
     def at_work(self, name: str, experiment: Run) -> dict[str, str] | None:
-        """Return who does the stage's work now, as `hpc.lock.holder`."""
+        """Return the process that does the stage's work now, as `hpc.lock.holder`."""
         return lock.holder(self.of(experiment).workplace, name)
 
     def parts(self, experiment: Run) -> int:

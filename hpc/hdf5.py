@@ -253,13 +253,13 @@ def _places(name: str, main: Path) -> Iterator[Path]:
 
 
 def reason(error: Exception) -> str:
-    """Return what HDF5 says, in one line."""
+    """Return HDF5's message in one line."""
     text = " ".join(str(error.args[-1] if error.args else error).split())
     return f"no HDF5 file, or an empty one ({text})" if _NONE in text else text
 
 
 def advice(error: Exception, damaged: str) -> str:
-    """Return what to do about it.
+    """Return advice on an error of HDF5.
 
     Parameters
     ----------

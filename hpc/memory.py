@@ -31,7 +31,7 @@ def available(device: torch.device) -> int:
 
 
 def _host_available() -> int:
-    """Return what the system says is free or can be freed; where it does not say, all that there is."""
+    """Return the memory that the system calls available; where it does not say, all of it."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))

@@ -232,7 +232,7 @@ _EXIT: dict[type[BaseException], int] = {KeyboardInterrupt: 130, Terminated: 143
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that what is half written is cleared away."""
+    """Turn SIGTERM into an exception, so that files written in part are removed."""
 
     def end(number: int, frame: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # some launchers say it twice

@@ -48,5 +48,5 @@ def title(stage: str, part: Part | None) -> str:
 
 
 def name(part: Part | None) -> str:
-    """Return what tells a part's files from another's; empty for the whole."""
+    """Return the part of a file's name that tells one part's files from another's; empty for the whole."""
     return "" if part is None else f"part-{part.number}-of-{part.of}-"

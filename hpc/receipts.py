@@ -58,7 +58,7 @@ class Receipt:
         return self.path.exists() and self._read().get("done", False) and not self._differences()
 
     def begin(self, *, keep: bool, allowed: tuple[str, ...] = (), **results: object) -> None:
-        """Record what the stage is about to do.
+        """Record that the stage has begun.
 
         Parameters
         ----------
@@ -85,11 +85,11 @@ class Receipt:
             )
 
     def finish(self, **results: object) -> None:
-        """Record that the stage is done, and what is worth saying of it."""
+        """Record that the stage is done, and its results."""
         self._write(done=True, results=results)
 
     def results(self) -> dict[str, Any]:
-        """Return what ``begin`` or ``finish`` recorded; nothing when there is no record."""
+        """Return the results that ``begin`` or ``finish`` recorded; empty when there is no record."""
         return self._read().get("results", {}) if self.path.exists() else {}
 
     def _differences(self) -> list[str]:

@@ -167,7 +167,7 @@ def _convert(hint: Any, value: object, source: str, name: str) -> Any:
 
 
 def _advice(value: object) -> str:
-    """Return what to write for a number that YAML reads in another base; empty for all else."""
+    """Return how to write a number that YAML reads in another base; empty for all else."""
     if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(:\d+)+(\.\d*)?", value):
         return "; write one number in the setting's own unit, as 720 for 12 hours where that is minutes"
     if isinstance(value, str) and re.fullmatch(r"[-+]?0[\d_]+", value):

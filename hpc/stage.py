@@ -75,7 +75,7 @@ class Stage(ABC, Generic[W_contra]):
 
     @abstractmethod
     def run(self, world: W_contra, part: Part | None) -> Outcome:
-        """Make what is missing, or a part of it, on all processes together.
+        """Do the missing work, or a part of it, on all processes together.
 
         It begins the record on process 0, by ``receipt.begin``, as soon as nothing is left that could refuse the work.
 

@@ -23,7 +23,7 @@ class _Loader(yaml.SafeLoader):
     _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Return what begins here, unless it lies too deep."""
+        """Return the next node, unless it lies too deep."""
         if self._depth == DEEPEST:
             text = f"more than {DEEPEST} levels in one another; expected settings, which have a few"
             raise yaml.MarkedYAMLError(problem=text, problem_mark=self.peek_event().start_mark)
@@ -95,7 +95,7 @@ _Loader.add_constructor(_FLOAT, _tagged_real)
 
 
 def load(text: str) -> Any:
-    """Return what YAML says.
+    """Return the data that YAML text stands for.
 
     Raises
     ------

@@ -98,6 +98,6 @@ class Router:
         counts: np.ndarray,
         out: tuple[np.ndarray, np.ndarray | None],
     ) -> None:
-        """Copy particles, (positions, weights or None), to ``out`` sorted by rank, given what ``address`` said."""
+        """Copy particles, (positions, weights or None), to ``out`` sorted by rank, given the results of ``address``."""
         next_row = np.cumsum(counts) - counts
         kernels.sort(particles, self.mesh, self.owner, destination, next_row, out)

@@ -65,7 +65,7 @@ def _check_once(path: str, name: str) -> None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
-    """Open a file for reading; what HDF5 says of it becomes one line."""
+    """Open a file for reading; an error of HDF5 becomes one line."""
     try:
         with h5py.File(path, "r") as file:
             yield file
@@ -162,7 +162,7 @@ def _header(file: h5py.File, path: Path, particle_type: int | str) -> Header:
 
 
 def _remarks(file: h5py.File, attributes: Mapping[str, object], path: Path) -> tuple[str, ...]:
-    """Return what contradicts itself in a file, and what of it is left out."""
+    """Return a line for each contradiction in a file, and for each part of it that is left out."""
     time = "Scale-factor" if "Cosmology" in file else "Time"  # SWIFT's Time is not the scale factor
     redshift = number(attributes, "Redshift", path)
     remarks = of_time(number(attributes, time, path), redshift) if time in attributes else ()

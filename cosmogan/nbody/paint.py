@@ -86,7 +86,7 @@ class Painter:
         return out.reshape(self._cells.shape), total * self._unit * scale
 
     def _list_carries(self) -> None:
-        """Take over the kernels' list; add it up once it is longer than what is added up already."""
+        """Take over the kernels' list of carries; merge it once it is longer than the merged ones."""
         self._listed.append(self._sums.carries[: self._sums.n_carries].copy())
         self._sums.n_carries = 0
         if sum(map(len, self._listed)) > max(len(self._beyond), kernels.CARRIES):

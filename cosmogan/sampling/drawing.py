@@ -21,7 +21,7 @@ from hpc.part import Part, share_of, title
 
 
 def source(settings: Sample, generator: Released) -> dict[str, Any]:
-    """Return what the densities come from, beside their seed and index."""
+    """Return the origin of the densities, beside their seed and index."""
     origin = {"generator": generator.settings["sha256"], "latent_scale": generator.latent_scale}
     if settings.from_latents is not None:
         origin["latents"] = checksum(settings.from_latents)

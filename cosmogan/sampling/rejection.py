@@ -138,7 +138,7 @@ def _logits(
 
 
 def _recipe(stage: SamplingStage, generator: released.Released) -> dict[str, Any]:
-    """Return what the discriminator depends on."""
+    """Return the settings and inputs that the discriminator depends on."""
     settings = stage.experiment.sample
     kept = ("sha256", "latent_scale", "max_density", "oriented")
     return {

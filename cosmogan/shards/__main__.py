@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def _run(arguments: argparse.Namespace) -> bool:
-    """Do what is asked for, and say whether all is whole."""
+    """Verify or show folders; say whether all are whole."""
     if arguments.command == "verify":
         return all([verify(folder) for folder in arguments.folders])
     draw = None

@@ -115,7 +115,7 @@ class Folder:
         return Folder, (self.path, self._selected)
 
     def close(self) -> None:
-        """Close all files; what is read after this opens them again."""
+        """Close all files; a later read opens them again."""
         with self._lock:
             while self._files:
                 self._files.popitem()[1].close()

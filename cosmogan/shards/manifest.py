@@ -134,7 +134,7 @@ def _whole(plain: dict[str, Any], name: str) -> int:
 
 
 def _shard(folder: Path, line: dict[str, Any], plain: dict[str, Any]) -> Shard:
-    """Return a line of the manifest; what older ones do not say is the folder's."""
+    """Return a shard from its line of the manifest; what an older line lacks is taken from the folder's geometry."""
     rows = _whole(line, "rows")
     own = line.get("redshift", plain["redshift"])
     if own is None:

@@ -32,7 +32,7 @@ class Sink(io.FileIO):
         self.truncate = _forgiving(super().truncate, self._errors)  # type: ignore[method-assign, assignment]
 
     def check(self) -> None:
-        """Raise what went wrong since the file was opened, if anything did."""
+        """Raise the first error since the file was opened, if there was any."""
         if self._errors:
             raise self._errors[0]
 

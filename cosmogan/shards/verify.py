@@ -81,7 +81,7 @@ def _unfinished(folder: Path) -> str:
 
 
 def _check_all(manifest: Manifest) -> Iterator[str | None]:
-    """Yield what is wrong with each shard, in order; several are read at once."""
+    """Yield each shard's defect, or None, in order; several shards are read at once."""
     n_threads = min(MAX_THREADS, os.cpu_count() or 1)
     sums = [str(line.get("sha256")) for line in manifest.tree["shards"]]
 

@@ -51,7 +51,7 @@ class ShardPlan:
         return [shard for shard in range(self.n_shards) if not self.path(source, shard).exists()]
 
     def geometry(self, source: Source, mass: float) -> shards.Geometry:
-        """Return what the cells of a snapshot's subvolumes are, given the mass of the box [1e10 Msun/h]."""
+        """Return the geometry of a snapshot's subvolumes, given the mass of the box [1e10 Msun/h]."""
         settings, snapshot = self.experiment.preprocess, source.snapshot
         return shards.Geometry(
             redshift=round(snapshot.redshift, 6),
@@ -64,7 +64,7 @@ class ShardPlan:
 
 
 def sources(experiment: Experiment) -> tuple[Source, ...]:
-    """Return all snapshots of an experiment, checked; of a simulation straight to shards, what they would be."""
+    """Return all snapshots of an experiment, checked; of simulations straight to shards, those they stand for."""
     return simulated.sources(experiment) if experiment.straight_to_shards else snapshots.find(experiment)
 
 
@@ -95,7 +95,7 @@ def receipt(experiment: Experiment, sources: tuple[Source, ...], n_ranks: int) -
 
 
 def _contents(sources: tuple[Source, ...], recorded: dict[str, Any]) -> dict[str, str]:
-    """Return what tells a snapshot from another of its name: a checksum of the first file's beginning and end.
+    """Return a checksum of each snapshot's first file, its beginning and end: another of the same name has another.
 
     Of snapshots that an older record knows without one, and of particles in memory, it is what the record says.
     """
@@ -114,7 +114,7 @@ def _contents(sources: tuple[Source, ...], recorded: dict[str, Any]) -> dict[str
 
 
 def _grown(receipt: Receipt) -> tuple[str, ...]:
-    """Return what may differ in the record of a begun folder: the list of snapshots, when more follow those there."""
+    """Return the settings that may differ in a begun folder: the snapshots, when more follow the recorded ones."""
     recorded = Receipt.recorded(receipt.path.parent.parent, receipt.stage)
     before, now = recorded.get("snapshots", []), receipt.recipe["snapshots"]
     same = recorded.get("contents", {}).items() <= receipt.recipe.get("contents", {}).items()
@@ -130,7 +130,7 @@ def plan(experiment: Experiment, sources: tuple[Source, ...], n_shards: int) -> 
 
 
 def prepare(plan: ShardPlan, receipt: Receipt, n_ranks: int, part: Part | None) -> None:
-    """Refuse what cannot end well, clear away what a killed run left, and record what is about to be done.
+    """Check memory, disk space and earlier records, clear away what a killed run left, and begin the record.
 
     A part clears nothing away: others, on hosts that are not seen from here, may be writing.
     """

@@ -113,7 +113,7 @@ def _natural(path: Path) -> list[tuple[list[int | str], str]]:
 
 
 def length_unit(snapshot: Snapshot, setting: str) -> float:
-    """Return a snapshot's unit of length [Mpc/h]: what its files say themselves, or else the setting's."""
+    """Return a snapshot's unit of length [Mpc/h]: the one that its files state, or else the setting's."""
     own = snapshot.header.length
     if own is None:
         return UNITS[setting]
@@ -121,7 +121,7 @@ def length_unit(snapshot: Snapshot, setting: str) -> float:
 
 
 def remarks(sources: tuple[Source, ...], settings: Preprocess) -> list[str]:
-    """Return what a user should know of the snapshots, a line each: what contradicts, is left out or not checked."""
+    """Return warnings about the snapshots: contradictions, parts that are left out, checks that were impossible."""
     texts: dict[str, list[Path]] = {}
     for source in sources:
         own = {(text, file.path) for file in source.snapshot.files for text in file.header.remarks}
@@ -232,7 +232,7 @@ def _check_particles(snapshot: Snapshot) -> None:
 
 
 def fits(snapshot: Snapshot, mass: float, unit: float) -> bool:
-    """Say whether a snapshot's mean density is near what its Omega0 says, if its lengths are in this unit [Mpc/h].
+    """Say whether a snapshot's mean density is near that of its Omega0, if its lengths are in this unit [Mpc/h].
 
     Parameters
     ----------

@@ -212,7 +212,7 @@ class Bins:
 
 
 def bins(box_size: float, n: int, k_edges: np.ndarray, device: torch.device) -> Bins:
-    """Sort the modes of a cube into bins, or return what an earlier call made.
+    """Sort the modes of a cube into bins; the result is cached.
 
     Parameters
     ----------

@@ -73,7 +73,7 @@ def minkowski_functionals(density: Density, box_size: float, nu: np.ndarray = NU
 
 
 def of_gaussian_field(nu: np.ndarray, gradient: float) -> np.ndarray:
-    """Return what a Gaussian field has on average, (3, nv).
+    """Return the mean functionals of a Gaussian field, (3, nv).
 
     Parameters
     ----------

@@ -68,7 +68,7 @@ def axes(ax: "Axes | None") -> "Axes":
 
 
 def band(ax: "Axes", x: np.ndarray, samples: np.ndarray) -> None:
-    """Draw the median of (b, nx) samples, and fill what lies between their 16th and 84th percentiles."""
+    """Draw the median of (b, nx) samples, and fill the band between their 16th and 84th percentiles."""
     low, median, high = np.percentile(samples, PERCENTILES, axis=0)
     (line,) = ax.plot(x, median)
     ax.fill_between(x, low, high, color=line.get_color(), alpha=0.2, lw=0)

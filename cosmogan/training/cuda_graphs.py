@@ -41,7 +41,7 @@ class Recorder:
         return result
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Record some work, which is not done; return what does it."""
+        """Record some work without doing it; return the function that does it."""
         graph = torch.cuda.CUDAGraph()
         # thread_local, as the loader's thread uses the GPU meanwhile
         with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):

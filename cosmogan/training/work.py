@@ -19,7 +19,7 @@ def train(experiment: Experiment, processes: Processes) -> None:
 
 
 def run(stage: TrainingStage, processes: Processes) -> Outcome:
-    """Train on this process's part of every batch; return what the record says at the end.
+    """Train on this process's part of every batch; return the results for the record.
 
     Raises
     ------

@@ -109,7 +109,7 @@ class Blocks:
 
 
 def _ahead(reader: ThreadPoolExecutor, fetch: Callable[[slice], Any], parts: list[slice]) -> Iterator[Any]:
-    """Yield what is fetched of each part, the next one being fetched meanwhile."""
+    """Fetch and yield each part; the next one is fetched meanwhile."""
     coming = reader.submit(fetch, parts[0]) if parts else None
     for following in [*parts[1:], None]:
         if coming is None:

@@ -35,7 +35,7 @@ class OwnSets(Experiment):
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what describes someone's samples to the command line."""
+    """Add the options that describe someone's samples to the command line."""
     group = parser.add_argument_group(
         "anyone's samples, with no CONFIG; a FILE is .npy, .h5 or .h5:dataset, (n, m, m, m)"
     )
@@ -88,7 +88,7 @@ def experiment_of(arguments: argparse.Namespace) -> Experiment:
 
 
 def _name(samples: str) -> str:
-    """Return what samples are called: their file, or their folder, and the dataset where one is named."""
+    """Return the name of samples: of their file or folder, with the dataset where one is given."""
     path, _, dataset = samples.partition(":")
     return "-".join([Path(path).stem, *filter(None, dataset.split("/"))])
 

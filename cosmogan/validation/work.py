@@ -1,4 +1,4 @@
-"""Measure what is compared, and write the file of statistics."""
+"""Measure all sets that are compared, and write the file of statistics."""
 
 import json
 
@@ -16,7 +16,7 @@ from hpc.stage import Outcome
 
 
 def validate(stage: ValidationStage, comm: mpi.Comm) -> Outcome:
-    """Measure what is compared and write the experiment's file of statistics.
+    """Measure all sets and write the experiment's file of statistics.
 
     Raises
     ------

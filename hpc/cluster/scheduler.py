@@ -142,7 +142,7 @@ class Queue(Scheduler, Protocol):
         ...
 
     def command(self, stage: Command, arguments: list[str], mpi_start: str | None) -> list[str]:
-        """Return what starts a stage's processes in this job, with all the tasks that the job has."""
+        """Return the command that starts a stage's processes in this job, with all the tasks that the job has."""
         ...
 
     def terminate(self, process: "subprocess.Popen[bytes]") -> None:
