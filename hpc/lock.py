@@ -37,7 +37,7 @@ def alone(folder: Path, stage: str, part: int | None = None) -> Iterator[None]:
 
 
 def holder(folder: Path, stage: str) -> dict[str, str] | None:
-    """Return ``host``, ``process`` and ``since`` of the process at work; None when there is none or none can be seen."""
+    """Return ``host``, ``process`` and ``since`` of the process at work; None where none can be seen."""
     try:
         with open(_path(folder, stage)) as file:
             try:
