@@ -271,7 +271,7 @@ def abort_on_error(comm: World, expected: tuple[type[BaseException], ...] = (Val
 
 def _say(error: BaseException, expected: tuple[type[BaseException], ...], comm: World) -> None:
     rank = f" (rank {comm.rank} of {comm.size})" if comm.rank else ""
-    if isinstance(error, (*expected, MPIError)) and _is_told(error):
+    if isinstance(error, (*expected, MPIError)) and _is_for_users(error):
         text = f"error{rank}: {describe(error)}"
     elif type(error) in _EXIT:
         text = "interrupted: run the same command again to resume"
@@ -280,7 +280,7 @@ def _say(error: BaseException, expected: tuple[type[BaseException], ...], comm: 
     print(text, file=sys.stderr, flush=True)
 
 
-def _is_told(error: BaseException) -> bool:
+def _is_for_users(error: BaseException) -> bool:
     """Say whether an error tells the user something: a ``raise`` of ours made it, or it names a file.
 
     Any other is a bug, that of a library included, whose words are about our call and not about what the user gave.

@@ -37,7 +37,7 @@ def released(tmp_path_factory):
     return experiment, cosmogan.load_generator(experiment.generator_path)
 
 
-def test_a_released_generator_knows_what_it_was_told(released):
+def test_a_released_generator_knows_its_conditions(released):
     generator = released[1]
     assert generator.conditions.names == ("redshift",) and generator.conditions.distinct == ((0.0,), (1.0,), (3.0,))
     assert generator.settings["conditions"]["high"] == [3.0]

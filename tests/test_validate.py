@@ -173,7 +173,7 @@ def test_everything_that_makes_sets_different_is_noticed(name, value):
         ("output=nowhere", r"manifest.json: not found"),
     ],
 )
-def test_a_run_that_cannot_be_validated_is_told_why(tmp_path, override, message):
+def test_a_run_that_cannot_be_validated_gets_the_reason(tmp_path, override, message):
     path = synthetic.write_run(tmp_path)
     with pytest.raises(ValueError, match=message):
         validate.validate(config.load(path, [override]), SerialComm())

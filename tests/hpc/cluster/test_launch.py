@@ -132,7 +132,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_launch_that_is_told_to_end_tells_its_job_and_waits_until_it_has_saved(experiment):
+def test_a_launch_that_is_asked_to_end_asks_its_job_and_waits_until_it_has_saved(experiment):
     (experiment / "do_process.py").write_text(SAVES)
     command = [sys.executable, "-m", "hpc.launch", "experiment.yaml", "--cluster", "local.yaml"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as launched:
