@@ -41,7 +41,7 @@ class Stage(ABC, Generic[W_contra]):
     Attributes
     ----------
     name : in messages, records and locks
-    experiment : whose run it is a stage of
+    experiment : of which it is a stage
     """
 
     name: ClassVar[str]

@@ -98,7 +98,7 @@ def open_file(path: Path, particle_type: int | str = "all") -> SnapshotFile:
 
     Parameters
     ----------
-    particle_type : whose masses are looked for, where the mass table has none
+    particle_type : of the particles whose MASS block is needed, where the mass table has none
 
     Raises
     ------

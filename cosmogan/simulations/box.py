@@ -162,7 +162,7 @@ def in_file_units(positions: torch.Tensor, box_size: float, length_unit: str) ->
     """Return positions (n, 3) [Mpc/h] as a file holds them: in its length unit, in [0, L)."""
     unit = UNITS[length_unit]
     x = (positions * unit).cpu().numpy()
-    x[x >= box_size * unit] = 0  # what rounding put on the far face
+    x[x >= box_size * unit] = 0  # positions that rounding put on the far face
     return x
 
 

@@ -34,7 +34,7 @@ class ArrayFile:
 
     Attributes
     ----------
-    read_as : what its numbers are taken for, beside what the file itself says
+    read_as : the dataset, box size and units that are assumed, as the file does not state them
 
     Raises
     ------

@@ -27,7 +27,7 @@ class Job:
 
     Parameters
     ----------
-    work : what is done
+    work : the stage, its arguments and its run's folder
     queue : the scheduler in whose job this is
     log : where the output goes
     """

@@ -103,7 +103,7 @@ class Queue(Scheduler, Protocol):
     digits, larger for later ones; tasks of an array have those of the array.
     """
 
-    cancel_command: str  # what ends a job whose number follows, as ``scancel``
+    cancel_command: str  # the command that ends the job whose number follows it, as ``scancel``
 
     def script(self, plan: Plan, label: str, stage: Command, n: int, after: str | None) -> str:
         """Return the script of a job, or of an array of ``n``, that begins when job ``after`` has ended well."""
