@@ -86,10 +86,10 @@ def profiling(options: argparse.Namespace, device: torch.device) -> Iterator[Row
             continue
         for kind, milliseconds in found["device_ms"].items():
             share = found["device_ms"]["convolutions"] / milliseconds
-            told = f"; {share:.0%} of it convolutions" if kind == "all" else ""
+            detail = f"; {share:.0%} of it convolutions" if kind == "all" else ""
             yield (
                 f"profile, {precision}, {kind}",
-                f"{milliseconds:.3f} ms, {found['launches'][kind]:.0f} launches{told}",
+                f"{milliseconds:.3f} ms, {found['launches'][kind]:.0f} launches{detail}",
             )
 
 

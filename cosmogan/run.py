@@ -1,4 +1,4 @@
-"""The whole chain on this machine: ``python -m cosmogan.run CONFIG``."""
+"""Run the whole chain on this machine: ``python -m cosmogan.run CONFIG``."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ def run(experiment: Experiment, stages: dict[str, Command], minutes: float | Non
     ----------
     experiment : what is run
     stages : in their order
-    minutes : after which the stage that runs is told to save and end; None: no limit
+    minutes : after which the running stage is asked to save and end; None: no limit
 
     Raises
     ------
@@ -67,7 +67,7 @@ def _run_stage(name: str, stage: Command, config: str, seconds: float | None) ->
     try:
         status = process.wait(seconds)
     except KeyboardInterrupt:
-        process.wait()  # the terminal has told the stage too; it saves what it has
+        process.wait()  # Ctrl-C reaches the stage, too: it saves what it has
         raise
     except (mpi.Terminated, subprocess.TimeoutExpired) as error:
         process.terminate()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hpc import chain, mpi
 from hpc.cluster import machines
-from hpc.cluster.job import OUT_OF_TIME, Ended, Job, on_signals
+from hpc.cluster.job import Job
 from hpc.cluster.job_records import record_name
 from hpc.cluster.scheduler import Work
 from hpc.log import say
@@ -36,21 +36,8 @@ def run_script(name: str, arguments: list[str]) -> None:
     with _output_to(log):
         mpi_start = os.environ.get("COSMOGAN_MPI")
         work = Work(record_name(name, arguments), pipeline.stages[name], arguments, folder, mpi_start)
-        _run(Job(work, queue, log), arguments)
-
-
-def _run(job: Job, arguments: list[str]) -> None:
-    """Do the work of a job, and let it begin again when it ended early."""
-    with on_signals(job.stop):
-        try:
-            job.run()
-        except ValueError as error:
-            say(f"error: {error}")
-            raise
-        except Ended:
-            if job.may_resume():
-                _begin_again(job, arguments)
-            raise SystemExit(OUT_OF_TIME[0]) from None
+        job = Job(work, queue, log)
+        job.run_or_requeue(lambda: _begin_again(job, arguments))
 
 
 def _begin_again(job: Job, arguments: list[str]) -> None:

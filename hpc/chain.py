@@ -1,4 +1,4 @@
-"""A chain of stages: commands in order, how each one's processes start, and what they need of a machine."""
+"""Define a chain of stages: commands in order, how their processes start, and what they need of a machine."""
 
 import importlib
 import shutil
@@ -49,11 +49,11 @@ class Command:
         return self.of(experiment).is_done()
 
     def at_work(self, name: str, experiment: Run) -> dict[str, str] | None:
-        """Return who does the stage's work now, as `hpc.lock.holder`."""
+        """Return the process that does the stage's work now, as `hpc.lock.holder`."""
         return lock.holder(self.of(experiment).workplace, name)
 
     def parts(self, experiment: Run) -> int:
-        """Return among how many jobs the work is dealt out; 1 when it is one job."""
+        """Return the number of jobs that share the work; 1 when it is one job."""
         return 1 if self.array == 0 else min(self.array, self.of(experiment).parts())
 
 

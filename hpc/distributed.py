@@ -55,15 +55,15 @@ class Processes:
         return bool(value.item())
 
     def each(self, chosen: bool, work: Callable[[], T]) -> list[T | None]:
-        """Do something on the processes that are chosen; return what came out on each process, in rank order, on all.
+        """Do something on the chosen processes; return all processes' results, in rank order, on each.
 
         When it fails on one, it fails on all: that one raises its error, the others end silently.
         """
         result, error = None, None
         try:
             result = work() if chosen else None
-        except (ValueError, OSError) as found:
-            error = found
+        except (ValueError, OSError) as raised:
+            error = raised
         gathered: list[Any] = [(result, error is not None)]
         if self.size > 1:
             gathered *= self.size
@@ -131,7 +131,7 @@ def join(wanted: str = "auto") -> Processes:
 
 
 def backend(device: torch.device) -> str:
-    """Return what joins processes: nccl, or gloo for CPUs and for more processes than GPUs, which nccl refuses."""
+    """Return the backend that joins processes: nccl, or gloo for CPUs and for more processes than GPUs."""
     sharing = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > torch.cuda.device_count()  # torchrun says so
     return "nccl" if device.type == "cuda" and not sharing else "gloo"
 

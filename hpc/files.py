@@ -82,7 +82,7 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def write_json(path: Path | str, tree: Any) -> None:
+def write_json(path: Path | str, tree: object) -> None:
     """Write plain data as indented JSON, atomically."""
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(tree, indent=1) + "\n")

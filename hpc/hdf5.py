@@ -1,7 +1,7 @@
 """Open HDF5 files whose datasets are complete, and say what to do about a file that HDF5 cannot read.
 
 HDF5 gives fill values and no error for what it does not find: a source of a virtual dataset, the end of an external
-file, a chunk that was never written. Only the places of the numbers are looked at here, none is read. And most files
+file, a chunk that was never written. Only the places of the numbers are checked here, none is read. And most files
 of which HDF5 says that they cannot be read are whole.
 """
 
@@ -42,13 +42,19 @@ _VERSION = ("version number", "bad version", "unknown version", "wrong version",
 _NEWER = "if it was written by a newer HDF5, update h5py, or write it anew for this one (h5repack --high=1); else "
 _NONE = "file signature not found"
 
+Place = tuple[str, str]  # a file's absolute path and a dataset in it
+
 
 class Missing(ValueError):
     """Numbers of a dataset that are in no file: names the dataset and what is not there."""
 
 
-def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
+def dataset(group: h5py.Group, name: str, readers: frozenset[Place] = frozenset()) -> h5py.Dataset:
     """Return a dataset of which every number is in a file.
+
+    Parameters
+    ----------
+    readers : the virtual datasets that take their numbers from it
 
     Raises
     ------
@@ -63,17 +69,17 @@ def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
         item = _step(item, part, whole_name)
     if not isinstance(item, h5py.Dataset):
         raise Missing(f"{whole_name} is a {type(item).__name__.lower()}; expected a dataset")
-    check(item)
+    check(item, readers)
     return item
 
 
-def check(dataset: h5py.Dataset) -> None:
-    """Raise `Missing` when some of a dataset's numbers are in no file."""
+def check(dataset: h5py.Dataset, readers: frozenset[Place] = frozenset()) -> None:
+    """Raise `Missing` when some of a dataset's numbers are in no file; see `dataset`."""
     layout = dataset.id.get_create_plist().get_layout()
     if not dataset.size:
         return
     if dataset.is_virtual:
-        _check_virtual(dataset)
+        _check_virtual(dataset, readers)
     elif dataset.external:
         _check_external(dataset)
     elif dataset.chunks:
@@ -130,8 +136,11 @@ def _check_external(dataset: h5py.Dataset) -> None:
         left -= expected
 
 
-def _check_virtual(dataset: h5py.Dataset) -> None:
+def _check_virtual(dataset: h5py.Dataset, readers: frozenset[Place]) -> None:
     """Check that sources make up the whole of a virtual dataset, and that each is there in full."""
+    own = str(Path(dataset.file.filename).resolve()), dataset.name
+    if own in readers:
+        raise Missing(f"{_name(dataset)} is a virtual dataset that is its own source; only its writer can mend it")
     union = dataset.id.get_space()
     union.select_none()
     is_bounded, checked = True, set()
@@ -140,7 +149,7 @@ def _check_virtual(dataset: h5py.Dataset) -> None:
         for file_name, name in _sources(source, dataset.shape):
             key = (file_name, name, _end(source))
             if key not in checked:
-                _check_source(dataset, *key)
+                _check_source(dataset, *key, readers | {own})
             checked.add(key)
     n = union.get_select_npoints()
     if is_bounded and n < dataset.size:
@@ -192,18 +201,20 @@ def _end(source: Any) -> tuple[int, ...] | int:
     return tuple(int(last) + 1 for last in space.get_select_bounds()[1])
 
 
-def _check_source(dataset: h5py.Dataset, file_name: str, name: str, end: tuple[int, ...] | int) -> None:
+def _check_source(
+    dataset: h5py.Dataset, file_name: str, name: str, end: tuple[int, ...] | int, readers: frozenset[Place]
+) -> None:
     """Check that a source is there in full, as far as a virtual dataset reads it."""
     of_whom = f"{_name(dataset)} is virtual: its source {file_name}"
     if file_name == ".":
-        source = _part_of(dataset.file, name, of_whom)
+        source = _part_of(dataset.file, name, of_whom, readers)
         _check_extent(source, end, of_whom)
         return
     reason, main = "was not found", Path(dataset.file.filename)
     for path in _places(file_name, main):
         try:
             with h5py.File(path, "r") as file:
-                _check_extent(_part_of(file, name, of_whom), end, of_whom)
+                _check_extent(_part_of(file, name, of_whom, readers), end, of_whom)
                 return
         except FileNotFoundError:
             continue
@@ -212,9 +223,9 @@ def _check_source(dataset: h5py.Dataset, file_name: str, name: str, end: tuple[i
     raise Missing(f"{of_whom} {reason}; put it back, or copy {main.name} with all of its sources")
 
 
-def _part_of(file: h5py.File, name: str, of_whom: str) -> h5py.Dataset:
+def _part_of(file: h5py.File, name: str, of_whom: str, readers: frozenset[Place]) -> h5py.Dataset:
     try:
-        return dataset(file, name)
+        return dataset(file, name, readers)
     except KeyError:
         raise Missing(f"{of_whom} has no {name}; was another file put in its place?") from None
 
@@ -242,13 +253,13 @@ def _places(name: str, main: Path) -> Iterator[Path]:
 
 
 def reason(error: Exception) -> str:
-    """Return what HDF5 says, in one line."""
+    """Return HDF5's message in one line."""
     text = " ".join(str(error.args[-1] if error.args else error).split())
     return f"no HDF5 file, or an empty one ({text})" if _NONE in text else text
 
 
 def advice(error: Exception, damaged: str) -> str:
-    """Return what to do about it.
+    """Return advice on an error of HDF5.
 
     Parameters
     ----------

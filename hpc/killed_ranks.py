@@ -70,7 +70,7 @@ def _reason(memory: str | None) -> str:
 
 
 def _wait(child: int) -> int:
-    """Return how the child ended; what asks this process alone to end is passed on."""
+    """Wait for the child and return how it ended; a signal to this process alone is passed on."""
     while True:
         if signal.sigwait({signal.SIGCHLD, signal.SIGTERM}) == signal.SIGTERM:
             os.kill(child, signal.SIGTERM)

@@ -31,7 +31,7 @@ def launch(
     overrides: list[str] | tuple[str, ...] = (),
     dry_run: bool = False,
 ) -> list[submitit.Job]:
-    """Submit what is not done of a chain, or of one stage of it, and return the jobs.
+    """Submit the stages of a chain that are not done, or one of them, and return the jobs.
 
     On a cluster each job waits for the one before it and this call returns at once. Where there is no
     scheduler (``local``, ``debug``) the stages run one after the other and this call returns when all are done.

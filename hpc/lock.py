@@ -37,7 +37,7 @@ def alone(folder: Path, stage: str, part: int | None = None) -> Iterator[None]:
 
 
 def holder(folder: Path, stage: str) -> dict[str, str] | None:
-    """Return ``host``, ``process`` and ``since`` of who is at work; None when nobody is, or nobody can know."""
+    """Return ``host``, ``process`` and ``since`` of the process at work; None where none can be seen."""
     try:
         with open(_path(folder, stage)) as file:
             try:
@@ -110,7 +110,7 @@ def _taken(folder: Path, stage: str, kind: int) -> IO[str] | None:
 
 
 def _read(file: IO[str]) -> dict[str, str]:
-    """Return what the holder of a lock wrote to it; empty when that is not whole."""
+    """Return the entries that a lock's holder wrote to it; empty when they are not whole."""
     file.seek(0)
     with contextlib.suppress(ValueError):
         return json.loads(file.read())

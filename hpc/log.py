@@ -4,8 +4,9 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 WRITE_INTERVAL = 2.0  # seconds between two writings of HPC_PROGRESS
 
@@ -123,7 +124,7 @@ class Metrics:
         path.write_text("".join(line + "\n" for line in kept))
         self._file = open(path, "a", buffering=1)  # noqa: SIM115 - lives as long as the run
 
-    def write(self, record: dict[str, Any]) -> None:
+    def write(self, record: Mapping[str, object]) -> None:
         """Append one record."""
         self._file.write(json.dumps(record) + "\n")
 

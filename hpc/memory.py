@@ -3,10 +3,8 @@
 import ctypes
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import torch
+import torch
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # mallopt's names for them (glibc's malloc.h)
 LARGEST = 2**31 - 1  # [bytes], larger than any tensor of a batch
@@ -24,18 +22,16 @@ def keep_freed() -> None:
             mallopt(threshold, LARGEST)
 
 
-def available(device: "torch.device") -> int:
+def available(device: torch.device) -> int:
     """Return the bytes that can still be had on a torch device: of a GPU, or of the host, which a job may limit."""
     if device.type == "cuda":
-        import torch
-
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own, kept for later
         return torch.cuda.mem_get_info(device)[0] + unused
     return min([_host_available(), *_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
 
 
 def _host_available() -> int:
-    """Return what the system says is free or can be freed; where it does not say, all that there is."""
+    """Return the memory that the system calls available; where it does not say, all of it."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))

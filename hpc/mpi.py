@@ -1,4 +1,4 @@
-"""The MPI world: communicator, ownership, bounded exchange, and one line and an end for all on an error.
+"""Use MPI: communicator, shares of work, bounded exchange, and an end of all ranks with one line on an error.
 
 The only importer of mpi4py. A process that no MPI launcher started never touches MPI: a communicator of one
 rank stands in, so every command runs without MPI installed.
@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType, ModuleType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -53,9 +53,9 @@ class SerialComm:
     def barrier(self) -> None:
         """Return at once."""
 
-    def bcast(self, value: Any, root: int = 0) -> Any:
+    def bcast(self, value: T | None, root: int = 0) -> T:
         """Return the value."""
-        return value
+        return cast(T, value)
 
     def on_root(self, work: Callable[[], T]) -> T:
         """Do something and return its result."""
@@ -100,7 +100,7 @@ class MPIComm:
         while not request.Test():
             time.sleep(0.005)
 
-    def bcast(self, value: Any, root: int = 0) -> Any:
+    def bcast(self, value: T | None, root: int = 0) -> T:
         """Return root's value on every rank."""
         return self._comm.bcast(value, root=root)
 
@@ -163,15 +163,26 @@ def _offsets(counts: np.ndarray) -> np.ndarray:
 
 
 def library() -> str:
-    """Return what the MPI library says that it is, as "MPICH Version: …"; empty where there is none. Starts no MPI."""
+    """Return the MPI library's name and version, as "MPICH Version: …"; empty where there is none. Starts no MPI."""
     try:
-        import mpi4py
-
-        mpi4py.rc.initialize = False
-        from mpi4py import MPI
+        _mpi4py().rc.initialize = False
+        return str(_started().Get_library_version())
     except (ImportError, RuntimeError):
         return ""
-    return str(MPI.Get_library_version())
+
+
+def _mpi4py() -> ModuleType:
+    """Import mpi4py; starts no MPI."""
+    import mpi4py
+
+    return mpi4py
+
+
+def _started() -> ModuleType:
+    """Import the MPI library, which starts MPI unless mpi4py's settings say otherwise."""
+    from mpi4py import MPI
+
+    return MPI
 
 
 def world(memory: str | None = None) -> Comm:
@@ -193,24 +204,23 @@ def world(memory: str | None = None) -> Comm:
     if size == 1:
         return SerialComm()
     try:
-        import mpi4py  # noqa: F401 - starts no MPI yet
-
+        _mpi4py()
         report_if_killed(mpi_environment.rank(), size, memory)
-        from mpi4py import MPI
+        library = _started()
     except (ImportError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise MPIError(
             f"mpi4py: started as one of {size} MPI ranks, but it cannot be imported ({reason}); install it for this MPI"
         ) from None
-    world_size = MPI.COMM_WORLD.Get_size()
+    world_size = library.COMM_WORLD.Get_size()
     if world_size != size:
-        library = MPI.Get_library_version().split(",")[0].split("\n")[0].strip()
+        version = library.Get_library_version().split(",")[0].split("\n")[0].strip()
         raise MPIError(
             f"mpirun or srun: started {size} ranks, but each finds itself in a world of {world_size}: mpi4py uses "
-            f"{library}, the launcher belongs to another MPI, or to none; use the mpirun that comes with it, or "
+            f"{version}, the launcher belongs to another MPI, or to none; use the mpirun that comes with it, or "
             "srun --mpi=TYPE"
         )
-    return MPIComm(MPI)
+    return MPIComm(library)
 
 
 class Terminated(BaseException):
@@ -222,7 +232,7 @@ _EXIT: dict[type[BaseException], int] = {KeyboardInterrupt: 130, Terminated: 143
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that what is half written is cleared away."""
+    """Turn SIGTERM into an exception, so that files written in part are removed."""
 
     def end(number: int, frame: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # some launchers say it twice
@@ -237,7 +247,7 @@ def _terminable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def abort_on_error(comm: World, expected: tuple[type[BaseException], ...] = (ValueError, OSError)) -> Iterator[None]:
-    """End every rank when one fails or is told to end: one line for an expected error, the traceback for any other.
+    """End every rank when one fails or is asked to end: one line for an expected error, the traceback for any other.
 
     Ranks above 0 wait a moment before they speak: what all ranks find wrong (a misspelt setting) rank 0 says once.
     """
@@ -261,7 +271,7 @@ def abort_on_error(comm: World, expected: tuple[type[BaseException], ...] = (Val
 
 def _say(error: BaseException, expected: tuple[type[BaseException], ...], comm: World) -> None:
     rank = f" (rank {comm.rank} of {comm.size})" if comm.rank else ""
-    if isinstance(error, (*expected, MPIError)) and _is_told(error):
+    if isinstance(error, (*expected, MPIError)) and _is_for_users(error):
         text = f"error{rank}: {describe(error)}"
     elif type(error) in _EXIT:
         text = "interrupted: run the same command again to resume"
@@ -270,7 +280,7 @@ def _say(error: BaseException, expected: tuple[type[BaseException], ...], comm: 
     print(text, file=sys.stderr, flush=True)
 
 
-def _is_told(error: BaseException) -> bool:
+def _is_for_users(error: BaseException) -> bool:
     """Say whether an error tells the user something: a ``raise`` of ours made it, or it names a file.
 
     Any other is a bug, that of a library included, whose words are about our call and not about what the user gave.
@@ -296,10 +306,10 @@ def describe(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def gathered_in_turn(mine: list[Any], comm: Comm) -> list[Any]:
+def gathered_in_turn(mine: list[T], comm: Comm) -> list[T]:
     """Return all ranks' items in one list, on every rank: rank r has the items r, r + size, r + 2 size, …"""
-    dealt = comm.allgather(mine)
-    return [dealt[i % comm.size][i // comm.size] for i in range(sum(map(len, dealt)))]
+    gathered = comm.allgather(mine)
+    return [gathered[i % comm.size][i // comm.size] for i in range(sum(map(len, gathered)))]
 
 
 def share(n: int, comm: Comm) -> range:

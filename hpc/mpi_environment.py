@@ -1,4 +1,4 @@
-"""Read what an MPI launcher tells its processes in their environment."""
+"""Read from the environment what an MPI launcher sets for its processes."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A part of a stage's independent work, ``--part I/N``: what one task of a job array does."""
+"""Define a part of a stage's independent work, ``--part I/N``: what one task of a job array does."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ T = TypeVar("T")
 class Part:
     """Part ``number`` (from 1) of ``of``. Parts may run in any order, on any hosts, several at once.
 
-    A part makes what is its own and missing, and finishes nothing: whoever runs the stage as a whole afterwards does.
+    A part makes what is missing of its own share. The stage is finished by a run of the whole, after all parts.
     """
 
     number: int
@@ -48,5 +48,5 @@ def title(stage: str, part: Part | None) -> str:
 
 
 def name(part: Part | None) -> str:
-    """Return what tells a part's files from another's; empty for the whole."""
+    """Return the part of a file's name that tells one part's files from another's; empty for the whole."""
     return "" if part is None else f"part-{part.number}-of-{part.of}-"

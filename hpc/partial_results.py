@@ -32,7 +32,7 @@ class PartialResults:
                 results[key] = value
         return results
 
-    def add(self, key: str, value: Any) -> None:
+    def add(self, key: str, value: object) -> None:
         """Write down one result."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with open(self._path, "a") as file:

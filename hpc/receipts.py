@@ -6,6 +6,7 @@ import json
 import platform
 import shutil
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ class Receipt:
     recipe : plain data on which the result depends: the settings that it reads and its inputs' checksums
     """
 
-    def __init__(self, folder: Path | str, stage: str, recipe: dict[str, Any]) -> None:
+    def __init__(self, folder: Path | str, stage: str, recipe: Mapping[str, object]) -> None:
         self.path = Path(folder) / "receipts" / f"{stage}.json"
         self.stage = stage
         self.recipe = json.loads(json.dumps(recipe))
@@ -56,8 +57,8 @@ class Receipt:
         """Say whether the stage was finished with just this recipe."""
         return self.path.exists() and self._read().get("done", False) and not self._differences()
 
-    def begin(self, *, keep: bool, allowed: tuple[str, ...] = (), **results: Any) -> None:
-        """Record what the stage is about to do.
+    def begin(self, *, keep: bool, allowed: tuple[str, ...] = (), **results: object) -> None:
+        """Record that the stage has begun.
 
         Parameters
         ----------
@@ -83,12 +84,12 @@ class Receipt:
                 "use another `output`, or delete this stage's files and this record"
             )
 
-    def finish(self, **results: Any) -> None:
-        """Record that the stage is done, and what is worth saying of it."""
+    def finish(self, **results: object) -> None:
+        """Record that the stage is done, and its results."""
         self._write(done=True, results=results)
 
     def results(self) -> dict[str, Any]:
-        """Return what ``begin`` or ``finish`` recorded; nothing when there is no record."""
+        """Return the results that ``begin`` or ``finish`` recorded; empty when there is no record."""
         return self._read().get("results", {}) if self.path.exists() else {}
 
     def _differences(self) -> list[str]:
@@ -97,7 +98,7 @@ class Receipt:
     def _read(self) -> dict[str, Any]:
         return read_json(self.path)
 
-    def _write(self, *, done: bool, results: dict[str, Any]) -> None:
+    def _write(self, *, done: bool, results: Mapping[str, object]) -> None:
         record = {"stage": self.stage, "done": done, "recipe": self.recipe, "results": results}
         write_json(self.path, {**record, "versions": provenance()})
 

@@ -8,12 +8,15 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from hpc import yaml_text
 from hpc.paths import FilePath, expanded
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 T = TypeVar("T")
 BRIEF = 80  # characters of a value in a message
@@ -100,7 +103,7 @@ def apply(tree: dict[str, Any], override: str) -> None:
         raise SettingsError(f"{override!r}: the value is {error}") from None
 
 
-def build(schema: type[T], tree: dict[str, Any], source: str, prefix: str = "") -> T:
+def build(schema: type[T], tree: Mapping[str, object], source: str, prefix: str = "") -> T:
     """Make ``schema`` from a nested dict; ``source`` and ``prefix`` say where in error messages."""
     hints = typing.get_type_hints(schema, include_extras=True)
     fields = {field.name: field for field in dataclasses.fields(schema)}  # type: ignore[arg-type]
@@ -122,7 +125,7 @@ def build(schema: type[T], tree: dict[str, Any], source: str, prefix: str = "") 
         raise SettingsError(f"{source}: {prefix}{error}") from None
 
 
-def _convert(hint: Any, value: Any, source: str, name: str) -> Any:
+def _convert(hint: Any, value: object, source: str, name: str) -> Any:
     """Return ``value`` as the type that ``hint`` says, or raise SettingsError."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
@@ -163,8 +166,8 @@ def _convert(hint: Any, value: Any, source: str, name: str) -> Any:
     raise SettingsError(f"{source}: {name}: expected {_describe(hint)}, found {value!r}{_advice(value)}")
 
 
-def _advice(value: Any) -> str:
-    """Return what to write for a number that YAML reads in another base; empty for all else."""
+def _advice(value: object) -> str:
+    """Return how to write a number that YAML reads in another base; empty for all else."""
     if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(:\d+)+(\.\d*)?", value):
         return "; write one number in the setting's own unit, as 720 for 12 hours where that is minutes"
     if isinstance(value, str) and re.fullmatch(r"[-+]?0[\d_]+", value):
@@ -181,13 +184,13 @@ def _describe(hint: Any) -> str:
     return {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(hint, str(hint))
 
 
-def to_tree(settings: Any) -> dict[str, Any]:
+def to_tree(settings: "DataclassInstance") -> dict[str, Any]:
     """Turn a settings dataclass into plain dicts, lists and numbers, as YAML and JSON take them."""
     return {field.name: _plain(getattr(settings, field.name)) for field in dataclasses.fields(settings)}
 
 
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return to_tree(value)
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
@@ -196,7 +199,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> Iterator[str]:
+def differences(old: Mapping[str, object], new: Mapping[str, object], prefix: str = "") -> Iterator[str]:
     """Yield one ``section.key: old -> new`` line for each setting in which two trees differ."""
     for key in sorted(old.keys() | new.keys()):
         a, b = old.get(key), new.get(key)
@@ -208,7 +211,7 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> I
             yield f"{prefix}{key}: {_brief(a)} -> {_brief(b)}"
 
 
-def _brief(value: Any) -> str:
+def _brief(value: object) -> str:
     """Return a value in words that leave room for others on the line."""
     text = str(value)
     if len(text) <= BRIEF:

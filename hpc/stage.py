@@ -41,7 +41,7 @@ class Stage(ABC, Generic[W_contra]):
     Attributes
     ----------
     name : in messages, records and locks
-    experiment : whose run it is a stage of
+    experiment : of which it is a stage
     """
 
     name: ClassVar[str]
@@ -58,7 +58,7 @@ class Stage(ABC, Generic[W_contra]):
         return self.experiment.folder
 
     def parts(self) -> int:
-        """Return into how many independent items the work can be dealt out; 1 when it is one piece."""
+        """Return the number of independent items that the work divides into; 1 when it is one piece."""
         return 1
 
     @abstractmethod
@@ -67,15 +67,15 @@ class Stage(ABC, Generic[W_contra]):
 
     @abstractmethod
     def when_done(self) -> str:
-        """Return what is said in place of working when all is done."""
+        """Return the line that is printed when all is done already."""
 
     def require(self, part: Part | None) -> None:
-        """Raise a ValueError when what is not done cannot be begun, as for want of input; names what to run first."""
+        """Raise a ValueError when the work cannot begin, as for want of input; names what to run first."""
         return
 
     @abstractmethod
     def run(self, world: W_contra, part: Part | None) -> Outcome:
-        """Make what is missing, or a part of it, on all processes together.
+        """Do the missing work, or a part of it, on all processes together.
 
         It begins the record on process 0, by ``receipt.begin``, as soon as nothing is left that could refuse the work.
 

@@ -30,7 +30,7 @@ def staged(files: Mapping[Path, str], place: str, setting: str, processes: Proce
     ----------
     files : paths, with names that differ, and their SHA-256
     place : folder on the node; may have $VARIABLES of the node's environment
-    setting : what ``place`` is called in errors
+    setting : the name of ``place`` in errors
     processes : that work together, a `hpc.distributed.Processes`
 
     Raises

@@ -26,7 +26,7 @@ class Timer:
 
     @contextlib.contextmanager
     def __call__(self, name: str, n_bytes: int = 0, messages: int = 0) -> Iterator[None]:
-        """Measure what happens inside; ``n_bytes`` and ``messages`` are what it moves."""
+        """Measure the time inside; ``n_bytes`` and ``messages`` are those that are moved."""
         phase = self.kept.setdefault(name, Phase())
         start = time.perf_counter()
         try:

@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+DEEPEST = 100  # sections in one another; PyYAML takes longer than the square of their number
+
 _INT, _FLOAT, _TIME, _MERGE = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp", "merge"))
 _WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F]+|0b[01]+)$")
 _REAL = re.compile(r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+][0-9]+)?$|[-+]?\.(?:inf|Inf|INF)$|\.nan$")
@@ -18,6 +20,17 @@ class _Loader(yaml.SafeLoader):
     """PyYAML's, but ``12:00:00``, ``010`` and ``2026-01-01`` are text, and a key that stands twice is an error."""
 
     yaml_implicit_resolvers = _KEPT
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Return the next node, unless it lies too deep."""
+        if self._depth == DEEPEST:
+            text = f"more than {DEEPEST} levels in one another; expected settings, which have a few"
+            raise yaml.MarkedYAMLError(problem=text, problem_mark=self.peek_event().start_mark)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Return a mapping as it is written, before its merge keys are resolved, which may repeat keys."""
@@ -32,11 +45,31 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def _names(self, key: yaml.Node) -> set[Any]:
-        """Return what a key is known by: 1, "1" and 1.0 are one key to whoever reads the mapping."""
+        """Return the names that stand for a key: 1, "1" and 1.0 are one key to the reader of the mapping."""
         if not isinstance(key, yaml.ScalarNode):
             return set()  # PyYAML refuses it
         value = key.value if key.tag == _MERGE else self.construct_object(key)
         return {value, str(value)}
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Resolve merge keys in place: of several mappings, the first that has a key gives its value.
+
+        PyYAML's releases differ in this.
+        """
+        for i, (key, value) in enumerate(node.value):
+            mappings = value.value if isinstance(value, yaml.SequenceNode) else [value]
+            if key.tag == _MERGE and all(isinstance(mapping, yaml.MappingNode) for mapping in mappings):
+                pairs = self._first_of_each(mappings)
+                node.value[i] = key, yaml.MappingNode(value.tag, pairs, value.start_mark, value.end_mark)
+        super().flatten_mapping(node)
+
+    def _first_of_each(self, mappings: list[yaml.MappingNode]) -> list[tuple[yaml.Node, yaml.Node]]:
+        """Return the pairs of several mappings, of each key the first mapping's that has it."""
+        pairs: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        for mapping in mappings:
+            self.flatten_mapping(mapping)
+            pairs = {str(key.value): (key, value) for key, value in mapping.value} | pairs
+        return list(pairs.values())
 
 
 _Loader.add_implicit_resolver(_INT, _WHOLE, list("-+0123456789"))
@@ -62,7 +95,7 @@ _Loader.add_constructor(_FLOAT, _tagged_real)
 
 
 def load(text: str) -> Any:
-    """Return what YAML says.
+    """Return the data that YAML text stands for.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What several tests share: the real snapshots, and commands run as a user runs them."""
+"""Give tests the real snapshots, and run commands as a user runs them."""
 
 import contextlib
 import json

@@ -37,7 +37,7 @@ def released(tmp_path_factory):
     return experiment, cosmogan.load_generator(experiment.generator_path)
 
 
-def test_a_released_generator_knows_what_it_was_told(released):
+def test_a_released_generator_knows_its_conditions(released):
     generator = released[1]
     assert generator.conditions.names == ("redshift",) and generator.conditions.distinct == ((0.0,), (1.0,), (3.0,))
     assert generator.settings["conditions"]["high"] == [3.0]
@@ -51,10 +51,10 @@ def test_outside_of_the_trained_range_it_warns(released):
         released[1].sample(1, redshift=5.0)
 
 
-@pytest.mark.parametrize("told", [{}, {"redshift": 0.0, "omega_m": 0.3}, {"sigma_8": 0.8}])
-def test_a_generator_is_told_just_its_numbers(released, told):
+@pytest.mark.parametrize("condition", [{}, {"redshift": 0.0, "omega_m": 0.3}, {"sigma_8": 0.8}])
+def test_a_generator_takes_only_the_conditions_it_was_trained_on(released, condition):
     with pytest.raises(ValueError, match="condition: this generator is conditioned on redshift; found"):
-        released[1].sample(1, **told)
+        released[1].sample(1, **condition)
 
 
 def test_all_conditions_of_the_held_out_simulations_are_drawn_from_the_same_latents(released):
@@ -158,9 +158,9 @@ def test_a_generator_of_one_kind_is_not_used_as_the_other(released):
     plain = dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, condition=()))
     with pytest.raises(ValueError, match=r"conditioned on \['redshift'\], CONFIG's model\.condition is \[\]"):
         sample.sample(plain, SerialComm())
-    told = dataclasses.replace(experiment.model, condition=("redshift", "omega_m"))
+    conditional = dataclasses.replace(experiment.model, condition=("redshift", "omega_m"))
     with pytest.raises(ValueError, match=r"model\.condition: \['redshift'\] -> \['redshift', 'omega_m'\]"):
-        sample.sample(dataclasses.replace(experiment, model=told), SerialComm())
+        sample.sample(dataclasses.replace(experiment, model=conditional), SerialComm())
 
 
 def rows(folder, **changed):
@@ -187,8 +187,9 @@ def test_separate_boxes_give_each_simulation_one_redshift(tmp_path):
 def test_numbers_of_the_simulations_are_conditions_too(tmp_path):
     experiment = conditional_experiment.load(tmp_path, condition=["redshift", "omega_m"], held_out=[1])
     folder = subvolumes.open_shards(experiment)
-    told = setup.training_conditions(experiment, folder, setup.training_rows(experiment, folder))
-    assert {one[1] for one in told.conditions.distinct} == {0.2, 0.4} and len(told.conditions.distinct) == 6
+    training = setup.training_conditions(experiment, folder, setup.training_rows(experiment, folder))
+    distinct = training.conditions.distinct
+    assert {omega_m for _, omega_m in distinct} == {0.2, 0.4} and len(distinct) == 6
     assert np.isnan(folder.geometry.mean_cell_mass)  # each Ω_m has its own
 
 
@@ -202,8 +203,8 @@ def test_an_unconditional_run_keeps_its_record(tmp_path):
     experiment = small_experiment.load(tmp_path)
     plain = experiment.section("model", "train", "simulate", "select", "sample", "preprocess")
     assert not any(name in plain[section] for section, name in config.CONDITIONAL)
-    told = config.load(tmp_path / "small.yaml", ["model.condition=[redshift]"]).section("model")
-    assert told["model"]["condition"] == ["redshift"]
+    conditional = config.load(tmp_path / "small.yaml", ["model.condition=[redshift]"]).section("model")
+    assert conditional["model"]["condition"] == ["redshift"]
     assert len(shards.open(experiment.shards_folder).shards[0].parameters) == 0
 
 

@@ -63,7 +63,7 @@ def test_an_experiment_differs_from_the_main_one_in_what_it_is_named_after(name)
 
 
 @pytest.mark.parametrize("name", ["feder2020", "demo"])
-def test_a_generator_of_all_redshifts_is_trained_on_four_and_looked_at_at_seven(name):
+def test_a_generator_of_all_redshifts_is_trained_on_four_and_drawn_at_seven(name):
     main, experiment = load(name), load(f"{name}-redshift")
     assert experiment.model.condition == ("redshift",) and experiment.model.kappa == 4
     assert experiment.redshifts == (3, 1.5, 0.5, 0) and experiment.simulate.redshifts == (3, 2, 1.5, 1, 0.5, 0.25, 0)

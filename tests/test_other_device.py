@@ -31,7 +31,7 @@ from hpc.mpi import SerialComm
 HOST = torch.device("cpu")
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
 DEVICES = [DEVICE, pytest.param(torch.device("cuda"), marks=GPU)]
-TOLD = Model(width=2, latent_dimension=6, condition=("redshift",), kappa_redshift=1.0)
+CONDITIONAL = Model(width=2, latent_dimension=6, condition=("redshift",), kappa_redshift=1.0)
 
 
 class InThisThread:
@@ -98,7 +98,7 @@ def trained(folder, device, model, steps, waits=(), **settings):
     [
         (Model(width=2, latent_dimension=6, density_bias=True), {"r1": 1.0, "crops": True}),
         (Model(width=2, latent_dimension=6), {"loss": "wasserstein", "gate": 0.0, "crops": False}),
-        (TOLD, {"crops": False}),
+        (CONDITIONAL, {"crops": False}),
     ],
 )
 def test_a_step_is_the_hosts_and_waits_once(tmp_path, other, device, model, settings):

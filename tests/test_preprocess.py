@@ -98,14 +98,14 @@ def test_how_far_it_is_begins_with_what_is_kept(data, tmp_path, python):
     """By that a scheduler's job tells an attempt that got on from one that did not."""
     sets = ("g2_32_mpc_f1", "g2_32_mpc_f1_n4", "g2_32_mpc_f2_longids")
     path = write_config(tmp_path, [data / name / "snapshot_006" for name in sets], shards=4)
-    told, n = tmp_path / "told.json", 32**3
+    progress, n = tmp_path / "progress.json", 32**3
     for lost, began in ((12, 0), (5, 7 * n // 4), (0, None)):
         for shard in sorted(config.load(path).shards_folder.glob("*.h5"))[:lost]:
             shard.unlink()
-        done = python("cosmogan.preprocess", path, HPC_PROGRESS=str(told))
+        done = python("cosmogan.preprocess", path, HPC_PROGRESS=str(progress))
         assert done.returncode == 0, done.stderr
         if began is not None:
-            (line,) = json.loads(told.read_text())
+            (line,) = json.loads(progress.read_text())
             left = 3 * n if began == 0 else 2 * n  # one snapshot has lost nothing
             assert (line["began"], line["count"], line["total"]) == (began, began + left, began + left)
 

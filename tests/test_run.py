@@ -29,7 +29,7 @@ def started(monkeypatch):
     return made
 
 
-def test_when_the_minutes_are_over_the_stage_is_told_to_end(started, capsys):
+def test_when_the_minutes_are_over_the_stage_is_asked_to_end(started, capsys):
     with pytest.raises(SystemExit) as end:
         run._run_stage("train", Command("cosmogan.train"), "config.yaml", 0.2)
     assert end.value.code == 75
@@ -37,7 +37,7 @@ def test_when_the_minutes_are_over_the_stage_is_told_to_end(started, capsys):
     assert started[0].returncode == -signal.SIGTERM
 
 
-def test_a_chain_that_is_told_to_end_tells_its_stage(started):
+def test_a_chain_that_is_asked_to_end_asks_its_stage(started):
     def tell():
         until(lambda: started, "the stage")  # before that, the signal would end these tests
         time.sleep(0.2)

@@ -126,7 +126,7 @@ def test_a_manifest_of_an_older_version_is_read_with_its_files(folder, opened_fi
     assert opened.simulations.tolist() == [0] * 3 + [1] * 5 and opened_files == ["s0.h5", "s1.h5"]
 
 
-def test_a_shard_of_several_simulations_is_told_from_its_file(folder):
+def test_the_simulations_of_a_shard_of_several_are_read_from_its_file(folder):
     with h5py.File(folder / "s1.h5", "a") as file:
         file["simulation"][:] = [1, 1, 2, 2, 2]
     lines = [shards.describe(folder / name) for name in ("s0.h5", "s1.h5")]

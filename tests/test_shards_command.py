@@ -1,6 +1,7 @@
 """``python -m cosmogan.shards verify``: what it prints of whole and of damaged folders."""
 
 import re
+from unittest import mock
 
 import h5py
 import numpy as np
@@ -94,6 +95,10 @@ DAMAGES = {
         r"found corner int32 \(5,\), expected int32 \(5, 3\); " + AGAIN,
     ),
     "another box": (lambda p: change(p, box_size=33.0), r"found box_size 33.0, expected 32.0; " + AGAIN),
+    "several boxes": (
+        lambda p: change(p, box_size=[32.0, 33.0]),
+        r"found box_size \[32\. 33\.\], expected 32.0; " + AGAIN,
+    ),
     "another redshift": (lambda p: fill(p, 1, 5, redshift=0.7), r"found redshift 0.7, expected 0.5; " + AGAIN),
     "another kind": (lambda p: change(p, kind="generated"), "found kind generated, expected simulated; " + AGAIN),
     "another simulation": (lambda p: fill(p, 0, 5), r"found SHA-256 .*: some bytes changed; " + AGAIN),
@@ -107,6 +112,13 @@ def test_each_damage_is_one_line_that_says_what_to_do(folder, capsys, damage, li
     printed = capsys.readouterr().out.splitlines()
     assert re.fullmatch(re.escape(f"{folder}/s1.h5: ") + line, printed[0]), printed
     assert printed[1:] == [f"{folder}: 1 of 3 shards damaged or missing"]
+
+
+@pytest.mark.parametrize("bug", [KeyError("x"), ValueError("x"), TypeError("x")])
+def test_a_bug_is_not_taken_for_a_damaged_shard(folder, monkeypatch, bug):
+    monkeypatch.setattr("cosmogan.shards.verify.checksum", mock.Mock(side_effect=bug))
+    with pytest.raises(type(bug)):
+        verify(folder)
 
 
 def test_a_whole_folder_is_whole(folder, capsys):

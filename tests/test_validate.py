@@ -157,7 +157,7 @@ def test_sets_of_different_geometry_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "value"), [("subvolume", 8), ("redshift", 0.5), ("mean_cell_mass", 3.8)])
-def test_everything_that_makes_sets_different_is_looked_at(name, value):
+def test_everything_that_makes_sets_different_is_noticed(name, value):
     other = dataclasses.replace(synthetic.GEOMETRY, **{name: value})
     ours, theirs = (SimpleNamespace(path=i, geometry=g) for i, g in enumerate((synthetic.GEOMETRY, other)))
     comparison.check_same_geometry(ours, ours)
@@ -173,7 +173,7 @@ def test_everything_that_makes_sets_different_is_looked_at(name, value):
         ("output=nowhere", r"manifest.json: not found"),
     ],
 )
-def test_a_run_that_cannot_be_validated_is_told_why(tmp_path, override, message):
+def test_a_run_that_cannot_be_validated_gets_the_reason(tmp_path, override, message):
     path = synthetic.write_run(tmp_path)
     with pytest.raises(ValueError, match=message):
         validate.validate(config.load(path, [override]), SerialComm())

@@ -36,7 +36,7 @@ class Conditions:
         Raises
         ------
         ValueError
-            when a number is the same in all rows: nothing could be learnt of it.
+            when a number is the same in all rows: it says nothing.
         """
         distinct = np.unique(values, axis=0)
         for name, numbers in zip(names, distinct.T, strict=True):

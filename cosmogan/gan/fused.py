@@ -108,7 +108,7 @@ if triton is not None:
 
     @triton.jit
     def _through_activation(x, gradient, place, mask, centre, rstd, weight, bias, slope):
-        """Return the normalised values, and the gradient of what the activation takes."""
+        """Return the normalised values, and the gradient of the activation's input."""
         values = tl.load(x + place, mask=mask, other=0.0).to(tl.float32)
         normalised = (values - centre[None, :]) * rstd[None, :]
         given = tl.load(gradient + place, mask=mask, other=0.0).to(tl.float32)
@@ -161,7 +161,7 @@ if triton is not None:
         x, gradient, out, sums, mean, rstd, weight, bias, rows, channels, slope,
         ROWS: tl.constexpr, LANES: tl.constexpr,
     ):  # fmt: skip
-        """Find the gradient of what was normalised."""
+        """Find the gradient of the input of the normalisation."""
         row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
         group, lane = tl.program_id(1), tl.program_id(2) * LANES + tl.arange(0, LANES)
         inside = lane < channels
@@ -242,7 +242,7 @@ def _supported(device: torch.device) -> bool:
 
 
 def _agrees(device: torch.device) -> bool:
-    """Say whether the kernels give on a device what torch's operations give there."""
+    """Say whether the kernels agree with torch's operations on a device."""
     x = torch.randn(4, 8, 4, 4, 4, generator=torch.Generator().manual_seed(1)).to(device)
     weight, bias, mean, var = torch.linspace(-1, 1, 32, device=device).view(4, 8)
     taught = [t.clone().requires_grad_() for t in (x, weight, bias)]

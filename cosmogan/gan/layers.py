@@ -73,7 +73,7 @@ class DensityConv(nn.Conv3d):
 class DensityDeconv(nn.ConvTranspose3d):
     """The transposed convolution to one channel by kernels of 4³, stride 2, padding 1."""
 
-    def forward(self, x: torch.Tensor, output_size: Any = None) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, output_size: list[int] | None = None) -> torch.Tensor:
         """Convolve (n, channels, m, m, m) to (n, 1, 2m, 2m, 2m), in float32 at least: near -1 tanh needs it."""
         taps = self.kernel().reshape(-1, 2, 2, 2, 2, 2, 2).flip(1, 3, 5).permute(2, 4, 6, 1, 3, 5, 0)
         kernel = taps.reshape(8, 2, 2, 2, -1).permute(0, 4, 1, 2, 3)  # channels last
@@ -109,7 +109,7 @@ class LatentDeconv(nn.ConvTranspose3d):
     On a CPU a product of few rows has other last bits than one of many, and samples must not depend on their batch.
     """
 
-    def forward(self, x: torch.Tensor, output_size: Any = None) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, output_size: list[int] | None = None) -> torch.Tensor:
         """Convolve (n, numbers, 1, 1, 1) to (n, channels, *kernel_size)."""
         x = x.to(self.weight.dtype)
         return self.product(x) if x.is_cuda else super().forward(x)

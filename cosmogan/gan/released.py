@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +203,7 @@ def _narrowest(value: torch.Tensor) -> torch.Tensor:
 def write(
     path: Path,
     network: nn.Module,
-    settings: dict[str, Any],
+    settings: Mapping[str, object],
     kind: str = GENERATOR,
     calibration: Calibration | None = None,
 ) -> None:
@@ -289,7 +290,7 @@ def _read_calibration(tensors: dict[str, torch.Tensor], generator: Released, pat
         tables = Tables(*(tensors[name] for name in Tables._fields))
         calibration = Calibration(tensors["wavenumbers"], tables)
         wrong = [line for condition in values if (line := calibration.damage(condition))]
-    except (KeyError, RuntimeError, ValueError) as error:
+    except (KeyError, RuntimeError) as error:  # lacking, or of shapes that do not fit
         wrong = [" ".join(str(error).split())[:160]]
     if wrong:
         raise ValueError(f"{path}: its calibration is damaged: {wrong[0]}; run `select` again")

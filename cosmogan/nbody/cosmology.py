@@ -1,4 +1,4 @@
-"""The flat ΛCDM background, its growing mode, and the linear power spectrum.
+"""Compute the flat ΛCDM background, its growing mode and the linear power spectrum.
 
 Radiation is left out, as GADGET-2 leaves it out. a is the scale factor.
 """

@@ -1,4 +1,4 @@
-"""Ownership by subvolume: who gets which subvolumes, and which particles go to whom."""
+"""Assign subvolumes to ranks, and route each particle to the ranks whose subvolumes it touches."""
 
 from dataclasses import dataclass
 
@@ -39,19 +39,19 @@ class Layout:
         """Return the first cells of subvolumes: (n, 3) int32."""
         return (np.stack(np.unravel_index(numbers, (self.n_side,) * 3), axis=-1) * self.subvolume).astype(np.int32)
 
-    def deal(self, n_hands: int) -> list[np.ndarray]:
-        """Deal the subvolumes out like cards, in the order of a Morton curve.
+    def assign(self, n_shards: int) -> list[np.ndarray]:
+        """Assign the subvolumes to shards in turn, in the order of a Morton curve.
 
         A snapshot's particles come in compact regions (GADGET-2 writes them along a Peano-Hilbert curve), so what is
-        read in one go belongs to neighbouring subvolumes: dealt out, they keep every hand equally busy.
+        read in one go belongs to neighbouring subvolumes: assigned in turn, they keep all ranks equally busy.
 
         Returns
         -------
-        ``n_hands`` arrays of subvolumes' numbers, whose lengths differ by at most one
+        ``n_shards`` arrays of subvolumes' numbers, whose lengths differ by at most one
         """
         place = self.corners(np.arange(self.n_subvolumes)) // self.subvolume
         order = np.argsort(morton(place), kind="stable")
-        return [order[hand::n_hands] for hand in range(n_hands)]
+        return [order[shard::n_shards] for shard in range(n_shards)]
 
 
 class Router:
@@ -98,6 +98,6 @@ class Router:
         counts: np.ndarray,
         out: tuple[np.ndarray, np.ndarray | None],
     ) -> None:
-        """Copy particles, (positions, weights or None), to ``out`` sorted by rank, given what ``address`` said."""
+        """Copy particles, (positions, weights or None), to ``out`` sorted by rank, given the results of ``address``."""
         next_row = np.cumsum(counts) - counts
         kernels.sort(particles, self.mesh, self.owner, destination, next_row, out)

@@ -1,4 +1,4 @@
-"""Sums of float32 numbers that do not depend on their order, nor on who adds which."""
+"""Sum float32 numbers exactly: the result depends neither on their order nor on the number of ranks."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""GADGET-2 snapshot files of format 1 and 2: checked before any work, read in parts, written.
+"""Check, read in parts, and write GADGET-2 snapshot files of formats 1 and 2.
 
 A file is a sequence of Fortran records. HEAD has 256 bytes; POS, VEL and ID follow, sorted by particle type, then MASS
 for the types with particles that have no entry in the mass table, then blocks that are of no interest here. The binary
@@ -6,7 +6,7 @@ header states no unit and no precision: lengths are in the file's own unit, and 
 length. Format 3, HDF5, is read by `gadget_hdf5`; several files are put together by `snapshot`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -38,6 +38,10 @@ _HEADER = [
     ("fill", "V60"),
 ]
 _HEADER_BYTES = 256
+_ENDS_BEHIND_POS = (
+    "ends behind the POS block, without VEL and ID, which are not needed; "
+    "if its writer wrote them, it is truncated: copy it again"
+)
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def open_file(path: Path, particle_type: int | str = "all") -> SnapshotFile:
 
     Parameters
     ----------
-    particle_type : whose masses are looked for, where the mass table has none
+    particle_type : of the particles whose MASS block is needed, where the mass table has none
 
     Raises
     ------
@@ -135,6 +139,8 @@ def _find_blocks(records: Records, particle_type: int | str) -> SnapshotFile:
                 records.find(name, lengths)
         mass_offset, mass_length = records.find("MASS", (4 * sum(in_block), 8 * sum(in_block)))
         mass_width, rest = mass_length // sum(in_block), {}
+    if n > 0 and records.ends_early:
+        header = replace(header, remarks=(*header.remarks, _ENDS_BEHIND_POS))
     records.check_rest(rest)
     dtype = np.dtype("f8" if n > 0 and length == 24 * n else "f4")
     return SnapshotFile(records.path, header, dtype, records.order, offset, mass_offset, mass_width)

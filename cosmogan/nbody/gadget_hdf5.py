@@ -1,15 +1,14 @@
-"""GADGET-2 snapshot files of format 3, HDF5: checked before any work, read in parts.
+"""Check GADGET-2 snapshot files of format 3, HDF5, and read them in parts.
 
 A group ``/PartTypeN`` holds a type's Coordinates and, where the mass table has no entry, its Masses; the attributes of
 ``/Header`` are those of the binary header. GADGET-4 keeps the cosmology in ``/Parameters``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -46,7 +45,7 @@ class Hdf5File(ParticleFile):
 
 
 def _masses(file: h5py.File, kind: int) -> str:
-    """Return the name of a type's data set of masses; SWIFT's black holes have another, of what they attract with."""
+    """Return the name of a type's data set of masses; SWIFT's black holes have another, DynamicalMasses."""
     names = [f"PartType{kind}/{name}" for name in ("Masses", "DynamicalMasses")]
     return next((name for name in names if name in file), names[0])
 
@@ -66,7 +65,7 @@ def _check_once(path: str, name: str) -> None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
-    """Open a file for reading; what HDF5 says of it becomes one line."""
+    """Open a file for reading; an error of HDF5 becomes one line."""
     try:
         with h5py.File(path, "r") as file:
             yield file
@@ -162,8 +161,8 @@ def _header(file: h5py.File, path: Path, particle_type: int | str) -> Header:
     )
 
 
-def _remarks(file: h5py.File, attributes: dict[str, Any], path: Path) -> tuple[str, ...]:
-    """Return what contradicts itself in a file, and what of it is left out."""
+def _remarks(file: h5py.File, attributes: Mapping[str, object], path: Path) -> tuple[str, ...]:
+    """Return a line for each contradiction in a file, and for each part of it that is left out."""
     time = "Scale-factor" if "Cosmology" in file else "Time"  # SWIFT's Time is not the scale factor
     redshift = number(attributes, "Redshift", path)
     remarks = of_time(number(attributes, time, path), redshift) if time in attributes else ()
@@ -185,7 +184,7 @@ def _counts(values: np.ndarray, name: str, path: Path) -> tuple[int, ...]:
     return tuple(_whole(count, name, path) for count in _per_type(values))
 
 
-def _totals(attributes: dict[str, Any], name: str, path: Path) -> tuple[int, ...]:
+def _totals(attributes: Mapping[str, object], name: str, path: Path) -> tuple[int, ...]:
     """Return total numbers per type, of which some writers keep the 32 bits as signed numbers."""
     values = numbers(attributes, name, path)
     return _counts(np.where(values < 0, values + MARKER_WRAP, values), name, path)

@@ -1,4 +1,4 @@
-"""Gravity from a mesh: CIC counts, the Poisson equation in Fourier space, the force at each particle by CIC again.
+"""Compute gravity on a mesh: CIC counts, the Poisson equation in Fourier space, the force at particles by CIC.
 
 The slope of the potential is its four-point difference, which is odd, so that painting and reading with one
 window conserves momentum. What depends on the device is painting and reading: compiled kernels in threads for

@@ -1,4 +1,4 @@
-"""Gravity from a mesh on a CPU: compiled kernels in threads, and one array for counts, modes and potential in turn.
+"""Compute gravity on a mesh on a CPU: compiled kernels in threads, one array for counts, modes and potential.
 
 Whatever a thread does at once (a slab of planes, a block of modes, a piece of the particles) depends on their numbers
 alone, and so do the bytes: they are the same on any number of threads.

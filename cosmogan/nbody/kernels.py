@@ -1,4 +1,4 @@
-"""The compiled kernels of `_kernels.c`, mass assignment and routing, and `_gravity.c`, the simulator's mesh."""
+"""Call the compiled kernels: mass assignment and routing (`_kernels.c`), the simulator's mesh (`_gravity.c`)."""
 
 import ctypes
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -164,6 +164,6 @@ def _particles(particles: Particles) -> object:
 
 
 def _checked(array: np.ndarray, dtype: type) -> ctypes.c_void_p:
-    """Return where an array lies, when it is what the kernels take for granted."""
+    """Return the address of an array, once its type and layout are those that the kernels expect."""
     assert array.dtype == dtype and array.flags.c_contiguous and array.dtype.isnative, (array.dtype, array.flags)
     return ctypes.c_void_p(array.ctypes.data)

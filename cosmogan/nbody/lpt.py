@@ -1,4 +1,4 @@
-"""Gaussian initial conditions in second-order Lagrangian perturbation theory (Scoccimarro 1998, appendix D)."""
+"""Make Gaussian initial conditions by second-order Lagrangian perturbation theory (Scoccimarro 1998, appendix D)."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Mass assignment: particles on a mesh cut into subvolumes, summed exactly.
+"""Assign the mass of particles to the subvolumes of a mesh, summed exactly.
 
 Node i lies at x = i L/n. A particle at u = x n/L gives weight to ``order`` nodes on each axis, the first of them
 floor(u - order/2 + 1): NGP 1, CIC 2, TSC 3 (Hockney & Eastwood 1988, section 5-3), PCS 4 (Chaniotis & Poulikakos 2004).
@@ -86,7 +86,7 @@ class Painter:
         return out.reshape(self._cells.shape), total * self._unit * scale
 
     def _list_carries(self) -> None:
-        """Take over the kernels' list; add it up once it is longer than what is added up already."""
+        """Take over the kernels' list of carries; merge it once it is longer than the merged ones."""
         self._listed.append(self._sums.carries[: self._sums.n_carries].copy())
         self._sums.n_carries = 0
         if sum(map(len, self._listed)) > max(len(self._beyond), kernels.CARRIES):

@@ -11,7 +11,7 @@ import numpy as np
 N_TYPES = 6
 _SAME_TIME = 1e-3  # of the scale factor: headers may have rounded numbers
 _ROUNDING = 1e-6  # of a redshift
-_TINY = 1e-30  # what swapped or damaged bytes may make of a box's length, in any unit
+_TINY = 1e-30  # of a box's length, in any unit: swapped or damaged bytes give less
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Header:
     n_files: int
     length: float | None = None  # the unit of lengths [Mpc/h], where the file says it
     mass_unit: float = 1.0  # of the masses beside the mass table [1e10 Msun/h]
-    remarks: tuple[str, ...] = ()  # what contradicts itself, or is left out
+    remarks: tuple[str, ...] = ()  # contradictions, and parts of the file that are left out
 
     def check(self, path: Path) -> None:
         """Raise ValueError when no box can have these numbers."""

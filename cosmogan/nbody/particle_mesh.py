@@ -1,4 +1,4 @@
-"""The time steps of a particle-mesh N-body code: BullFrog (Rampf, List & Hahn 2025, JCAP 02, 020).
+"""Evolve particles by the time steps of a particle-mesh code: BullFrog (Rampf, List & Hahn 2025, JCAP 02, 020).
 
 Time is the linear growth factor D, and velocities are dx/dD [Mpc/h]. A step drifts, kicks and drifts; its
 kick is chosen such that each step follows second-order perturbation theory exactly, so that few steps are enough.

@@ -1,4 +1,4 @@
-"""The Fortran records of a GADGET-2 file of format 1 or 2: found and checked, one after another.
+"""Find and check the Fortran records of a GADGET-2 file of format 1 or 2, one after another.
 
 A record is a 32-bit byte count, the data, and the count again. Format 2 puts a record of 8 bytes before each: a label
 of four characters, and the block's length.
@@ -30,6 +30,11 @@ class Records:
         self.place = 0
         self._passed: dict[str, int] = {}  # where those begin that were passed over, by label
         self._taken: dict[str, int] = {}  # where those begin that were asked for, by label
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether the file ends here, and has no block but those that were asked for."""
+        return self.place == self.size and not self._passed
 
     def find(self, name: str, lengths: tuple[int, ...]) -> tuple[int, int]:
         """Return (offset, length) of a block, and stand behind it.

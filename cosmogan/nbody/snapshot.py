@@ -1,4 +1,4 @@
-"""A snapshot in one file or several, of any GADGET-2 format: found, checked, its chosen particles read by number."""
+"""Open a snapshot in one file or several, of any GADGET-2 format, and read its chosen particles by number."""
 
 import itertools
 import re

@@ -1,4 +1,4 @@
-"""From snapshot files to painted subvolumes: rounds of reading, exchange and painting, in bounded memory."""
+"""Paint subvolumes from snapshot files, in rounds of reading, exchange and painting, in bounded memory."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ LARGEST_ROUND = 1 << 22  # with more, a round gains nothing, and touching fresh 
 FEW = 1000  # particles that need not reach the box's ends
 MARGIN = 0.1  # of the box: h is a larger difference
 ZEROS = 0.01  # of the positions may be (0, 0, 0), exactly: a copy that failed leaves zeros
-LOOKED_AT = 1 << 12  # positions of a round, at most, whose extent is looked at
+N_SAMPLED = 1 << 12  # positions of a round, at most, of which the extent is computed
 
 Particles = tuple[np.ndarray, np.ndarray | None]  # positions (n, 3); masses (n,) float32 where they differ
 
@@ -31,7 +31,7 @@ def row_bytes(snapshot: Snapshot) -> int:
 
 
 class Extent:
-    """Where particles lie in their box.
+    """The range of the particles' positions along each axis of their box.
 
     Parameters
     ----------
@@ -41,31 +41,31 @@ class Extent:
     def __init__(self, box_size: float) -> None:
         self.box_size = box_size
         self.low, self.high = np.full(3, np.inf), np.full(3, -np.inf)
-        self._looked_at = np.zeros(3, np.int64)  # particles, those of them outside the box, and those at (0, 0, 0)
+        self._counts = np.zeros(3, np.int64)  # positions sampled, those outside the box, and those at (0, 0, 0)
 
     def add(self, positions: np.ndarray) -> None:
-        """Take up (n, 3) positions: some of them, where they are many."""
+        """Extend the range by (n, 3) positions; where they are many, by a sample of them."""
         if len(positions) == 0:
             return
-        some = positions[:: 1 + len(positions) // LOOKED_AT]
-        self.low, self.high = np.minimum(self.low, some.min(axis=0)), np.maximum(self.high, some.max(axis=0))
-        outside = ((some < 0) | (some > self.box_size)).any(axis=1)
-        self._looked_at += np.array([len(some), np.count_nonzero(outside), np.count_nonzero(~some.any(axis=1))])
+        sample = positions[:: 1 + len(positions) // N_SAMPLED]
+        self.low, self.high = np.minimum(self.low, sample.min(axis=0)), np.maximum(self.high, sample.max(axis=0))
+        outside = ((sample < 0) | (sample > self.box_size)).any(axis=1)
+        self._counts += np.array([len(sample), np.count_nonzero(outside), np.count_nonzero(~sample.any(axis=1))])
 
     def check(self, path: Path, n: int, comm: mpi.Comm) -> None:
         """Raise ValueError when n positions of all ranks are zeros, or cannot be in the box's unit."""
         low = np.min(comm.allgather(self.low), axis=0)
         high = np.max(comm.allgather(self.high), axis=0)
-        looked_at, outside, zeros = comm.allreduce(self._looked_at)
+        n_sampled, outside, zeros = comm.allreduce(self._counts)
         if n < FEW:
             return
-        if zeros > ZEROS * looked_at:
+        if zeros > ZEROS * n_sampled:
             raise ValueError(
-                f"{path}: {100 * zeros / looked_at:.3g} % of the positions are (0, 0, 0); expected particles all over "
+                f"{path}: {100 * zeros / n_sampled:.3g} % of the positions are (0, 0, 0); expected particles all over "
                 "the box: was the file written, or copied, to its end?"
             )
         extent = (high - low) / self.box_size
-        if extent.min() < 1 - MARGIN or (extent.max() > 1 + MARGIN and 2 * outside > looked_at):
+        if extent.min() < 1 - MARGIN or (extent.max() > 1 + MARGIN and 2 * outside > n_sampled):
             axis = int(extent.argmin() if extent.min() < 1 - MARGIN else extent.argmax())
             raise ValueError(
                 f"{path}: positions along {'xyz'[axis]} are from {low[axis]:g} to {high[axis]:g} in a box of "
@@ -127,7 +127,7 @@ class Gridder:
 
         Parameters
         ----------
-        advance : told the number of particles painted, over all ranks, after each round
+        advance : called with the number of particles painted, over all ranks, after each round
 
         Returns
         -------

@@ -72,14 +72,13 @@ def read_table(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def _class(k: np.ndarray, omega_m: float, omega_b: float, h: float, n_s: float) -> np.ndarray:
     """Return CLASS's matter transfer function today, without massive neutrinos, as nbodykit gives it."""
     try:
-        from nbodykit.cosmology import Cosmology
-        from nbodykit.cosmology.power.transfers import CLASS as Table
+        from nbodykit import cosmology as nbodykit
     except ImportError:
         raise ValueError(
             "simulate.transfer: class needs nbodykit, which is not installed (`make reference`); "
             "or set eisenstein-hu, or the name of a table"
         ) from None
-    universe = Cosmology(
+    universe = nbodykit.Cosmology(
         h=h, Omega0_b=omega_b, Omega0_cdm=omega_m - omega_b, n_s=n_s, T0_cmb=cosmology.CMB_TEMPERATURE, m_ncdm=None
     )
-    return np.asarray(Table(universe, 0.0)(k))
+    return np.asarray(nbodykit.power.transfers.CLASS(universe, 0.0)(k))

@@ -1,4 +1,4 @@
-"""Fourier transforms of cubes: by torch on a GPU, on a CPU by scipy in threads and in the memory of the modes.
+"""Transform cubes to Fourier space and back: by torch on a GPU, by scipy in threads and in place on a CPU.
 
 On a CPU a cube is cut into blocks of lines, whose size depends on the cube alone, and each block is transformed by one
 thread. So the bytes are the same on any number of threads, whatever the processor: no library is asked to share out

@@ -1,4 +1,4 @@
-"""The units that an HDF5 snapshot says itself, of GADGET-4, AREPO and SWIFT."""
+"""Read the units that an HDF5 snapshot of GADGET-4, AREPO or SWIFT states."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +30,7 @@ def attributes_of(file: h5py.File, name: str, path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: {name}: a link leads to {target}, which cannot be opened; put it there") from None
 
 
-def numbers(attributes: Mapping[str, Any], name: str, path: Path, default: float = 0.0) -> np.ndarray:
+def numbers(attributes: Mapping[str, object], name: str, path: Path, default: float = 0.0) -> np.ndarray:
     """Return an attribute's numbers, (n,) float64, or the default where there is no such attribute.
 
     Raises
@@ -48,12 +48,12 @@ def numbers(attributes: Mapping[str, Any], name: str, path: Path, default: float
     return given
 
 
-def number(attributes: Mapping[str, Any], name: str, path: Path, default: float = 0.0) -> float:
+def number(attributes: Mapping[str, object], name: str, path: Path, default: float = 0.0) -> float:
     """Return an attribute's first number; see `numbers`."""
     return float(numbers(attributes, name, path, default)[0])
 
 
-def units_of(file: h5py.File, group: str, attributes: Mapping[str, Any], path: Path) -> tuple[float | None, float]:
+def units_of(file: h5py.File, group: str, attributes: Mapping[str, object], path: Path) -> tuple[float | None, float]:
     """Return the unit of comoving lengths [Mpc/h], None where the file does not say, and of masses [1e10 Msun/h].
 
     Parameters
@@ -85,7 +85,7 @@ def units_of(file: h5py.File, group: str, attributes: Mapping[str, Any], path: P
     return unit, scale * (h ** (of_masses + 1) if of_masses != -1 and h > 0 else 1.0)
 
 
-def _unit(attributes: Mapping[str, Any], names: tuple[str, ...], path: Path) -> float:
+def _unit(attributes: Mapping[str, object], names: tuple[str, ...], path: Path) -> float:
     """Return the first of these units that a file states [cgs]; 0 where it states none."""
     for name in names:
         unit = number(attributes, name, path)
@@ -96,7 +96,7 @@ def _unit(attributes: Mapping[str, Any], names: tuple[str, ...], path: Path) -> 
     return 0.0
 
 
-def _exponent(attributes: Mapping[str, Any], of: str, default: float, path: Path) -> float:
+def _exponent(attributes: Mapping[str, object], of: str, default: float, path: Path) -> float:
     """Return the power of h or a in a data set's unit, by SWIFT's name or that of AREPO and GADGET-4."""
     name = f"{of}-scale exponent" if f"{of}-scale exponent" in attributes else f"{of}_scaling"
     return number(attributes, name, path, default)

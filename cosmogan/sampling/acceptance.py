@@ -1,7 +1,7 @@
-"""Discriminator rejection sampling (Azadi et al. 2018, arXiv:1810.06758; Feder, Berger & Stein 2020, appendix A).
+"""Accept samples by discriminator rejection sampling (Azadi et al. 2018, arXiv:1810.06758; Feder et al. 2020, app. A).
 
-A discriminator D = sigmoid(d) that has learnt all it can from a fixed generator knows how much likelier a sample is in
-the data than among the generator's, p_data / p_g = exp(d), eq. (A3): keeping samples in that proportion would make the
+The optimal discriminator of a fixed generator, D = sigmoid(d), gives the ratio of a sample's likelihoods in the data
+and among the generator's samples, p_data / p_g = exp(d), eq. (A3): keeping samples in that proportion would make the
 generator's distribution the data's.
 """
 
@@ -31,7 +31,7 @@ def acceptance(logits: np.ndarray, bound: float, epsilon: float, gamma: float) -
     return expit(below - np.log(-np.expm1(below - epsilon)) - gamma)
 
 
-def judge(discriminator: nn.Module, density: torch.Tensor, kappa: float) -> torch.Tensor:
+def logits_of(discriminator: nn.Module, density: torch.Tensor, kappa: float) -> torch.Tensor:
     """Return the logits of densities (n, m, m, m), (n,)."""
     return discriminator(scaling.scale(density, kappa)[:, None]).flatten()
 

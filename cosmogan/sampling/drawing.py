@@ -1,4 +1,4 @@
-"""The shards of generated subvolumes: what each holds, which are missing, and how one is filled."""
+"""Draw the shards of generated subvolumes that are missing."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ from hpc.part import Part, share_of, title
 
 
 def source(settings: Sample, generator: Released) -> dict[str, Any]:
-    """Return what the densities come from, beside their seed and index."""
+    """Return the origin of the densities, beside their seed and index."""
     origin = {"generator": generator.settings["sha256"], "latent_scale": generator.latent_scale}
     if settings.from_latents is not None:
         origin["latents"] = checksum(settings.from_latents)

@@ -25,7 +25,7 @@ class SamplingStage(Stage[Comm]):
 
     @property
     def receipt(self) -> Receipt:
-        """The record of what the samples depend on; the batch changes nothing."""
+        """The record of all that the samples depend on; the size of a batch is not in it."""
         experiment, path = self.experiment, self.experiment.drawn_from
         recipe = experiment.section("model", "sample")
         files = {"generator": path, "settings": path.with_suffix(".json")}
@@ -56,7 +56,7 @@ class SamplingStage(Stage[Comm]):
 
     @property
     def in_one_piece(self) -> bool:
-        """Whether all is one file, or what is accepted of a sequence of samples."""
+        """Whether the work is one piece: a single file, or the accepted samples of one sequence."""
         return self.experiment.sample.latents_only or self.experiment.sample.rejection
 
     def parts(self) -> int:

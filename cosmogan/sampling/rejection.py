@@ -1,4 +1,4 @@
-"""Rejection sampling for `sample`: the discriminator that judges, and which of a seed's samples it accepts."""
+"""Train the discriminator of rejection sampling, and find which of a seed's samples it accepts."""
 
 import itertools
 import json
@@ -21,8 +21,8 @@ from hpc import mpi
 from hpc.distributed import Processes
 from hpc.log import Progress, say
 
-# Samples that are judged together, whatever the number of ranks and sample.batch_size, so that their logits are the
-# same to the last bit on any ranks of one thread each, and with them what is accepted.
+# Samples whose logits are computed together, whatever the number of ranks and sample.batch_size: so logits, and with
+# them what is accepted, are the same to the last bit on any ranks of one thread each.
 BLOCK = 64
 SAVE_SECONDS = 30.0
 LOWEST, ENOUGH = 1e-3, 10_000  # fewer than this fraction of so many accepted: it would take days
@@ -31,8 +31,8 @@ LOWEST, ENOUGH = 1e-3, 10_000  # fewer than this fraction of so many accepted: i
 def accepted(stage: SamplingStage, generator: released.Released, comm: mpi.Comm) -> np.ndarray:
     """Return the numbers of the seed's first ``sample.n_samples`` samples that are accepted, (n_samples,) int.
 
-    What was judged is kept in ``rejection.npz``: ``logit``, ``norm`` of the latents and ``accepted`` of every sample
-    up to the last that is needed.
+    ``rejection.npz`` keeps ``logit``, ``norm`` of the latents and ``accepted`` of every sample up to the last that is
+    needed.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def accepted(stage: SamplingStage, generator: released.Released, comm: mpi.Comm)
     comm.barrier()
     acceptor = _Acceptor(stage, generator)
     store = _Store(stage.experiment.rejection_path, acceptor.key)
-    values = _judge_enough(n, acceptor, store, comm)
+    values = _until_accepted(n, acceptor, store, comm)
     index = np.flatnonzero(acceptor.accepts(values))[:n]
     values = values[:, : index[-1] + 1]
     if comm.rank == 0:
@@ -55,7 +55,7 @@ def accepted(stage: SamplingStage, generator: released.Released, comm: mpi.Comm)
 
 
 class _Acceptor:
-    """The released discriminator, and what it accepts of a seed's samples."""
+    """The released discriminator, and which of a seed's samples it accepts."""
 
     def __init__(self, stage: SamplingStage, generator: released.Released) -> None:
         path, self._settings = stage.experiment.discriminator_path, stage.experiment.sample
@@ -66,10 +66,10 @@ class _Acceptor:
         self._network.to(generator.device).eval()
         self.key = f"{about['sha256']} {about['recipe']['generator']} {self._settings.seed}"
 
-    def look(self, block: int) -> np.ndarray:
+    def logits(self, block: int) -> np.ndarray:
         """Return the logits of a block of samples, and the norms of their latents, (2, BLOCK)."""
         index = np.arange(block * BLOCK, (block + 1) * BLOCK)
-        return _look(self._network, self._generator, self._settings.seed, latent.SAMPLE, index)
+        return _logits(self._network, self._generator, self._settings.seed, latent.SAMPLE, index)
 
     def accepts(self, values: np.ndarray) -> np.ndarray:
         """Say which of the seed's first n samples are accepted, (n,) bool, from their logits and norms, (2, n)."""
@@ -78,7 +78,7 @@ class _Acceptor:
         return latent.uniform(settings.seed, latent.ACCEPT, 0, (len(chances), 1))[:, 0] < chances
 
 
-def _judge_enough(n: int, acceptor: _Acceptor, store: "_Store", comm: mpi.Comm) -> np.ndarray:
+def _until_accepted(n: int, acceptor: _Acceptor, store: "_Store", comm: mpi.Comm) -> np.ndarray:
     """Return logits and norms of the first samples, (2, …), until n are accepted; ranks share the blocks.
 
     Raises
@@ -92,7 +92,7 @@ def _judge_enough(n: int, acceptor: _Acceptor, store: "_Store", comm: mpi.Comm) 
         progress.resume_at(min(n_accepted, n))
         while n_accepted < n:
             block = values.shape[1] // BLOCK
-            parts = comm.allgather(acceptor.look(block + comm.rank))
+            parts = comm.allgather(acceptor.logits(block + comm.rank))
             values = np.concatenate([values[:, : block * BLOCK], *parts], axis=1)
             before, n_accepted = n_accepted, int(acceptor.accepts(values).sum())
             progress.advance(n_accepted - before, f"{n_accepted / values.shape[1]:.1%} of {values.shape[1]}")
@@ -108,7 +108,7 @@ def _judge_enough(n: int, acceptor: _Acceptor, store: "_Store", comm: mpi.Comm) 
 
 
 class _Store:
-    """The file of what was judged, by one discriminator with one seed."""
+    """The file of the logits of one discriminator for one seed's samples."""
 
     def __init__(self, path: Path, key: str) -> None:
         self._path, self._key = path, key
@@ -116,10 +116,10 @@ class _Store:
     def read(self) -> np.ndarray:
         """Return logits and norms, (2, n); none when the file is missing, damaged or of another key."""
         try:
-            judged = latents_file.read_judged(self._path)
+            columns = latents_file.read_judged(self._path)
         except (FileNotFoundError, ValueError):
             return np.empty((2, 0))
-        return np.stack([judged["logit"], judged["norm"]]) if str(judged["key"]) == self._key else np.empty((2, 0))
+        return np.stack([columns["logit"], columns["norm"]]) if str(columns["key"]) == self._key else np.empty((2, 0))
 
     def write(self, values: np.ndarray, accepted: np.ndarray) -> None:
         """Replace the file."""
@@ -127,18 +127,18 @@ class _Store:
         latents_file.write_judged(self._path, key=np.array(self._key), logit=logit, norm=norm, accepted=accepted)
 
 
-def _look(
+def _logits(
     network: torch.nn.Module, generator: released.Released, seed: int, stream: int, index: np.ndarray
 ) -> np.ndarray:
     """Return the logits of samples, and the norms of their latents as the generator takes them, (2, n) float64."""
     latents = generator.latents(seed, index, stream)
     with torch.inference_mode(), released.in_float32():
-        logits = acceptance.judge(network, generator.volumes(latents), generator.model.kappa)
+        logits = acceptance.logits_of(network, generator.volumes(latents), generator.model.kappa)
     return np.stack([logits.double().cpu().numpy(), latents.double().norm(dim=1).numpy()])
 
 
 def _recipe(stage: SamplingStage, generator: released.Released) -> dict[str, Any]:
-    """Return what the discriminator depends on."""
+    """Return the settings and inputs that the discriminator depends on."""
     settings = stage.experiment.sample
     kept = ("sha256", "latent_scale", "max_density", "oriented")
     return {
@@ -178,8 +178,8 @@ def _release(stage: SamplingStage, generator: released.Released) -> None:
             progress.advance(1, f"loss {loss:.4f}")
     network = trainer.discriminator.network.float()
     cuts = itertools.pairwise([*range(0, sampling.rejection_bound, BLOCK), sampling.rejection_bound])
-    looks = [_look(network, generator, settings.seed, latent.BOUND, np.arange(*cut)) for cut in cuts]
-    bound = max(float(look[0].max()) for look in looks)
+    bounds = [_logits(network, generator, settings.seed, latent.BOUND, np.arange(*cut)) for cut in cuts]
+    bound = max(float(logit.max()) for logit, _ in bounds)
     loss = float(np.mean(losses_seen[-trainer.epoch_steps :]))
     about = {"model": generator.settings["model"], "recipe": _recipe(stage, generator)}
     about |= {"bound": bound, "loss": loss}

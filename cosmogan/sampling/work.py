@@ -77,7 +77,7 @@ def _check_fits(stage: SamplingStage, generator: dict[str, Any]) -> None:
 
 
 def _wanted(stage: SamplingStage) -> dict[str, float]:
-    """Return what the experiment says of the subvolumes: by its shards, or, where there are none, by its settings."""
+    """Return the geometry of the experiment's subvolumes: of its shards, or, where there are none, by its settings."""
     experiment = stage.experiment
     if (experiment.shards_folder / "manifest.json").exists():
         geometry = subvolumes.open_shards(experiment).geometry
@@ -93,7 +93,7 @@ def _wanted(stage: SamplingStage) -> dict[str, float]:
 
 
 def _latents(stage: SamplingStage, generator: Released, comm: mpi.Comm) -> latents_file.Latents:
-    """Return what is to be drawn: the first samples of a seed, those of them that are accepted, or an archive's."""
+    """Return the latents to draw: the first of a seed, the accepted ones among them, or those of an archive."""
     settings = stage.experiment.sample
     if settings.from_latents is not None:
         path, sha256 = Path(settings.from_latents), generator.settings["sha256"]

@@ -1,4 +1,4 @@
-"""The command ``python -m cosmogan.shards``: verify folders of shards, or show what is in one."""
+"""Verify folders of shards, or show what is in one: ``python -m cosmogan.shards``."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ from hpc import mpi, paths
 TEXT = "Look at folders of sharded subvolumes, simulated or generated; nothing in them is changed."
 VERIFY = """\
 Compare every shard with the manifest: it is there, opens, and has the rows, types, chunks, attributes and SHA-256 that
-stand there. A matching checksum means that every number is the one that was written, so values are not looked at.
+stand there. A matching checksum means that every number is the one that was written, so values are not read.
 One line for each damaged shard says what to do. Exit status 1 when anything is damaged or missing, else 0."""
 SHOW = """\
 Print what a folder holds: geometry, redshifts, simulations, sources, and mean, scatter and extrema of its densities,
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def _run(arguments: argparse.Namespace) -> bool:
-    """Do what is asked for, and say whether all is whole."""
+    """Verify or show folders; say whether all are whole."""
     if arguments.command == "verify":
         return all([verify(folder) for folder in arguments.folders])
     draw = None

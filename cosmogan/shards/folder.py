@@ -1,4 +1,4 @@
-"""A folder of shards as one lazy array."""
+"""Read a folder of shards as one lazy array."""
 
 import contextlib
 import threading
@@ -56,7 +56,7 @@ class Folder:
         self.shards, self.redshift_values = manifest.shards, manifest.redshifts
         self._first = np.concatenate(([0], np.cumsum([shard.rows for shard in self.shards], dtype=np.int64)))
         self._files: OrderedDict[int, h5py.File] = OrderedDict()
-        self._whole: set[tuple[int, str]] = set()  # datasets that were looked at once
+        self._whole: set[tuple[int, str]] = set()  # datasets that were checked once
         self._lock = threading.Lock()  # a file must not be closed for another while it is read
 
     def __len__(self) -> int:
@@ -115,7 +115,7 @@ class Folder:
         return Folder, (self.path, self._selected)
 
     def close(self) -> None:
-        """Close all files; what is read after this opens them again."""
+        """Close all files; a later read opens them again."""
         with self._lock:
             while self._files:
                 self._files.popitem()[1].close()
@@ -234,11 +234,11 @@ class Folder:
         if shard not in self._files:
             entry = self.shards[shard]
             file = open_file(entry.path)
-            found, expected = file["density"].shape, (entry.rows, *self.shape[1:])
-            if found != expected:
+            shape, expected = file["density"].shape, (entry.rows, *self.shape[1:])
+            if shape != expected:
                 file.close()
                 raise ValueError(
-                    f"{entry.path}: expected density of shape {expected} as the manifest says, found {found}"
+                    f"{entry.path}: expected density of shape {expected} as the manifest says, found {shape}"
                 )
             self._files[shard] = file
             if len(self._files) > MAX_OPEN:
@@ -267,7 +267,7 @@ def open_one(path: Path | str, redshift: float | None = None) -> Folder:
     return folder
 
 
-def _is_simple(index: Any) -> bool:
+def _is_simple(index: object) -> bool:
     return isinstance(index, (int, np.integer, slice, type(Ellipsis))) and not isinstance(index, bool)
 
 

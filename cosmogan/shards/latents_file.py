@@ -6,8 +6,9 @@ checksum, its latent scale and prior, for whoever finds the file alone.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import h5py
@@ -33,7 +34,7 @@ class Latents(NamedTuple):
         return Latents(*(column[which] for column in self))
 
 
-def write(path: Path, latents: Latents, about: dict[str, Any]) -> None:
+def write(path: Path, latents: Latents, about: Mapping[str, object]) -> None:
     """Write an archive, atomically.
 
     Parameters
@@ -69,9 +70,9 @@ def read(path: Path, generator: str, dimension: int) -> Latents:
     """
     try:
         with h5py.File(path, "r") as file:
-            found = file.attrs.get("format", "another HDF5 file")
-            if found != FORMAT:
-                raise ValueError(f"{path}: expected an archive of latents, {FORMAT}, found {found!r}")
+            file_format = file.attrs.get("format", "another HDF5 file")
+            if file_format != FORMAT:
+                raise ValueError(f"{path}: expected an archive of latents, {FORMAT}, found {file_format!r}")
             latents = Latents(*(hdf5.dataset(file, name)[:] for name in Latents._fields))
             owner = file.attrs["generator"]
     except FileNotFoundError:
@@ -112,7 +113,7 @@ def length(path: Path) -> int:
 
 
 def write_judged(path: Path, **columns: np.ndarray) -> None:
-    """Write what rejection sampling judged (``rejection.npz``), atomically."""
+    """Write the logits of rejection sampling and what it accepted (``rejection.npz``), atomically."""
     with whole_file(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **columns)  # type: ignore[arg-type]
 

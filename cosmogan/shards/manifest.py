@@ -1,6 +1,7 @@
-"""The manifest: what a folder holds, known without opening a shard."""
+"""Write and read the manifest, which says what a folder holds without opening a shard."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ class Manifest:
 
 
 def write_manifest(
-    folder: Path, geometry: Geometry, kind: str, shards: list[dict[str, Any]], source: dict[str, Any]
+    folder: Path, geometry: Geometry, kind: str, shards: list[dict[str, Any]], source: Mapping[str, object]
 ) -> None:
     """Write ``manifest.json``; a folder that has one is complete.
 
@@ -112,8 +113,8 @@ def _read_tree(path: Path) -> dict[str, Any]:
         )
     tree = read_json(path)
     if not isinstance(tree, dict) or tree.get("format") != FORMAT:
-        found = tree.get("format") if isinstance(tree, dict) else tree
-        raise ValueError(f"{path}: expected format {FORMAT}, found {found!r}")
+        file_format = tree.get("format") if isinstance(tree, dict) else tree
+        raise ValueError(f"{path}: expected format {FORMAT}, found {file_format!r}")
     return tree
 
 
@@ -133,7 +134,7 @@ def _whole(plain: dict[str, Any], name: str) -> int:
 
 
 def _shard(folder: Path, line: dict[str, Any], plain: dict[str, Any]) -> Shard:
-    """Return a line of the manifest; what older ones do not say is the folder's."""
+    """Return a shard from its line of the manifest; what an older line lacks is taken from the folder's geometry."""
     rows = _whole(line, "rows")
     own = line.get("redshift", plain["redshift"])
     if own is None:

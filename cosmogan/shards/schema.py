@@ -68,7 +68,7 @@ def in_bytes(size: float) -> str:
 
 
 def open_file(path: Path) -> h5py.File:
-    """Open a shard for reading and check what it is.
+    """Open a shard for reading, and check its format.
 
     Raises
     ------

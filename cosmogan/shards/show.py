@@ -1,4 +1,4 @@
-"""A folder of shards in a few lines: what is in it, where it comes from, and what its densities are."""
+"""Describe a folder of shards in a few lines: its contents, its source and its densities."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ def show(path: Path, draw: Draw | None = None) -> None:
 
 
 def _about(folder: Folder) -> Iterator[str]:
-    """Yield what is known without reading densities."""
+    """Yield the lines that need no densities."""
     geometry, m = folder.geometry, folder.geometry.subvolume
     width = shutil.get_terminal_size().columns
     size = sum(shard.path.stat().st_size for shard in folder.shards if shard.path.exists())
@@ -49,7 +49,7 @@ def _about(folder: Folder) -> Iterator[str]:
 
 
 def _sources(folder: Folder) -> list[str]:
-    """Return lines on what the densities come from."""
+    """Return lines about the origin of the densities."""
     if folder.kind == "generated":
         seeds, index = np.unique(folder.column("seed")), folder.column("index")
         numbers = f"seed {', '.join(map(str, seeds[:5]))}, index {index.min()} to {index.max()}" if len(index) else ""

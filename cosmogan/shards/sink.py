@@ -1,4 +1,4 @@
-"""A file that never tells HDF5 of a failure: it keeps the error, and says it when HDF5 is done.
+"""Write a file for HDF5 and keep its first error, to raise it when HDF5 is done.
 
 HDF5 does not survive a write that fails (no space, quota, size limit): objects stay half open, closing raises again,
 and the library crashes while the interpreter ends. So the first error is kept, what HDF5 writes after it is dropped,
@@ -32,11 +32,11 @@ class Sink(io.FileIO):
         self.truncate = _forgiving(super().truncate, self._errors)  # type: ignore[method-assign, assignment]
 
     def check(self) -> None:
-        """Raise what went wrong since the file was opened, if anything did."""
+        """Raise the first error since the file was opened, if there was any."""
         if self._errors:
             raise self._errors[0]
 
-    def _write_all(self, data: Any) -> None:
+    def _write_all(self, data: bytes | memoryview) -> None:
         left = memoryview(data).cast("B")
         while left:  # a nearly full disk takes a part; the kernel takes at most 2 GB at once
             written = super().write(left)

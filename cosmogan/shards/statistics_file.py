@@ -1,4 +1,4 @@
-"""The file of statistics (``cosmogan-statistics/2``): what `validate` measured, written and read.
+"""Write and read the file of statistics that `validate` measured (``cosmogan-statistics/2``).
 
 Groups ``power``, ``pdf_scaled``, ``pdf_unscaled``, ``mean_density``, ``peaks``, ``bispectrum_0``, ``reduced_0`` …
 hold their bins and a group for each set (``nbody``: held out; ``generated``; ``training``) with ``samples`` (n, d),

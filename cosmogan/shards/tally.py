@@ -62,7 +62,7 @@ class Tally:
 
 
 def tally(folder: Folder) -> dict[float, Tally]:
-    """Return what each redshift's densities are; holds one batch of them at a time."""
+    """Return a summary of each redshift's densities, read in batches."""
     tallies = {redshift: Tally() for redshift in folder.redshift_values}
     size = max(int(BATCH_BYTES / (4 * folder.geometry.subvolume**3)), 1)
     with Progress(f"show {folder.path.name}", len(folder), "subvolumes") as progress:

@@ -6,8 +6,9 @@ import math
 import os
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from numbers import Real
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import h5py
 import numpy as np
@@ -42,12 +43,12 @@ def verify(folder: Path) -> bool:
         return False
     n, damaged, size = len(manifest.shards), 0, 0
     with Progress(f"verify {folder.name}", n, "shards") as progress:
-        for shard, found in zip(manifest.shards, _check_all(manifest), strict=True):
+        for shard, defect in zip(manifest.shards, _check_all(manifest), strict=True):
             progress.advance()
-            damaged += found is not None
+            damaged += defect is not None
             size += shard.path.stat().st_size if shard.path.exists() else 0
-            if found is not None:
-                say(f"{shard.path}: {found}")
+            if defect is not None:
+                say(f"{shard.path}: {defect}")
     for note in strangers(folder, {shard.path.name for shard in manifest.shards}):
         say(note)
     rows = sum(shard.rows for shard in manifest.shards)
@@ -80,9 +81,9 @@ def _unfinished(folder: Path) -> str:
 
 
 def _check_all(manifest: Manifest) -> Iterator[str | None]:
-    """Yield what is wrong with each shard, in order; several are read at once."""
+    """Yield each shard's defect, or None, in order; several shards are read at once."""
     n_threads = min(MAX_THREADS, os.cpu_count() or 1)
-    sums = [line.get("sha256") for line in manifest.tree["shards"]]
+    sums = [str(line.get("sha256")) for line in manifest.tree["shards"]]
 
     def check(shard: Shard, expected: str) -> str | None:
         maker = MAKER.get(manifest.kind, "preprocess")
@@ -92,7 +93,7 @@ def _check_all(manifest: Manifest) -> Iterator[str | None]:
             check_shard(shard, manifest, expected)
         except PermissionError as error:
             return f"{error.strerror}, expected a readable file"
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, Damaged, hdf5.Missing) as error:
             return f"{_in_one_line(error)}; delete it and run the same {maker} command again"
         return None
 
@@ -106,7 +107,7 @@ def _check_all(manifest: Manifest) -> Iterator[str | None]:
 def check_shard(shard: Shard, manifest: Manifest, sha256: str) -> None:
     """Compare a shard with its line of the manifest.
 
-    A matching checksum means that every number is the one that was written, so none is looked at.
+    A matching checksum means that every number is the one that was written, so none is read.
 
     Raises
     ------
@@ -116,22 +117,22 @@ def check_shard(shard: Shard, manifest: Manifest, sha256: str) -> None:
     try:
         with h5py.File(shard.path, "r") as file:
             _check_schema(file, shard, manifest)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # as HDF5 raises
         if isinstance(error, PermissionError):
             raise
         size, advice = shard.path.stat().st_size, hdf5.advice(error, damaged="")
         words = "; ".join(filter(None, (hdf5.reason(error), advice)))
         raise Damaged(f"found {size:,} bytes that HDF5 cannot read ({words}), expected a shard") from None
-    found = checksum(shard.path)
-    if found != sha256:
-        raise Damaged(f"found SHA-256 {_short(found)}, expected {_short(sha256)}: some bytes changed")
+    digest = checksum(shard.path)
+    if digest != sha256:
+        raise Damaged(f"found SHA-256 {_short(digest)}, expected {_short(sha256)}: some bytes changed")
 
 
 def _check_schema(file: h5py.File, shard: Shard, manifest: Manifest) -> None:
     geometry, m = manifest.geometry, manifest.geometry.subvolume
-    found = file.attrs.get("format", "another HDF5 file")
-    if found != FORMAT:
-        raise Damaged(f"found {found!r}, expected format {FORMAT}")
+    file_format = file.attrs.get("format", "another HDF5 file")
+    if file_format != FORMAT:
+        raise Damaged(f"found {file_format!r}, expected format {FORMAT}")
     _check_dataset(file, "density", ("f4", (shard.rows, m, m, m)))
     if file["density"].chunks != (1, m, m, m):
         raise Damaged(f"found density in chunks of {file['density'].chunks}, expected {(1, m, m, m)}")
@@ -149,23 +150,24 @@ def _check_dataset(file: h5py.File, name: str, expected: tuple[str, tuple[int, .
         dataset = hdf5.dataset(file, name)
     except KeyError:
         raise Damaged(f"found no {name}, expected {_dataset(*expected)}") from None
-    found = dataset.dtype, dataset.shape
-    if _dataset(*found) != _dataset(*expected):
-        raise Damaged(f"found {name} {_dataset(*found)}, expected {_dataset(*expected)}")
+    stored = _dataset(dataset.dtype, dataset.shape)
+    if stored != _dataset(*expected):
+        raise Damaged(f"found {name} {stored}, expected {_dataset(*expected)}")
 
 
 def _dataset(dtype: DTypeLike, shape: tuple[int, ...]) -> str:
     return f"{np.dtype(dtype).name} {shape}"
 
 
-def _same(found: Any, expected: Any) -> bool:
-    if isinstance(expected, float) and not isinstance(found, (str, type(None))):
-        return math.isclose(float(found), expected, rel_tol=1e-9, abs_tol=1e-12)
-    return bool(found == expected)
+def _same(stored: object, expected: object) -> bool:
+    """Say whether an attribute, whatever it holds, is what was expected; a number, but for its rounding."""
+    if isinstance(expected, float) and isinstance(stored, Real):
+        return math.isclose(stored, expected, rel_tol=1e-9, abs_tol=1e-12)
+    return bool(np.array_equal(stored, expected))  # type: ignore[arg-type]
 
 
-def _short(sha256: Any) -> str:
-    return f"{str(sha256)[:12]}…"
+def _short(sha256: str) -> str:
+    return f"{sha256[:12]}…"
 
 
 def _in_one_line(error: BaseException) -> str:

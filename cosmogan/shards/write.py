@@ -1,9 +1,9 @@
-"""Shards, written whole or not at all."""
+"""Write shards, whole or not at all."""
 
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ def create(
     n: int,
     geometry: Geometry,
     kind: str,
-    source: dict[str, Any],
+    source: Mapping[str, object],
     lines: list[dict[str, Any]] | None = None,
 ) -> Iterator[h5py.File]:
     """Give an open shard of ``n`` rows to fill; it gets its final name when it is whole.
@@ -56,7 +56,7 @@ def create(
         raise no_room(error, path, f"while writing {n * geometry.subvolume**3 * 4 / 1e6:.3g} MB") from None
 
 
-def _lay_out(file: h5py.File, n: int, geometry: Geometry, kind: str, source: dict[str, Any]) -> None:
+def _lay_out(file: h5py.File, n: int, geometry: Geometry, kind: str, source: Mapping[str, object]) -> None:
     """Make a new shard's datasets and attributes."""
     m = geometry.subvolume
     file.create_dataset("density", (n, m, m, m), "f4", chunks=(1, m, m, m), fillvalue=0)

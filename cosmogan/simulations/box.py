@@ -1,4 +1,4 @@
-"""One simulated box, from random numbers to what it is at each redshift."""
+"""Simulate one box, from random numbers to its particles at each redshift."""
 
 import dataclasses
 from collections.abc import Callable
@@ -141,15 +141,15 @@ def _read_initial_conditions(
         when it is not of the experiment's box, number of particles, cosmology and initial redshift.
     """
     settings, unit, file = experiment.simulate, UNITS[experiment.preprocess.length_unit], gadget.open_file(path)
-    for name, found, expected in (
+    for name, value, expected in (
         ("simulate.n_particles", sum(file.header.n_part) ** (1 / 3), settings.n_particles),
         ("simulate.box_size", file.header.box_size / unit, settings.box_size),
         ("simulate.redshift_initial", file.header.redshift, settings.redshift_initial),
         ("cosmology.omega_m", file.header.omega_m, experiment.cosmology.omega_m),
         ("the number of files", file.header.n_files, 1),
     ):
-        if not np.isclose(found, expected, rtol=1e-4):
-            raise ValueError(f"{path}: simulate.initial_conditions: expected {name} = {expected:g}, found {found:g}")
+        if not np.isclose(value, expected, rtol=1e-4):
+            raise ValueError(f"{path}: simulate.initial_conditions: expected {name} = {expected:g}, found {value:g}")
     positions = np.empty((sum(file.header.n_part), 3), file.position_dtype)
     file.read_positions(positions, "all", 0)
     a = 1 / (1 + settings.redshift_initial)
@@ -162,7 +162,7 @@ def in_file_units(positions: torch.Tensor, box_size: float, length_unit: str) ->
     """Return positions (n, 3) [Mpc/h] as a file holds them: in its length unit, in [0, L)."""
     unit = UNITS[length_unit]
     x = (positions * unit).cpu().numpy()
-    x[x >= box_size * unit] = 0  # what rounding put on the far face
+    x[x >= box_size * unit] = 0  # positions that rounding put on the far face
     return x
 
 

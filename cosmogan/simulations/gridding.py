@@ -27,26 +27,31 @@ _ENDS = 1 << 15  # bytes of a file's beginning and of its end, whose checksum te
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """All that is known before any particle is read; the same on every rank."""
+    """The shards to write, and from what: all that is known before any particle is read; the same on every rank."""
 
     experiment: Experiment
     sources: tuple[Source, ...]
     layout: Layout
-    hands: tuple[np.ndarray, ...]  # the numbers of the subvolumes in each of a snapshot's shards
+    subvolumes: tuple[np.ndarray, ...]  # the numbers of those in each of a snapshot's shards
     parameters: dict[int, dict[str, float]]  # of each simulation, by name
+
+    @property
+    def n_shards(self) -> int:
+        """The number of shards of a snapshot."""
+        return len(self.subvolumes)
 
     def path(self, source: Source, shard: int) -> Path:
         """Return a shard's final name."""
         snapshot = "" if source.number is None else f"-snapshot-{source.number:03d}"
-        name = f"simulation-{source.simulation:03d}{snapshot}-shard-{shard:03d}-of-{len(self.hands):03d}.h5"
+        name = f"simulation-{source.simulation:03d}{snapshot}-shard-{shard:03d}-of-{self.n_shards:03d}.h5"
         return self.experiment.shards_folder / name
 
     def missing(self, source: Source) -> list[int]:
         """Return which of a snapshot's shards are not there."""
-        return [shard for shard in range(len(self.hands)) if not self.path(source, shard).exists()]
+        return [shard for shard in range(self.n_shards) if not self.path(source, shard).exists()]
 
     def geometry(self, source: Source, mass: float) -> shards.Geometry:
-        """Return what the cells of a snapshot's subvolumes are, given the mass of the box [1e10 Msun/h]."""
+        """Return the geometry of a snapshot's subvolumes, given the mass of the box [1e10 Msun/h]."""
         settings, snapshot = self.experiment.preprocess, source.snapshot
         return shards.Geometry(
             redshift=round(snapshot.redshift, 6),
@@ -59,7 +64,7 @@ class ShardPlan:
 
 
 def sources(experiment: Experiment) -> tuple[Source, ...]:
-    """Return all snapshots of an experiment, checked; of a simulation straight to shards, what they would be."""
+    """Return all snapshots of an experiment, checked; of simulations straight to shards, those they stand for."""
     return simulated.sources(experiment) if experiment.straight_to_shards else snapshots.find(experiment)
 
 
@@ -90,7 +95,7 @@ def receipt(experiment: Experiment, sources: tuple[Source, ...], n_ranks: int) -
 
 
 def _contents(sources: tuple[Source, ...], recorded: dict[str, Any]) -> dict[str, str]:
-    """Return what tells a snapshot from another of its name: a checksum of the first file's beginning and end.
+    """Return a checksum of each snapshot's first file, its beginning and end: another of the same name has another.
 
     Of snapshots that an older record knows without one, and of particles in memory, it is what the record says.
     """
@@ -109,7 +114,7 @@ def _contents(sources: tuple[Source, ...], recorded: dict[str, Any]) -> dict[str
 
 
 def _grown(receipt: Receipt) -> tuple[str, ...]:
-    """Return what may differ in the record of a begun folder: the list of snapshots, when more follow those there."""
+    """Return the settings that may differ in a begun folder: the snapshots, when more follow the recorded ones."""
     recorded = Receipt.recorded(receipt.path.parent.parent, receipt.stage)
     before, now = recorded.get("snapshots", []), receipt.recipe["snapshots"]
     same = recorded.get("contents", {}).items() <= receipt.recipe.get("contents", {}).items()
@@ -117,13 +122,15 @@ def _grown(receipt: Receipt) -> tuple[str, ...]:
 
 
 def plan(experiment: Experiment, sources: tuple[Source, ...], n_shards: int) -> ShardPlan:
-    """Return who gets which subvolumes."""
+    """Return which subvolumes each shard holds."""
     layout = Layout(experiment.preprocess.n_mesh, experiment.preprocess.subvolume)
-    return ShardPlan(experiment, sources, layout, tuple(layout.deal(n_shards)), parameters.of_all(experiment, sources))
+    return ShardPlan(
+        experiment, sources, layout, tuple(layout.assign(n_shards)), parameters.of_all(experiment, sources)
+    )
 
 
 def prepare(plan: ShardPlan, receipt: Receipt, n_ranks: int, part: Part | None) -> None:
-    """Refuse what cannot end well, clear away what a killed run left, and record what is about to be done.
+    """Check memory, disk space and earlier records, clear away what a killed run left, and begin the record.
 
     A part clears nothing away: others, on hosts that are not seen from here, may be writing.
     """
@@ -151,8 +158,8 @@ def is_simulated(experiment: Experiment) -> bool:
 
 
 def _check_memory(plan: ShardPlan, n_ranks: int) -> None:
-    settings, n_shards = plan.experiment.preprocess, len(plan.hands)
-    own = -(-n_shards // n_ranks) * len(plan.hands[0]) * settings.subvolume**3 * 4
+    settings, n_shards = plan.experiment.preprocess, plan.n_shards
+    own = -(-n_shards // n_ranks) * len(plan.subvolumes[0]) * settings.subvolume**3 * 4
     needed = own + SMALLEST_ROUND * max((row_bytes(source.snapshot) for source in plan.sources), default=0)
     if needed > settings.memory_per_rank * 1e6:
         more = "more ranks" if n_shards >= n_ranks else f"more than {n_shards} preprocess.shards"
@@ -165,7 +172,7 @@ def _check_memory(plan: ShardPlan, n_ranks: int) -> None:
 
 def _check_space(plan: ShardPlan) -> None:
     folder, cells = plan.experiment.shards_folder, plan.experiment.preprocess.subvolume**3
-    rows = sum(len(plan.hands[shard]) for source in plan.sources for shard in plan.missing(source))
+    rows = sum(len(plan.subvolumes[shard]) for source in plan.sources for shard in plan.missing(source))
     free = shutil.disk_usage(folder).free
     if rows * cells * 4 > free:
         raise ValueError(
@@ -179,7 +186,7 @@ def write(
 ) -> list[dict[str, Any]]:
     """Paint and write the shards of one snapshot that are missing; return this rank's lines of the manifest."""
     missing = comm.on_root(lambda: plan.missing(source))
-    kept = [shard for shard in range(len(plan.hands)) if shard not in missing]
+    kept = [shard for shard in range(plan.n_shards) if shard not in missing]
     with timer("checksum"):
         lines = [shards.describe(plan.path(source, kept[i])) for i in mpi.share(len(kept), comm)]
     if not missing:
@@ -187,15 +194,15 @@ def write(
     settings, nobody = plan.experiment.preprocess, np.empty(0, np.int64)
     n = len(missing)
     mine = [missing[rank * n // comm.size : (rank + 1) * n // comm.size] for rank in range(comm.size)]
-    owned = [np.concatenate([nobody, *(plan.hands[shard] for shard in part)]) for part in mine]
+    owned = [np.concatenate([nobody, *(plan.subvolumes[shard] for shard in part)]) for part in mine]
     order, memory = WINDOWS[settings.window], settings.memory_per_rank * 1e6
     density, mass, filled = Gridder(source.snapshot, plan.layout, owned, order, comm, memory, timer).paint(advance)
-    if n == len(plan.hands):
+    if n == plan.n_shards:
         _check_mass(filled, plan, source, comm)
     snapshots.check_unit(source.snapshot, mass, settings.length_unit)
     first = 0
     for shard in mine[comm.rank]:
-        rows = slice(first, first + len(plan.hands[shard]))
+        rows = slice(first, first + len(plan.subvolumes[shard]))
         with timer("write", density[rows].nbytes):
             lines.append(_write_shard(plan, source, shard, density[rows], mass))
         first = rows.stop
@@ -212,7 +219,7 @@ def _check_mass(filled: float, plan: ShardPlan, source: Source, comm: mpi.Comm) 
 def _write_shard(plan: ShardPlan, source: Source, shard: int, density: np.ndarray, mass: float) -> dict[str, Any]:
     """Write a shard, and return its line of the manifest."""
     lines: list[dict[str, Any]] = []
-    path, numbers, geometry = plan.path(source, shard), plan.hands[shard], plan.geometry(source, mass)
+    path, numbers, geometry = plan.path(source, shard), plan.subvolumes[shard], plan.geometry(source, mass)
     origin = {"files": [str(file.path) for file in source.snapshot.files], "mass": mass}
     origin["parameters"] = plan.parameters[source.simulation]
     with shards.create(path, len(numbers), geometry, "simulated", origin, lines) as file:

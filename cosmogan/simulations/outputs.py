@@ -47,7 +47,7 @@ class Outputs:
             yield output, SimulatedBox(self.experiment, number).path(output)
         for output in self.gridded:
             source = SimulatedBox(self.experiment, number).source(output)
-            for shard in range(len(self.shards.hands)):
+            for shard in range(self.shards.n_shards):
                 yield output, self.shards.path(source, shard)
 
     def begin(self, boxes: list[int], part: Part | None) -> None:

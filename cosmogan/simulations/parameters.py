@@ -1,4 +1,4 @@
-"""Numbers that belong to a simulation, as Ω_m or σ_8: where they come from, and boxes that differ in them."""
+"""Collect the parameters of each simulation, such as Ω_m or σ_8, and choose those of boxes that differ in them."""
 
 import dataclasses
 from pathlib import Path
@@ -15,7 +15,7 @@ _SAME = 1e-3  # relative, between a parameter and the snapshot's header
 
 
 def box_cosmology(experiment: Experiment, number: int) -> Cosmology:
-    """Return the cosmology of a box: the experiment's, but for what ``simulate.latin_hypercube`` varies.
+    """Return the cosmology of a box: the experiment's, with the values of its point of ``simulate.latin_hypercube``.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def _read(path: str | None) -> dict[Any, Any]:
 
 
 def _listed(listed: dict[Any, Any], source: Source, header: dict[str, float], path: str) -> dict[str, float]:
-    """Return what the file says of one simulation."""
+    """Return the numbers that the file lists for one simulation."""
     numbers = listed.get(source.simulation)
     if not isinstance(numbers, dict) or not all(type(value) in (int, float) for value in numbers.values()):
         raise ValueError(

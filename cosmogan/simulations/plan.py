@@ -40,7 +40,7 @@ class SimulationStage(Stage[Comm]):
 
     @property
     def workplace(self) -> Path:
-        """The folder of what comes out of the embedded simulator."""
+        """The folder that the embedded simulator writes to."""
         straight = self.experiment.simulate.write == "shards"
         return self.experiment.shards_folder if straight else self.experiment.simulations_folder
 

@@ -30,7 +30,7 @@ class PreprocessStage(Stage[Comm]):
 
     @cached_property
     def sources(self) -> tuple[Source, ...]:
-        """All snapshots, checked; of simulations straight to shards, what they would be."""
+        """All snapshots, checked; of simulations straight to shards, those they stand for."""
         return gridding.sources(self.experiment)
 
     @cached_property
@@ -45,7 +45,7 @@ class PreprocessStage(Stage[Comm]):
 
     @property
     def workplace(self) -> Path:
-        """The folder of what comes out."""
+        """The folder of the shards."""
         return self.experiment.shards_folder
 
     def parts(self) -> int:
@@ -96,7 +96,7 @@ class PreprocessStage(Stage[Comm]):
     def _finished(
         self, plan: gridding.ShardPlan, written: list[dict[str, Any]], summary: list[dict[str, Any]], profile: str
     ) -> Outcome:
-        """Write the manifest, and return what the record says."""
+        """Write the manifest, and return the results for the record."""
         geometry = shards.read_geometry(self.workplace / written[0]["file"])
         origin = {"snapshots": self.receipt.recipe["snapshots"]}
         shards.write_manifest(self.workplace, geometry, "simulated", written, origin)
@@ -107,17 +107,17 @@ class PreprocessStage(Stage[Comm]):
 
 
 def _particles(plan: gridding.ShardPlan) -> tuple[int, int]:
-    """Return how many particles are in what is written already, and how many are yet to be read."""
+    """Return the number of particles in the shards that are written, and of those still to be read."""
     kept, to_do = 0, 0
     for source in plan.sources:
         n, missing = int(source.snapshot.n_particles), len(plan.missing(source))
-        kept += n * (len(plan.hands) - missing) // len(plan.hands)
+        kept += n * (plan.n_shards - missing) // plan.n_shards
         to_do += n if missing else 0
     return kept, to_do
 
 
 def _introduction(plan: gridding.ShardPlan, n_ranks: int) -> str:
-    n_shards = len(plan.sources) * len(plan.hands)
+    n_shards = len(plan.sources) * plan.n_shards
     n_kept = n_shards - sum(len(plan.missing(source)) for source in plan.sources)
     particles = sum(source.snapshot.n_particles for source in plan.sources)
     kept = f"; {n_kept} of {n_shards} shards are there already" if n_kept else ""

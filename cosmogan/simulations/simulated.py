@@ -48,7 +48,7 @@ class SimulatedBox:
 
     @property
     def folder(self) -> Path:
-        """Its snapshots, and what GADGET-2 needs to make them."""
+        """The folder of its snapshots, and of GADGET-2's input for them."""
         return self.experiment.simulations_folder / f"box-{self.number:03d}"
 
     def path(self, output: int) -> Path:

@@ -1,4 +1,4 @@
-"""The snapshots of an experiment: which they are, and whether they belong together."""
+"""Find the snapshots of an experiment, and check that they belong together."""
 
 import fnmatch
 import glob
@@ -113,7 +113,7 @@ def _natural(path: Path) -> list[tuple[list[int | str], str]]:
 
 
 def length_unit(snapshot: Snapshot, setting: str) -> float:
-    """Return a snapshot's unit of length [Mpc/h]: what its files say themselves, or else the setting's."""
+    """Return a snapshot's unit of length [Mpc/h]: the one that its files state, or else the setting's."""
     own = snapshot.header.length
     if own is None:
         return UNITS[setting]
@@ -121,7 +121,7 @@ def length_unit(snapshot: Snapshot, setting: str) -> float:
 
 
 def remarks(sources: tuple[Source, ...], settings: Preprocess) -> list[str]:
-    """Return what a user should know of the snapshots, a line each: what contradicts, is left out or not checked."""
+    """Return warnings about the snapshots: contradictions, parts that are left out, checks that were impossible."""
     texts: dict[str, list[Path]] = {}
     for source in sources:
         own = {(text, file.path) for file in source.snapshot.files for text in file.header.remarks}
@@ -165,15 +165,15 @@ def _of_units(snapshot: Snapshot, settings: Preprocess) -> Iterator[str]:
 def _with_box(source: Source, settings: Preprocess) -> Source:
     """Return a snapshot with the box of ``preprocess.box_size`` where its header has none."""
     snapshot, unit = source.snapshot, length_unit(source.snapshot, settings.length_unit)
-    found, given = snapshot.box_size * unit, settings.box_size
+    own, given = snapshot.box_size * unit, settings.box_size
     if given is None:
-        if found == 0:
+        if own == 0:
             raise ValueError(f"{source.path}: the header's BoxSize is 0; expected a length: set preprocess.box_size")
         return source
-    if found != 0:
-        if abs(found / given - 1) > _SAME:
+    if own != 0:
+        if abs(own / given - 1) > _SAME:
             raise ValueError(
-                f"preprocess.box_size: {source.path} has a BoxSize of {found:g} Mpc/h, found {given:g}; leave it out"
+                f"preprocess.box_size: {source.path} has a BoxSize of {own:g} Mpc/h, found {given:g}; leave it out"
             )
         return source
     files = tuple(replace(file, header=replace(file.header, box_size=given / unit)) for file in snapshot.files)
@@ -232,7 +232,7 @@ def _check_particles(snapshot: Snapshot) -> None:
 
 
 def fits(snapshot: Snapshot, mass: float, unit: float) -> bool:
-    """Say whether a snapshot's mean density is near what its Omega0 says, if its lengths are in this unit [Mpc/h].
+    """Say whether a snapshot's mean density is near that of its Omega0, if its lengths are in this unit [Mpc/h].
 
     Parameters
     ----------
@@ -291,9 +291,9 @@ def _check_agreement(source: Source, first: Source, varied: bool) -> None:
     if source.number is None:
         advice = f"give snapshots of several redshifts as one pattern, such as {_EXAMPLE}"
         compared.append(("redshift", header.redshift, reference.redshift, advice))
-    for name, found, expected, advice in compared:
-        if abs(found - expected) > _SAME * max(abs(expected), 1):
-            raise ValueError(f"{source.path}: {name} is {found:g}, but {first.path} has {expected:g}; {advice}")
+    for name, value, expected, advice in compared:
+        if abs(value - expected) > _SAME * max(abs(expected), 1):
+            raise ValueError(f"{source.path}: {name} is {value:g}, but {first.path} has {expected:g}; {advice}")
 
 
 def _check_redshifts(sources: tuple[Source, ...]) -> None:
@@ -301,10 +301,10 @@ def _check_redshifts(sources: tuple[Source, ...]) -> None:
     ordered = sorted(sources, key=lambda source: source.snapshot.redshift)
     for pair in itertools.pairwise(ordered):
         if pair[1].snapshot.redshift - pair[0].snapshot.redshift <= _SAME_REDSHIFT:
-            first, again = sorted(pair, key=lambda source: source.number or 0)
-            redshift = round(again.snapshot.redshift, 4)
+            first, second = sorted(pair, key=lambda source: source.number or 0)
+            redshift = round(second.snapshot.redshift, 4)
             raise ValueError(
-                f"{again.path}: redshift is {redshift:g}, as in {first.path} of the same simulation; "
+                f"{second.path}: redshift is {redshift:g}, as in {first.path} of the same simulation; "
                 "expected one snapshot a redshift (GADGET-2 may write its last one twice): "
                 "name only one of the two, or move one away"
             )

@@ -99,7 +99,7 @@ def _as_begun(settings: Simulate, receipt: Receipt) -> Simulate:
     wanted = settings.mesh_factor
     taken = receipt.results().get("mesh_factor", wanted)
     if taken != wanted:
-        say(f"warning: simulate.mesh_factor: {wanted}, but the boxes were begun with {taken}; going on with that")
+        say(f"warning: simulate.mesh_factor: {wanted}, but the boxes were begun with {taken}, which is kept")
     return dataclasses.replace(settings, mesh_factor=taken)
 
 

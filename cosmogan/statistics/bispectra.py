@@ -1,4 +1,4 @@
-"""Bispectra of batches of subvolumes: three transforms on a small grid for all angles of a pair of sides.
+"""Compute bispectra of batches of subvolumes: three transforms on a small grid for all angles of a pair of sides.
 
 A triangle is three modes q1 + q2 + q3 = 0, one from each of three shells of half-width k_F around k1, k2 and k3:
 
@@ -22,7 +22,7 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -32,6 +32,9 @@ from cosmogan.statistics import fourier
 from cosmogan.statistics.fields import Density, batch, pieces
 from cosmogan.statistics.fourier import NONE, Correction
 from cosmogan.statistics.result import Result, axes, band
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # The paper's pairs (k1, k2) [1/Mpc], for subvolumes of 64 Mpc and 64 cells a side, and its ten angles.
 PAPER_PAIRS = ((0.2, 0.2), (0.2, 0.3), (0.5, 1.0), (1.0, 2.0), (2.0, 2.0), (0.1, 0.5))
@@ -70,7 +73,7 @@ class Bispectrum(Result):
     bispectrum: np.ndarray  # (b, nt) float64 [(Mpc/h)⁶]
     reduced: np.ndarray  # (b, nt) float64
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the reduced bispectrum's median and its 16 to 84 % against the angle; return the axes."""
         ax = axes(ax)
         band(ax, self.theta, self.reduced)

@@ -1,4 +1,4 @@
-"""From values of each sample to values of the ensemble: moments, percentiles, covariance, their ratios.
+"""Summarise samples as an ensemble: moments, percentiles, covariance, and ratios of two ensembles.
 
 Errors are those of the jackknife: the samples are cut into groups (pieces of boxes, as neighbours in a box are not
 independent), everything is computed again without each group, and the scatter tells the error. Groups' moments merge,
@@ -71,7 +71,7 @@ def moments_of(samples: np.ndarray, labels: np.ndarray) -> list[Moments]:
 
 
 def combined(parts: list[Moments], chosen: np.ndarray) -> list[Moments]:
-    """Return the moments of many choices of the same parts: what `merged` gives, for all choices at once.
+    """Return the moments of many choices of the same parts: those of `merged`, for all choices at once.
 
     Parameters
     ----------
@@ -94,13 +94,13 @@ def left_out(parts: list[Moments]) -> list[Moments]:
 
 
 def jackknife_error(values: np.ndarray) -> np.ndarray:
-    """Return the error of what was computed (g, …) times without one group each: √((g - 1)/g Σ (v - mean)²)."""
+    """Return the jackknife error of values (g, …) computed without each group: √((g - 1)/g Σ (v - mean)²)."""
     with np.errstate(invalid="ignore"):  # where a bin is empty in one set
         return np.sqrt((len(values) - 1) * values.var(axis=0))
 
 
 def summary(samples: np.ndarray, parts: list[Moments]) -> dict[str, np.ndarray]:
-    """Return what is kept of samples: the values, their mean and its error, percentiles, second moments.
+    """Return a summary of samples: the values, their mean and its error, percentiles, second moments.
 
     Parameters
     ----------

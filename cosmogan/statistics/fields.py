@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 # Cells that are worked on at once. A 64³ field stays in a core's cache while everything is measured on it, which is
@@ -54,7 +55,7 @@ def _native(values: np.ndarray) -> np.ndarray:
     return values if values.flags.writeable and values.flags.c_contiguous else values.copy()
 
 
-def rising(edges: Any, name: str) -> np.ndarray:
+def rising(edges: ArrayLike, name: str) -> np.ndarray:
     """Return the edges of bins as an array of their own, (nbins + 1,) float64.
 
     Raises

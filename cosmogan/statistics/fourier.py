@@ -1,4 +1,4 @@
-"""Fourier conventions of the whole project, wavenumber bins, and sums over modes.
+"""Define the project's Fourier conventions and wavenumber bins, and sum over modes.
 
 A subvolume of n³ cells and side L [Mpc/h] is treated as periodic. With cells x_j = j L/n and modes k = k_F q,
 k_F = 2π/L, q an integer vector with components from -n/2 to n/2 - 1:
@@ -212,7 +212,7 @@ class Bins:
 
 
 def bins(box_size: float, n: int, k_edges: np.ndarray, device: torch.device) -> Bins:
-    """Sort the modes of a cube into bins, or return what an earlier call made.
+    """Sort the modes of a cube into bins; the result is cached.
 
     Parameters
     ----------

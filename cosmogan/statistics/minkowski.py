@@ -1,4 +1,4 @@
-"""Minkowski functionals of the dense part of a volume: its surface, its curvature, and how it hangs together.
+"""Compute the Minkowski functionals of the dense part of a volume: surface, curvature, and connectedness.
 
 The dense part is what is denser than a threshold, as a body made of cubes, the cells. A cube, face, edge or corner of
 the grid belongs to it when one of the cells beside it does, so when the largest of their densities reaches the
@@ -20,7 +20,7 @@ nothing: these numbers hold what one-point statistics do not. A Gaussian field h
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ from torch import Tensor
 
 from cosmogan.statistics.fields import Density, batch, pieces
 from cosmogan.statistics.result import Result, axes, band
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 NU = np.arange(-0.5, 3.1, 0.5)  # thresholds, of a Gaussian field in standard deviations
 ORDERS = (1, 2, 3)
@@ -41,7 +44,7 @@ class Minkowski(Result):
     filling: np.ndarray  # (nv,) that fraction
     functionals: np.ndarray  # (b, 3, nv) float64: v1, v2, v3 [(Mpc/h)⁻¹, ⁻², ⁻³]
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the samples' median Euler number and its 16 to 84 %; return the axes."""
         ax = axes(ax)
         band(ax, self.nu, self.functionals[:, 2])
@@ -70,7 +73,7 @@ def minkowski_functionals(density: Density, box_size: float, nu: np.ndarray = NU
 
 
 def of_gaussian_field(nu: np.ndarray, gradient: float) -> np.ndarray:
-    """Return what a Gaussian field has on average, (3, nv).
+    """Return the mean functionals of a Gaussian field, (3, nv).
 
     Parameters
     ----------

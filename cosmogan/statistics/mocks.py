@@ -1,4 +1,4 @@
-"""Mapped Gaussian mocks: Gaussian fields under a monotone map, with a given P(k) and voxel PDF.
+"""Make mapped Gaussian mocks: Gaussian fields under a monotone map, with a given P(k) and voxel PDF.
 
 A mock is ρ = Q(Φ(g)), g a Gaussian field of variance 1 in a periodic box and Q the quantiles of the given densities. So
 its voxel PDF is right. Its P(k) is made right by iteration on the spectrum of g: a field is drawn, mapped and measured,

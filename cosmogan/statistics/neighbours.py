@@ -9,7 +9,7 @@ that every generated volume is compared with every training volume, in all 48 or
 import itertools
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from torch.nn import functional
 
 from cosmogan.statistics.fields import Density, batch, pieces
 from cosmogan.statistics.result import Result, axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SIDE = 8  # cells a side of the coarse grid
 N_SYMMETRIES = 48
@@ -33,10 +36,11 @@ class Neighbours(Result):
     row: np.ndarray  # (n,) int64, which one it is
     symmetry: np.ndarray  # (n,) int64, in which of the 48 orientations; 0: as it is
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the distribution of the similarities; return the axes."""
         ax = axes(ax)
-        ax.hist(self.similarity, np.linspace(min(self.similarity.min(), 0), 1, 50), histtype="step")
+        edges = np.linspace(min(self.similarity.min(), 0), 1, 50)
+        ax.hist(self.similarity, edges.tolist(), histtype="step")
         ax.set(xlabel="similarity to the nearest volume", ylabel="volumes")
         return ax
 

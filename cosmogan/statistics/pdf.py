@@ -1,7 +1,7 @@
-"""One-point statistics: the distribution of the density of a voxel, the mean density, and counts of peaks."""
+"""Compute one-point statistics: the PDF of the density of a voxel, the mean density, and counts of peaks."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -9,6 +9,9 @@ from torch import Tensor
 
 from cosmogan.statistics.fields import Density, batch, pieces, rising
 from cosmogan.statistics.result import Result, axes, band
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class VoxelPDF(Result):
     edges: np.ndarray  # (nbins + 1,) in the units of the field
     fraction: np.ndarray  # (b, nbins) float64
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the samples' median fraction a bin and its 16 to 84 %; return the axes."""
         ax = axes(ax)
         band(ax, _middle(self.edges), self.fraction)
@@ -33,7 +36,7 @@ class PeakCounts(Result):
     edges: np.ndarray  # (nbins + 1,) in units of the mean density
     count: np.ndarray  # (b, nbins) float64: peaks a subvolume
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the samples' median counts and their 16 to 84 %; return the axes."""
         ax = axes(ax)
         band(ax, _middle(self.edges), self.count)

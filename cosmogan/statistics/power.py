@@ -1,7 +1,7 @@
-"""Power spectra and cross power spectra of batches of subvolumes."""
+"""Compute power spectra and cross power spectra of batches of subvolumes."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from cosmogan.statistics import fourier
 from cosmogan.statistics.fields import Density, batch, pieces, rising
 from cosmogan.statistics.fourier import NONE, Correction
 from cosmogan.statistics.result import Result, axes, band
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class PowerSpectrum(Result):
     corner_fraction: np.ndarray  # (nk,) of them, the fraction above Nyquist, in corners of Fourier space
     power: np.ndarray  # (b, nk) float64 [(Mpc/h)³]
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the samples' median and their 16 to 84 %, and mark Nyquist; return the axes."""
         ax = axes(ax)
         band(ax, self.k, self.power)

@@ -1,4 +1,4 @@
-"""The same statistics by independent codes, nbodykit and Pylians: a check, and an engine of `validate`.
+"""Compute the same statistics by independent codes, nbodykit and Pylians: a check, and an engine of `validate`.
 
 The packages take seconds to import and are an extra (``make reference``), so they are imported when first used. Both
 work on one field at a time, in this process.
@@ -28,7 +28,7 @@ PACKAGES = {"native": (), "nbodykit": ("nbodykit.lab",), "pylians": ("Pk_library
 
 
 def require(engine: str) -> None:
-    """Import what an engine needs.
+    """Import the packages that an engine needs.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def _nbodykit(
 def _spectrum(
     k: np.ndarray, n_modes: np.ndarray, power: np.ndarray, grid: tuple[np.ndarray, float, int]
 ) -> PowerSpectrum:
-    """Put together what another code found; ``grid`` has the bins, the side and the cells a side."""
+    """Return another code's result as a `PowerSpectrum`; ``grid`` has the bins, the side and the cells a side."""
     edges, box_size, n = grid
     corner = fourier.bins(box_size, n, edges, torch.device("cpu")).corner_fraction
     return PowerSpectrum(k, edges, fourier.k_nyquist(box_size, n), n_modes, corner, power)
@@ -146,5 +146,5 @@ def _package(name: str) -> ModuleType:
 
 
 def _silent() -> contextlib.AbstractContextManager:
-    """Swallow what Pylians prints of each of its steps."""
+    """Suppress the lines that Pylians prints at each step."""
     return contextlib.redirect_stdout(io.StringIO())

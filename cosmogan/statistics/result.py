@@ -3,9 +3,12 @@
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 T = TypeVar("T", bound="Result")
 PERCENTILES = (16, 50, 84)
@@ -55,7 +58,7 @@ class Result:
         return ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
 
 
-def axes(ax: Any) -> Any:
+def axes(ax: "Axes | None") -> "Axes":
     """Return the axes to draw in: those given, or new ones."""
     if ax is not None:
         return ax
@@ -64,8 +67,8 @@ def axes(ax: Any) -> Any:
     return pyplot.subplots(layout="constrained")[1]
 
 
-def band(ax: Any, x: np.ndarray, samples: np.ndarray) -> None:
-    """Draw the median of (b, nx) samples, and fill what lies between their 16th and 84th percentiles."""
+def band(ax: "Axes", x: np.ndarray, samples: np.ndarray) -> None:
+    """Draw the median of (b, nx) samples, and fill the band between their 16th and 84th percentiles."""
     low, median, high = np.percentile(samples, PERCENTILES, axis=0)
     (line,) = ax.plot(x, median)
     ax.fill_between(x, low, high, color=line.get_color(), alpha=0.2, lw=0)

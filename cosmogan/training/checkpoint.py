@@ -2,7 +2,7 @@
 
 import io
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ class Checkpoints:
     ----------
     folder : where they are
     keep : the last so many stay; so does the last good one
-    epoch_steps : steps in an epoch. A checkpoint at an epoch's end is good: the epoch was judged before it was saved
+    epoch_steps : steps in an epoch. A checkpoint at an epoch's end is good: it is saved after the check for a collapse
     """
 
     def __init__(self, folder: Path, keep: int, epoch_steps: int) -> None:
@@ -41,7 +41,7 @@ class Checkpoints:
         if kind is None:
             self.wait()
 
-    def save(self, state: dict[str, Any]) -> None:
+    def save(self, state: Mapping[str, object]) -> None:
         """Begin to write a checkpoint, named after ``state["step"]``; first `wait` for the one before."""
         self.wait()
         self._writing = self._thread.submit(self._write, _copied(state))
@@ -93,7 +93,7 @@ class Checkpoints:
     def _last_good(self) -> Path | None:
         return next((path for path in self.paths() if _step(path) % self._epoch_steps == 0), None)
 
-    def _write(self, state: dict[str, Any]) -> None:
+    def _write(self, state: Mapping[str, object]) -> None:
         path = self.folder / f"step-{state['step']:08d}.pt"
         buffer = io.BytesIO()  # torch's own writing makes a full disk an obscure error
         torch.save(state, buffer)

@@ -38,7 +38,7 @@ class CollapseDetector:
         Raises
         ------
         Collapse
-            on all processes, when nothing is learnt any more.
+            on all processes, when the networks no longer learn.
         """
         if complaint := self._complaint(trainer):
             raise Collapse(complaint)

@@ -41,7 +41,7 @@ class Recorder:
         return result
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Record some work, which is not done; return what does it."""
+        """Record some work without doing it; return the function that does it."""
         graph = torch.cuda.CUDAGraph()
         # thread_local, as the loader's thread uses the GPU meanwhile
         with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
@@ -91,7 +91,7 @@ class _Sequence:
         self._replays: list[Callable[[], None]] = []
         self._runs = 0
 
-    def call(self, i: int, *inputs: Any) -> Any:
+    def call(self, i: int, *inputs: torch.Tensor) -> Any:
         """Call method i, or launch its graph; tensors that it returns hold until it is called again."""
         if self._replays:
             if i == 0:
@@ -112,7 +112,7 @@ class _Sequence:
         self._inputs = tree_map_only(torch.Tensor, torch.clone, self._inputs)
         inputs, replays = [*self._inputs], []
 
-        def call(method: Callable[..., Any], copies: Any) -> None:
+        def call(method: Callable[..., Any], copies: object) -> None:
             result = method(*inputs)
             inputs[:] = [x for x in tree_leaves(result) if _requires_gradient(x)]
             _copy(result, copies)
@@ -129,16 +129,16 @@ class _Sequence:
         self._replays = replays
 
 
-def _requires_gradient(x: Any) -> bool:
+def _requires_gradient(x: object) -> bool:
     return isinstance(x, torch.Tensor) and x.requires_grad
 
 
-def _returned(x: Any) -> Any:
+def _returned(x: object) -> object:
     """Return a copy of a tensor; None of one that the next method alone takes, as it requires gradients."""
     return None if _requires_gradient(x) else x.clone() if isinstance(x, torch.Tensor) else x
 
 
-def _copy(tensors: Any, copies: Any) -> None:
+def _copy(tensors: object, copies: object) -> None:
     """Copy the tensors of nested containers, in place, into those of others of their kind, where there are any."""
     for x, copy in zip(tree_leaves(tensors), tree_leaves(copies), strict=True):
         if isinstance(copy, torch.Tensor):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
+from torch.utils.tensorboard import SummaryWriter
 
 from cosmogan.training.trainer import Trainer
 from cosmogan.training.update import Outcome
@@ -40,8 +41,6 @@ class MetricsLogger:
         self._began, self._from, self._waited = time.monotonic(), trainer.step, 0.0
         self._writing = trainer.processes.rank == 0
         if self._writing:
-            from torch.utils.tensorboard import SummaryWriter  # takes a second, and only rank 0 writes
-
             self._metrics = Metrics(folder / "metrics.jsonl", keep_below=("step", trainer.step + 1))
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=trainer.step + 1)
 

@@ -3,7 +3,7 @@
 import math
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,7 +20,7 @@ from cosmogan.training.metrics import MetricsLogger
 from cosmogan.training.trainer import Trainer
 from cosmogan.training.update import Collapse
 from hpc.log import Progress, say
-from hpc.settings import to_tree
+from hpc.settings import differences, to_tree
 
 N_PREVIEW = 32  # samples
 
@@ -145,7 +145,7 @@ def _train(
                 to_preview.reset()
 
 
-def _save_to_leave(trainer: Trainer, store: Checkpoints, state: dict[str, Any]) -> None:
+def _save_to_leave(trainer: Trainer, store: Checkpoints, state: Mapping[str, object]) -> None:
     """Save on the first process; all leave it together, as a launcher may end the others when one has left."""
 
     def save() -> None:
@@ -172,15 +172,26 @@ def _resume(trainer: Trainer, store: Checkpoints) -> dict[str, Any]:
     saved = store.newest(lambda line: say(line, rank))
     if saved is None:
         return {}
-    try:
-        trainer.restore(saved["trainer"])
-    except (RuntimeError, KeyError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise ValueError(
-            f"{store.folder}: checkpoints of other networks than the settings describe: {reason}"
-        ) from None
+    difference = next(_of_networks(trainer, saved["trainer"]), None)
+    if difference is not None:
+        raise ValueError(f"{store.folder}: checkpoints of other networks than the settings describe: {difference}")
+    trainer.restore(saved["trainer"])
     say(f"train: resuming at step {trainer.step} of {trainer.steps}", rank)
     return saved
+
+
+def _of_networks(trainer: Trainer, state: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for each tensor of a saved network that has another shape in the trainer's, or is in one only."""
+    networks = {"generator": trainer.generator.network, "discriminator": trainer.discriminator.network}
+    saved = {name: state[name]["network"] for name in networks}
+    if trainer.ema is not None:
+        networks["ema"], saved["ema"] = trainer.ema, state["average"]
+    for name, network in networks.items():
+        yield from differences(_shapes(saved[name]), _shapes(network.state_dict()), f"{name}.")
+
+
+def _shapes(tensors: dict[str, torch.Tensor]) -> dict[str, list[int]]:
+    return {name: list(tensor.shape) for name, tensor in tensors.items()}
 
 
 def _restart(trainer: Trainer, store: Checkpoints, complaint: str) -> None:

@@ -19,7 +19,7 @@ def train(experiment: Experiment, processes: Processes) -> None:
 
 
 def run(stage: TrainingStage, processes: Processes) -> Outcome:
-    """Train on this process's part of every batch; return what the record says at the end.
+    """Train on this process's part of every batch; return the results for the record.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def run(stage: TrainingStage, processes: Processes) -> Outcome:
         except session.Interrupted as stop:
             where = f"at step {trainer.step} of {trainer.steps}"
             say(f"train: stopped by {stop} {where}; a checkpoint is saved, the same command resumes", processes.rank)
-            status = 128 + stop.number  # not 0: a chain of stages must not go on
+            status = 128 + stop.number  # not 0: a chain of stages must not continue
             distributed.leave(status)
             raise SystemExit(status) from None
     epochs = experiment.train.epochs

@@ -1,4 +1,4 @@
-"""Someone else's volumes: an array in a .npy or HDF5 file, read row by row, in units of the mean density."""
+"""Read someone else's volumes from an array in a .npy or HDF5 file, row by row, in units of the mean density."""
 
 import contextlib
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class ArrayFile:
 
     Attributes
     ----------
-    read_as : what its numbers are taken for, beside what the file itself says
+    read_as : the dataset, box size and units that are assumed, as the file does not state them
 
     Raises
     ------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cosmogan import shards
+from cosmogan import load_generator, shards
 from cosmogan.config import Experiment
 from cosmogan.validation import comparison
 from cosmogan.validation.comparison import Comparison, Volumes
@@ -22,7 +22,7 @@ N_BOXES = 4  # of the training set, whose P(k) is measured
 
 
 def compared(experiment: Experiment) -> Comparison:
-    """Return what an experiment's `validate` compares, all sets included; see `comparison.of_experiment`."""
+    """Return all sets that an experiment's `validate` compares; see `comparison.of_experiment`."""
     sets = comparison.of_experiment(experiment)
     mocks = None if experiment.model.condition else _mocks(sets)
     beside = {"mocks": mocks, "as_trained": _as_trained(experiment, sets)}
@@ -121,9 +121,7 @@ class AsTrained:
 
     @cached_property
     def _generator(self) -> "Released":
-        from cosmogan.gan import released  # imports torch
-
-        return released.load(self.path).as_trained()
+        return load_generator(self.path).as_trained()
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Draw samples by their numbers, (rows, m, m, m) float32."""

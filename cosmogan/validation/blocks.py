@@ -1,4 +1,4 @@
-"""Values of many samples, measured in blocks on all ranks: a block on disk is done, and is never measured again."""
+"""Measure many samples in blocks on all ranks; a block on disk is done, and is never measured again."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -19,8 +19,8 @@ Values = dict[str, np.ndarray]
 class Blocks:
     """A folder with a file for each block of samples.
 
-    Blocks are cut before they are dealt out: a transform sees the same samples beside each other on any number of
-    ranks, so its rounding is the same too, and a run with other ranks goes on from what is there.
+    Blocks are cut before they are shared out: a transform sees the same samples beside each other on any number of
+    ranks, so its rounding is the same too, and a run with other ranks resumes from it.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class Blocks:
 
 
 def _ahead(reader: ThreadPoolExecutor, fetch: Callable[[slice], Any], parts: list[slice]) -> Iterator[Any]:
-    """Yield what is fetched of each part, the next one being fetched meanwhile."""
+    """Fetch and yield each part; the next one is fetched meanwhile."""
     coming = reader.submit(fetch, parts[0]) if parts else None
     for following in [*parts[1:], None]:
         if coming is None:

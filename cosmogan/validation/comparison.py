@@ -60,7 +60,7 @@ class Volumes:
         """Return some of the volumes, in the order that is asked for."""
         return dataclasses.replace(self, rows=self.rows[which], boxes=self.boxes[which])
 
-    def read(self, which: Any) -> np.ndarray:
+    def read(self, which: np.ndarray | slice) -> np.ndarray:
         """Read some of the volumes, (n, m, m, m) float32.
 
         Raises
@@ -184,9 +184,7 @@ def _seen_in_training(experiment: Experiment) -> list[str]:
     seen = sorted(set(experiment.held_out) - set(theirs.get("held_out", experiment.held_out)))
     if not seen:
         return []
-    return [
-        f"the generator was trained on simulations {seen}, which are held out here: it may have learnt them by heart"
-    ]
+    return [f"the generator was trained on simulations {seen}, which are held out here: it may have memorised them"]
 
 
 def check_same_geometry(first: VolumeSource, second: VolumeSource) -> None:

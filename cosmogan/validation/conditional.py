@@ -28,8 +28,8 @@ PERCENTILES = (16, 50, 84)
 def everything(experiment: Experiment, comm: mpi.Comm) -> Tree:
     """Return groups for the file of statistics, on rank 0; an empty tree elsewhere, and for an unconditional model.
 
-    ``conditions`` has P(k) and mean density at every condition of which there are samples; ``sequence`` what becomes of
-    volumes when their latents are kept and the redshift falls.
+    ``conditions`` has P(k) and mean density at every condition of which there are samples; ``sequence`` how
+    volumes change when their latents are kept and the redshift falls.
     """
     if not experiment.model.condition:
         return {}
@@ -42,7 +42,7 @@ def everything(experiment: Experiment, comm: mpi.Comm) -> Tree:
 
 
 def _conditions(experiment: Experiment, comm: mpi.Comm) -> Tree:
-    """Return what is found at each condition, stacked, on rank 0."""
+    """Return the statistics at each condition, stacked, on rank 0."""
     simulated, generated = subvolumes.open_shards(experiment), shards.open(experiment.samples_folder)
     names, omega_m = experiment.model.condition, experiment.cosmology.omega_m
     of_simulated, of_generated = (subvolumes.values(names, folder) for folder in (simulated, generated))
@@ -130,7 +130,7 @@ def growing_redshifts(early: float, late: float, omega_m: float, n: int) -> np.n
 
 
 def _sequence(experiment: Experiment) -> Tree:
-    """Return what becomes of volumes whose latents are kept while the redshift falls."""
+    """Return how volumes change when their latents are kept and the redshift falls."""
     generator = released.load(experiment.drawn_from, Processes().device(experiment.train.device))
     conditions, size, n = generator.conditions, _size(generator), generator.geometry["subvolume"]
     assert conditions is not None

@@ -1,4 +1,4 @@
-"""Anyone's samples against a reference, with no config: what ``validate --samples`` compares."""
+"""Compare anyone's samples with a reference, with no config: ``validate --samples``."""
 
 import argparse
 import dataclasses
@@ -16,7 +16,7 @@ from cosmogan.validation.comparison import Comparison, Volumes, VolumeSource, ch
 from hpc import paths, settings
 from hpc.settings import SettingsError
 
-N_LOOKED_AT = 32  # volumes of each set, to tell their unit
+N_SAMPLED = 32  # volumes of each set whose mean density shows their unit
 UNIT_FACTOR = 3.0  # between the two sets' mean densities; beyond it they are of different units
 WINDOW = (
     "; a mesh whose mass-assignment window was divided out falls below 0: give it with its window, and say "
@@ -35,7 +35,7 @@ class OwnSets(Experiment):
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what describes someone's samples to the command line."""
+    """Add the options that describe someone's samples to the command line."""
     group = parser.add_argument_group(
         "anyone's samples, with no CONFIG; a FILE is .npy, .h5 or .h5:dataset, (n, m, m, m)"
     )
@@ -88,7 +88,7 @@ def experiment_of(arguments: argparse.Namespace) -> Experiment:
 
 
 def _name(samples: str) -> str:
-    """Return what samples are called: their file, or their folder, and the dataset where one is named."""
+    """Return the name of samples: of their file or folder, with the dataset where one is given."""
     path, _, dataset = samples.partition(":")
     return "-".join([Path(path).stem, *filter(None, dataset.split("/"))])
 
@@ -106,10 +106,10 @@ def compare(arguments: argparse.Namespace, experiment: Experiment) -> Comparison
     generated = independent(_open(arguments.samples, arguments, mass), hint)
     if arguments.training is not None:
         training = independent(_open(arguments.training, arguments, mass), hint)
-    looked_at = _looked_at(reference)
-    if looked_at.min() == looked_at.max():
-        raise ValueError(f"{reference.source.path}: all cells have the density {looked_at.max():g}: nothing to compare")
-    mean = looked_at.mean()
+    density = _sample(reference)
+    if density.min() == density.max():
+        raise ValueError(f"{reference.source.path}: all cells have the density {density.max():g}: nothing to compare")
+    mean = density.mean()
     for other in (generated, training):
         if other is not None:
             check_same_geometry(reference.source, other.source)
@@ -161,16 +161,16 @@ def _open(name: str, arguments: argparse.Namespace, mean_cell_mass: float) -> Vo
     return ArrayFile(name, arguments.box_size, arguments.units, mean_cell_mass)
 
 
-def _looked_at(volumes: Volumes) -> np.ndarray:
-    """Read a few volumes."""
+def _sample(volumes: Volumes) -> np.ndarray:
+    """Read a few volumes, evenly spaced in their order."""
     if len(volumes) == 0:
         raise ValueError(f"{volumes.source.path}: holds no volumes to compare")
-    return volumes.read(np.unique(np.linspace(0, len(volumes) - 1, N_LOOKED_AT).astype(int)))
+    return volumes.read(np.unique(np.linspace(0, len(volumes) - 1, N_SAMPLED).astype(int)))
 
 
 def _check_same_unit(reference: Volumes, mean: float, other: Volumes) -> None:
     """Raise a ValueError when the mean densities are so different that they must be of different units."""
-    other_mean = _looked_at(other).mean()
+    other_mean = _sample(other).mean()
     if not mean / UNIT_FACTOR < other_mean < mean * UNIT_FACTOR:
         raise ValueError(
             f"{other.source.path}: found a mean density of {other_mean:.4g}, expected about that of "

@@ -55,7 +55,7 @@ def everything(comparison: Comparison, folder: Path, comm: mpi.Comm) -> statisti
 
 
 def forget(folder: Path) -> None:
-    """Delete what was kept in case that measuring is stopped."""
+    """Delete the partial results, which were kept in case the measurement was stopped."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -90,7 +90,7 @@ def uniform(power: statistics_file.Tree) -> list[str]:
 
 
 def key(comparison: Comparison) -> str:
-    """Return what stands for all that the values of the samples depend on."""
+    """Return a key that changes with anything the values of the samples depend on."""
     return hashlib.sha256(json.dumps(comparison.recipe, sort_keys=True).encode()).hexdigest()
 
 

@@ -30,21 +30,21 @@ class ValidationStage(Stage[Comm]):
 
     @property
     def receipt(self) -> Receipt:
-        """The record of what the statistics depend on."""
+        """The record of all that the statistics depend on."""
         recipe = self.compared.recipe
         if self.experiment.model.condition:
-            recipe["told"] = self._told()
+            recipe["told"] = self._conditioned_on()
         return Receipt(self.experiment.folder, self.name, recipe)
 
-    def _told(self) -> dict[str, Any]:
-        """Return what the statistics of a conditional run depend on beside the shards."""
+    def _conditioned_on(self) -> dict[str, Any]:
+        """Return the settings that the statistics of a conditional run depend on, beside the shards."""
         path, names = self.experiment.drawn_from, list(self.experiment.model.condition)
         kept = self.experiment.section("redshifts", "separate_boxes", "n_training")
         return {**kept, "condition": names, "generator": checksum(path) if path.exists() else None}
 
     @property
     def folder(self) -> Path:
-        """Where what is measured is kept until all is."""
+        """The folder of partial results, until all is measured."""
         return self.experiment.folder / "validate"
 
     def is_done(self) -> bool:

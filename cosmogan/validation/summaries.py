@@ -54,7 +54,7 @@ def tree(
 
 
 def attributes(comparison: Comparison) -> Tree:
-    """Return what the file says of its origin."""
+    """Return the attributes that describe the file's origin."""
     geometry, settings = comparison.geometry, comparison.settings
     held_out, kind = np.unique(comparison.nbody.boxes), "boxes"
     boxes = {"held_out": json.dumps(held_out.tolist()), "n_boxes": len(held_out)}
@@ -127,7 +127,7 @@ def bins(comparison: Comparison, measurement: Measurement) -> dict[str, Tree]:
 
 
 def statistics(trees: dict[str, Tree], values: dict[str, Values], labels: dict[str, np.ndarray]) -> Tree:
-    """Put the values of all samples under their statistics, with summaries and what generated is over N-body.
+    """Put the values of all samples under their statistics, with summaries and the ratio of generated to N-body.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def statistics(trees: dict[str, Tree], values: dict[str, Values], labels: dict[s
 
 
 def noise_floor(values: Values, volumes: Volumes, seed: int) -> Tree:
-    """Return what one half of the real volumes is over the other, less 1: means and variances of every statistic.
+    """Return the ratio of one half of the real volumes to the other, less 1: of means and variances of every statistic.
 
     Of the power there is also what its covariance and correlation are off, rms over the ways to halve.
     """

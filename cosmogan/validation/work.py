@@ -1,4 +1,4 @@
-"""Measure what is compared, and write the file of statistics."""
+"""Measure all sets that are compared, and write the file of statistics."""
 
 import json
 
@@ -16,7 +16,7 @@ from hpc.stage import Outcome
 
 
 def validate(stage: ValidationStage, comm: mpi.Comm) -> Outcome:
-    """Measure what is compared and write the experiment's file of statistics.
+    """Measure all sets and write the experiment's file of statistics.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def validate(stage: ValidationStage, comm: mpi.Comm) -> Outcome:
 
 
 def _beside(tree: statistics_file.Tree) -> list[str]:
-    """Return what there is to say of the mapped Gaussian mocks."""
+    """Return the lines about the mapped Gaussian mocks."""
     if "mocks_off" not in tree:
         return ["no mapped Gaussian mocks: they take whole boxes of an unconditional training set"]
     return [

@@ -11,14 +11,15 @@ from pathlib import Path
 from hpc import chain
 from hpc.cluster.job_records import JobRecord, JobRecords, Position
 from hpc.cluster.scheduler import Queue, Work
+from hpc.log import say
 
-# Exit statuses of a stage that was told to end, and can resume; the last of one that had only just begun.
+# Exit statuses of a stage that ended on request and can resume; the last of one that had only just begun.
 OUT_OF_TIME = (128 + signal.SIGTERM, 75, -signal.SIGTERM)
 SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)  # that ask for an end: SLURM's, submitit's, the system's
 
 
 class Ended(Exception):
-    """The processes of a stage have ended early, as they were told, and it can resume."""
+    """The processes of a stage have ended early, on request, and it can resume."""
 
 
 class Job:
@@ -26,7 +27,7 @@ class Job:
 
     Parameters
     ----------
-    work : what is done
+    work : the stage, its arguments and its run's folder
     queue : the scheduler in whose job this is
     log : where the output goes
     """
@@ -46,7 +47,7 @@ class Job:
         Raises
         ------
         Ended
-            when the stage was told to end, and has.
+            when the stage ended early, on request.
         ValueError
             when it failed, when another job does the same, or when the last attempts got nowhere: in one line.
         """
@@ -62,10 +63,31 @@ class Job:
         else:
             raise self.failure(_in_words(status))
 
+    def run_or_requeue(self, begin_again: Callable[[], None]) -> None:
+        """Do the work; when it ended early and may resume, let it begin again. Signals that ask for an end stop it.
+
+        Raises
+        ------
+        ValueError
+            what `run` raises; the line stands in the log, too.
+        SystemExit
+            when the work ended early.
+        """
+        with on_signals(self.stop):
+            try:
+                self.run()
+            except ValueError as error:
+                say(f"error: {error}")
+                raise
+            except Ended:
+                if self.may_resume():
+                    begin_again()
+                raise SystemExit(OUT_OF_TIME[0]) from None
+
     def stop(self) -> None:
-        """Tell the stage to save and end, from a signal's handler or not."""
+        """Ask the stage to save and end, from a signal's handler or not."""
         if self._process is None:
-            self._asked = True  # it is told as soon as it has begun
+            self._asked = True  # it is asked as soon as it has begun
             return
         if self._process.poll() is not None:
             return

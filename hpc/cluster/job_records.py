@@ -65,7 +65,7 @@ class JobRecords:
         return [record.job for record in records if record is not None]
 
     def counted(self, name: str) -> list[dict[str, Any]]:
-        """Return what the processes of a job have counted so far, the latest last."""
+        """Return the counts of a job's processes so far, the latest last."""
         with contextlib.suppress(OSError, ValueError):
             return json.loads(self.progress_path(name).read_text())
         return []

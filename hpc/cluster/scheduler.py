@@ -103,7 +103,7 @@ class Queue(Scheduler, Protocol):
     digits, larger for later ones; tasks of an array have those of the array.
     """
 
-    cancel_command: str  # what ends a job whose number follows, as ``scancel``
+    cancel_command: str  # the command that ends the job whose number follows it, as ``scancel``
 
     def script(self, plan: Plan, label: str, stage: Command, n: int, after: str | None) -> str:
         """Return the script of a job, or of an array of ``n``, that begins when job ``after`` has ended well."""
@@ -142,7 +142,7 @@ class Queue(Scheduler, Protocol):
         ...
 
     def command(self, stage: Command, arguments: list[str], mpi_start: str | None) -> list[str]:
-        """Return what starts a stage's processes in this job, with all the tasks that the job has."""
+        """Return the command that starts a stage's processes in this job, with all the tasks that the job has."""
         ...
 
     def terminate(self, process: "subprocess.Popen[bytes]") -> None:

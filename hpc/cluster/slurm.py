@@ -139,7 +139,7 @@ class Slurm(Queue):
         return os.environ.get("SLURM_CPUS_PER_TASK", "1")
 
     def command(self, stage: Command, arguments: list[str], mpi_start: str | None) -> list[str]:
-        """Return what starts a stage's processes in this job: srun, or mpirun where srun has no plug-in for the MPI."""
+        """Return the command that starts a stage's processes in this job: srun, or mpirun where srun has no plug-in."""
         work = [sys.executable, "-m", stage.module, *arguments]
         if stage.start == "process":
             return work

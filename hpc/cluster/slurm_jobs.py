@@ -11,11 +11,10 @@ from typing import Any
 import submitit
 
 from hpc.chain import Cluster, Command
-from hpc.cluster.job import OUT_OF_TIME, Ended, Job, on_signals
+from hpc.cluster.job import Job
 from hpc.cluster.scheduler import Plan, Queue, Refused, Work
-from hpc.log import say
 
-BEFORE_END = 300  # seconds before the time is up that a stage is told to save; a quarter of it at most
+BEFORE_END = 300  # seconds before the time is up that a stage is asked to save; a quarter of it at most
 
 # What sbatch complains of, and the settings of the cluster's file that say it.
 _COMPLAINTS = (
@@ -48,18 +47,9 @@ class SlurmJob:
     def __call__(self) -> None:
         begin_again: Any = signal.getsignal(signal.SIGUSR2)  # submitit's: checkpoint, and requeue
         job = Job(self.work, self.queue, submitit.JobEnvironment().paths.stdout)
-        with on_signals(job.stop):
-            try:
-                job.run()
-            except ValueError as error:
-                say(f"error: {error}")
-                raise
-            except Ended:
-                if job.may_resume():
-                    begin_again(signal.SIGUSR2, None)
-                raise SystemExit(OUT_OF_TIME[0]) from None
+        job.run_or_requeue(lambda: begin_again(signal.SIGUSR2, None))
 
-    def checkpoint(self, *_: Any) -> submitit.helpers.DelayedSubmission:
+    def checkpoint(self, *_: object) -> submitit.helpers.DelayedSubmission:
         """Return the same job for submitit to requeue: every command resumes by itself."""
         return submitit.helpers.DelayedSubmission(SlurmJob(self.work, self.queue))
 

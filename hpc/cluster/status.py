@@ -115,7 +115,7 @@ def _line(job: dict[str, str], state: State | None, records: JobRecords) -> Line
 
 
 def _last_error(log: Path) -> str:
-    """Return what a log's last error says, of a job that could not leave its record; empty when there is none."""
+    """Return the last error in the log of a job that could not leave its record; empty when there is none."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     errors = [line.removeprefix("error: ") for line in lines if re.match(r"error\b|\w*Error: ", line)]
     return errors[-1] if errors else ""

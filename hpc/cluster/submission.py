@@ -59,7 +59,7 @@ class Submission:
         self._jobs: list[submitit.Job] = []
 
     def scripts(self) -> str:
-        """Return the batch scripts of all jobs; what a job waits for has no number yet."""
+        """Return the batch scripts of all jobs; the jobs that they wait for have no number yet."""
         texts, after = [], None
         for name, stage in self._plan.stages.items():
             for label, options in self._groups(name, stage):

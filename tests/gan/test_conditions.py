@@ -113,7 +113,7 @@ def test_without_conditions_the_order_is_one_permutation_a_pass():
         assert np.array_equal(data.places(1, np.arange(20 * number, 20 * number + 20)), expected)
 
 
-def test_fakes_take_their_conditions_from_where_they_are_told_to():
+def test_fakes_take_conditions_of_the_training_set_or_of_a_uniform_prior():
     low, high = (CONDITIONS.standardised(np.array([[z]])).item() for z in (0.0, 3.0))
     same, uniform = (take(training_set(prior), Share(0, 8), 50) for prior in ("training", "uniform"))
     assert all(torch.equal(batch.conditions.fake, batch.conditions.real) for batch in same)

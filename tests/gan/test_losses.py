@@ -20,7 +20,7 @@ def test_a_confident_discriminator_still_teaches_the_generator():
 
 
 def test_the_penalty_of_a_linear_critic_is_known():
-    """|grad f| = 2 sqrt(27) everywhere, wherever between real and fake it is looked at; and its slope pulls it to 1."""
+    """|grad f| = 2 sqrt(27) everywhere, wherever between real and fake it is taken; and its slope pulls it to 1."""
     real, fake = torch.rand(2, 3, 1, 3, 3, 3)
     slope = torch.tensor(2.0, requires_grad=True)
     penalty = losses.gradient_penalty(lambda x: slope * x.sum(dim=(1, 2, 3, 4)), real, fake, torch.rand(3))

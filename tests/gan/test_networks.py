@@ -151,7 +151,7 @@ def test_views_are_the_density_scaled_with_each_kappa():
     torch.testing.assert_close(views, expected)
 
 
-def test_the_logarithm_of_the_density_is_told_to_all_densities_with_finite_slopes():
+def test_the_discriminator_sees_the_logarithm_of_all_densities_with_finite_slopes():
     kappa, floor = 45.0, 0.01
     density = torch.logspace(-5, 5, 200).view(-1, 1, 1, 1, 1)
     scaled = scaling.scale(density, kappa)

@@ -130,6 +130,20 @@ def test_numbers_that_are_in_no_file_are_missed(tmp_path, kind):
     assert "x" in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("sources", [{"x": "x"}, {"x": "y", "y": "x"}])
+def test_a_virtual_dataset_that_is_its_own_source_is_refused(tmp_path, sources):
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        for name, source in sources.items():
+            layout = h5py.VirtualLayout((8, 3), "f4")
+            layout[:] = h5py.VirtualSource(tmp_path / "s.h5", source, (8, 3))
+            file.create_virtual_dataset(name, layout)
+    with (
+        h5py.File(tmp_path / "s.h5", "r") as file,
+        pytest.raises(hdf5.Missing, match=r"s\.h5: x is a virtual dataset that is its own source"),
+    ):
+        hdf5.dataset(file, "x")
+
+
 def test_a_dataset_may_be_empty(tmp_path):
     with h5py.File(tmp_path / "s.h5", "w") as file:
         file["x"] = np.empty((0, 3))

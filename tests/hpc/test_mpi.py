@@ -111,7 +111,7 @@ def test_a_librarys_error_on_any_rank_shows_its_traceback(script, rank):
     assert done.returncode != 0 and "Traceback" in done.stderr and "need at least one array to stack" in done.stderr
 
 
-def test_an_error_of_a_commands_own_code_is_told_wherever_it_was_started(capsys):
+def test_an_error_of_a_commands_own_code_is_one_line_wherever_it_was_started(capsys):
     with pytest.raises(SystemExit), mpi.abort_on_error(mpi.SerialComm()):
         Train(epochs=0)
     assert capsys.readouterr().err == "error: epochs: expected at least 1, found 0\n"

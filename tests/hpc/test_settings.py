@@ -1,3 +1,4 @@
+import time
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -137,6 +138,25 @@ def test_a_key_that_stands_twice_is_refused_at_any_depth(tmp_path, text, overrid
 def test_a_merged_mapping_may_have_keys_of_its_own(tmp_path):
     text = "inner: &a {<<: {steps: 4, rate: 0.25}, steps: 5}\nname: x"
     assert load(tmp_path, text).inner == Inner(rate=0.25, steps=5)
+
+
+@pytest.mark.parametrize(
+    ("merged", "steps", "kind"),
+    [("[*a, *b]", 4, "a"), ("[*b, *a]", 9, "b"), ("*b", 9, "b"), ("[*c, *a]", 9, "a"), ("*c", 9, "a")],
+)
+def test_of_mappings_that_are_merged_the_first_that_has_a_key_counts(merged, steps, kind):
+    text = "a: &a {steps: 4, kind: a}\nb: &b {steps: 9, kind: b}\nc: &c {<<: *a, steps: 9}\nd: {<<: %s, x: 1}"
+    assert yaml_text.load(text % merged)["d"] == {"steps": steps, "kind": kind, "x": 1}
+
+
+def test_yaml_that_is_nested_too_deep_is_refused_before_it_takes_long():
+    text = "\n".join(" " * level + "a:" for level in range(2000))
+
+    start = time.monotonic()
+    with pytest.raises(ValueError, match="not valid YAML in line 100: more than 100 levels in one another"):
+        yaml_text.load(text)
+    assert time.monotonic() - start < 5  # it was 22 s
+    assert yaml_text.load("[" * 99 + "]" * 99) is not None
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_copies_are_there_while_they_are_needed(local, files):
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_job_that_is_told_to_end_takes_its_copies_away(local, number, status):
+def test_a_job_that_is_asked_to_end_takes_its_copies_away(local, number, status):
     done = job(local, int(number))
     assert done.returncode == status and not list(local.iterdir()), done.stderr
 

@@ -20,7 +20,7 @@ def positions():
 
 def owners(layout, n_ranks):
     owner = np.empty(layout.n_subvolumes, np.int32)
-    for rank, numbers in enumerate(layout.deal(n_ranks)):
+    for rank, numbers in enumerate(layout.assign(n_ranks)):
         owner[numbers] = rank
     return owner
 
@@ -78,16 +78,16 @@ def test_corners_have_the_last_axis_fastest():
 
 
 @pytest.mark.parametrize("n_side", [1, 3, 8])
-@pytest.mark.parametrize("n_hands", [1, 2, 5])
-def test_every_subvolume_is_dealt_once_and_evenly(n_side, n_hands):
-    hands = Layout(4 * n_side, 4).deal(n_hands)
-    assert sorted(np.concatenate(hands)) == list(range(n_side**3))
-    assert max(map(len, hands)) - min(map(len, hands)) <= 1
+@pytest.mark.parametrize("n_shards", [1, 2, 5])
+def test_every_subvolume_is_assigned_once_and_evenly(n_side, n_shards):
+    shards = Layout(4 * n_side, 4).assign(n_shards)
+    assert sorted(np.concatenate(shards)) == list(range(n_side**3))
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
 
 
-def test_a_compact_region_is_shared_by_all_hands():
+def test_a_compact_region_is_shared_by_all_shards():
     layout = Layout(64, 4)
-    hands = layout.deal(8)
+    shards = layout.assign(8)
     corners = layout.corners(np.arange(layout.n_subvolumes)) // 4
     octant = np.flatnonzero((corners < 8).all(axis=1) & (corners >= 4).all(axis=1))
-    assert {len(np.intersect1d(hand, octant)) for hand in hands} == {8}
+    assert {len(np.intersect1d(shard, octant)) for shard in shards} == {8}

@@ -135,7 +135,10 @@ def test_a_file_cut_in_a_block_that_is_not_read_is_refused(tmp_path, labelled):
     for n in range(behind_positions, len(raw)):
         path.write_bytes(raw[:n])
         if n in ends:  # nothing tells that more should follow
-            assert gadget.open_file(path).n_rows("all") == 5
+            file = gadget.open_file(path)
+            assert file.n_rows("all") == 5
+            warned = [text for text in file.header.remarks if "ends behind the POS block, without VEL and ID" in text]
+            assert len(warned) == (n == behind_positions)
         else:
             with pytest.raises(ValueError, match=r"s: truncated (in|before) the \w+ block.*; copy it again"):
                 gadget.open_file(path)

@@ -61,7 +61,7 @@ def test_blocks_above_4_gib_are_found_by_their_counts(tmp_path, order, labelled,
 
 
 @pytest.mark.parametrize("width", [4, 8])
-def test_the_precision_is_told_where_both_make_the_same_marker(tmp_path, width):
+def test_the_precision_is_recognised_where_both_make_the_same_marker(tmp_path, width):
     n = 2**30  # markers of both precisions wrap to 0
     blocks = {"POS": 3 * width, "VEL": 3 * width, "ID": 4}
     offsets = sparse(tmp_path / "s", n, blocks)

@@ -1,4 +1,4 @@
-"""The report of volumes that cannot show all: what they do not have is left out, and the rest is told."""
+"""The report of volumes that cannot show all: what they do not have is left out, and the rest is shown."""
 
 import argparse
 

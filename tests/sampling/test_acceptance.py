@@ -49,5 +49,5 @@ def test_the_discriminator_learns_and_nothing_else_does():
     assert losses[0] == pytest.approx(2 * np.log(2), abs=0.1) and losses[-1] < 0.2
     assert all(torch.equal(before[name], value) for name, value in networks_[0].state_dict().items())
     assert all(torch.equal(a, b) for a, b in zip(statistics, networks_[1].buffers(), strict=True))
-    of_real, of_fake = (acceptance.judge(networks_[1], x, 4.0) for x in (real[0, :, 0], generator.draw(1, 0, 8)))
+    of_real, of_fake = (acceptance.logits_of(networks_[1], x, 4.0) for x in (real[0, :, 0], generator.draw(1, 0, 8)))
     assert (of_real > 0).all() and (of_fake < 0).all()

@@ -119,7 +119,7 @@ def test_a_pattern_may_name_a_format_a_folder_and_other_numbers(tmp_path):
     assert found(tmp_path / "hdf5" / "run{simulation:d}_{snapshot:06d}") == [(1, 123456, 0.0, "run1_123456.hdf5")]
 
 
-def test_neighbouring_numbers_are_told_apart_by_their_formats(tmp_path):
+def test_neighbouring_numbers_are_distinguished_by_their_formats(tmp_path):
     write(tmp_path / "s1007", 1.0)
     write(tmp_path / "s12008", 1.0)
     assert [line[:2] for line in found(tmp_path / "s{simulation}{snapshot:03d}")] == [(1, 7), (12, 8)]

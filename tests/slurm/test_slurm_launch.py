@@ -158,8 +158,8 @@ def test_arrays_are_as_large_as_the_site_allows(toys):
     _, finish, second = toys.submit()
     toys.cluster.wait(second, "COMPLETED")
     lines = [line.split(" ", 1) for line in toy_chain.log(toys.folder)]
-    told = sorted(eval(words)[-1] for name, words in lines[:-2] if name == "first")  # MaxArraySize is 5: 4 tasks
-    assert told == ["--part=1/4", "--part=2/4", "--part=3/4", "--part=4/4"]
+    parts = sorted(eval(words)[-1] for name, words in lines[:-2] if name == "first")  # MaxArraySize is 5: 4 tasks
+    assert parts == ["--part=1/4", "--part=2/4", "--part=3/4", "--part=4/4"]
     assert lines[-2:] == [["first", "[]"], ["second", "[]"]]
     assert toys.status()["first"].startswith(f"{finish} done")
 

@@ -102,7 +102,7 @@ def test_each_subvolume_is_read_once():
     assert sorted(np.concatenate(read)) == list(range(54))
 
 
-def test_a_crop_is_of_the_condition_that_is_told():
+def test_a_crop_has_the_condition_of_its_box():
     boxes = cut()[1]
     conditions = TrainingConditions(Model(kappa=1.0, condition=("redshift",)), boxes[:, None].astype(float), "training")
     levels = np.ones((1, 4, 4, 4), np.float32) * boxes.astype(np.float32)[:, None, None, None]

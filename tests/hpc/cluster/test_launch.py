@@ -77,9 +77,9 @@ def lines(folder):
 def test_local_runs_the_chain_in_order_each_stage_in_its_own_way(experiment, capsys):
     jobs = launch.launch("experiment.yaml", "local.yaml", overrides=["a.b=1"])
     assert [job.done() for job in jobs] == [True] * 3
-    told = ["['a.b=1']"]
+    overrides = "['a.b=1']"
     expected = ["do_process 0 of 1 1", *(f"do_{s} {r} of 2 1" for s in ("mpi", "torch") for r in (0, 1))]
-    assert lines(experiment) == sorted(f"{line} {told[0]}" for line in expected)
+    assert lines(experiment) == sorted(f"{line} {overrides}" for line in expected)
     ranks = [line.split()[0] for line in (experiment / "log.txt").read_text().splitlines()]
     assert ranks == ["do_process", "do_mpi", "do_mpi", "do_torch", "do_torch"]
     assert (experiment / "run" / "jobs" / "mpi").is_dir()
@@ -132,7 +132,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_launch_that_is_told_to_end_tells_its_job_and_waits_until_it_has_saved(experiment):
+def test_a_launch_that_is_asked_to_end_asks_its_job_and_waits_until_it_has_saved(experiment):
     (experiment / "do_process.py").write_text(SAVES)
     command = [sys.executable, "-m", "hpc.launch", "experiment.yaml", "--cluster", "local.yaml"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as launched:

@@ -51,7 +51,7 @@ def test_tasks_of_an_array_that_ended_before_any_had_begun_have_its_state(tmp_pa
     assert Slurm().states(["8_1"]) == {"8_1": State("running", "running", "0:05")}
 
 
-def test_a_stage_that_is_told_to_end_before_it_has_begun_ends(tmp_path, monkeypatch):
+def test_a_stage_that_is_asked_to_end_before_it_has_begun_ends(tmp_path, monkeypatch):
     (tmp_path / "sleeper.py").write_text("import time\ntime.sleep(60)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("SLURM_JOB_ID", "7")

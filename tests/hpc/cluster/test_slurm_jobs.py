@@ -1,4 +1,4 @@
-"""The batch scripts that the launcher makes of the paper's recipe, against what was looked at once."""
+"""The batch scripts that the launcher makes of the paper's recipe, against reviewed copies."""
 
 import re
 import sys

@@ -46,8 +46,8 @@ def test_a_batch_script_that_was_submitted_after_the_launch_is_the_one_that_coun
 
 def test_a_stage_that_runs_without_a_scheduler_is_running(run):
     run.launched(("first", "first", "7"))
-    told = {"host": "here", "process": "41", "since": "2026-11-28 07:00:00"}
-    stage = SimpleNamespace(done=STAGE.done, at_work=lambda name, experiment: told)
+    holder = {"host": "here", "process": "41", "since": "2026-11-28 07:00:00"}
+    stage = SimpleNamespace(done=STAGE.done, at_work=lambda name, experiment: holder)
     run.machine.stages = {"first": stage, "second": stage}
     line = ("41", "running", "", "on here, since 2026-11-28 07:00:00")
     assert run.ask(_7=("FAILED",)) == [("first", *line), ("second", *line)]
