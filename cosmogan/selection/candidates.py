@@ -103,7 +103,7 @@ class CandidateScorer:
         return ScoringCondition(values, kappa, rows, fold, target, target.features())
 
     def read(self, rows: np.ndarray) -> Iterator[torch.Tensor]:
-        """Yield this rank's batches of training subvolumes, which are dealt out in turn, on the device."""
+        """Yield this rank's batches of training subvolumes, which are shared out in turn, on the device."""
         for batch in batches(rows)[self.comm.rank :: self.comm.size]:
             yield torch.from_numpy(self.folder.read(batch)).to(self.device)
 
@@ -181,7 +181,7 @@ class CandidateScorer:
         return {**candidate, **self.scored(self.drawn(self.generator(candidate, 1.0), self.settings.n_samples))}
 
     def candidate(self, line: dict[str, Any]) -> Candidate:
-        """Return what names a generator among the numbers that were found about it."""
+        """Return the keys that identify a generator among its numbers."""
         return {name: line[name] for name in ("epoch", "ema", "generator") if name in line}
 
     def path(self, candidate: Candidate) -> Path:
@@ -229,7 +229,7 @@ class CandidateScorer:
             yield generator.draw(SEED, int(numbers[0]), len(numbers), condition.values)
 
     def _join(self, mine: list[scoring.Summary]) -> scoring.Summary:
-        """Return the summary of all ranks' batches, dealt out in turn, in their order."""
+        """Return the summary of all ranks' batches, shared out in turn, in their order."""
         return scoring.Summary.join(mpi.gathered_in_turn(mine, self.comm))
 
     def _measure(self, density: torch.Tensor, kappa: float) -> scoring.Summary:
@@ -257,11 +257,11 @@ def check_fits(path: Path, folder: shards.Folder) -> None:
         "mean_cell_mass": (drawn["mean_cell_mass"], geometry.mean_cell_mass),
         "window": (drawn["window"], geometry.window),
     }
-    for name, (wanted, found) in pairs.items():
+    for name, (wanted, value) in pairs.items():
         varies = wanted is None or wanted != wanted  # with the conditions
-        if not varies and not np.isclose(found, wanted, rtol=1e-3, atol=1e-3):
+        if not varies and not np.isclose(value, wanted, rtol=1e-3, atol=1e-3):
             raise ValueError(
-                f"{folder.path}: {name} {found:g}, but select.generator {path} draws {name} {wanted:g}; expected "
+                f"{folder.path}: {name} {value:g}, but select.generator {path} draws {name} {wanted:g}; expected "
                 "training subvolumes of its own kind"
             )
 

@@ -230,5 +230,5 @@ def _spectra(density: Tensor, size: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _joined(mine: list[tuple[np.ndarray, np.ndarray]], comm: mpi.Comm) -> list[np.ndarray]:
-    """Return arrays of all ranks' batches, dealt out in turn, in their order."""
+    """Return arrays of all ranks' batches, shared out in turn, in their order."""
     return [np.concatenate(kind) for kind in zip(*mpi.gathered_in_turn(mine, comm), strict=True)]

@@ -56,7 +56,7 @@ def _name(chosen: dict[str, Any]) -> str:
 def _score_all(
     candidates: Sequence[Candidate], scorer: CandidateScorer, partial: PartialResults, doing: str
 ) -> list[dict[str, Any]]:
-    """Return all candidates with their scores, best first; those not yet scored are dealt out to the ranks."""
+    """Return all candidates with their scores, best first; those not yet scored are shared among the ranks."""
     n, comm = scorer.settings.n_samples, scorer.comm
     mine = [scorer.key(candidate, 1.0, n) for candidate in candidates[comm.rank :: comm.size]]
     keys = mpi.gathered_in_turn(mine, comm)

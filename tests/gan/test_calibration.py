@@ -125,7 +125,7 @@ def test_tables_are_polynomials_of_the_conditions():
     assert calibration.monomials(torch.tensor([2.0, 3.0]), 2).tolist() == [1, 2, 3, 4, 6, 9]
 
 
-def test_damaged_tables_are_told():
+def test_damaged_tables_are_named():
     sound = layers(SCORE, SCORE)
     assert sound.damage(torch.empty(0)) is None
     for name in calibration.RISING:
