@@ -136,7 +136,7 @@ def test_the_report_judges_and_shows_the_way_between(validated):
     with Image.open(io.BytesIO(catalogue.files(drawn["sequence"])[".gif"])) as moving:
         assert moving.n_frames == 31
     assert reporting_conditions.rows({}) == []
-    assert catalogue.drawn(entries["sequence"], [Run({})]) == "the generator is told no condition"
+    assert catalogue.drawn(entries["sequence"], [Run({})]) == "the generator has no condition"
 
 
 def test_one_redshift_is_drawn_by_its_option_and_a_strange_one_warns(released, python):

@@ -49,7 +49,8 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.images, self.narrow, self.text, self.links = [], [], [], [], []
+        self.open, self.images, self.narrow, self.text = [], [], [], []
+        self.links, self.places, self.names = [], [], []  # links to files, links within the page, what these lead to
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -57,10 +58,11 @@ class Page(HTMLParser):
         if tag == "img":
             kept = self.narrow if attributes["class"] == "for-phone" else self.images
             kept.append((attributes["alt"], attributes["src"]))
-        elif tag != "meta":
+        elif tag not in ("meta", "input"):
             self.open.append(tag)
         if tag == "a":
-            self.links.append(attributes["href"])
+            (self.places if attributes["href"].startswith("#") else self.links).append(attributes["href"])
+        self.names += [attributes["id"]] if "id" in attributes else []
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -83,6 +85,10 @@ def test_the_page_is_whole_and_needs_nothing_beside_it(measured, capsys, monkeyp
     assert [title for title, _ in read.narrow] == [catalogue.heading(entry(name)) for name in ("volumes", "slices")]
     for _, source in read.images + read.narrow:
         assert base64.b64decode(source.removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
+    assert len(read.names) == len(set(read.names))
+    linked = [place.removeprefix("#") for place in read.places]
+    assert set(linked) <= set(read.names)
+    assert linked[: len(shown) + 3] == ["criteria", "figures", *(one.name for one in shown), "data"]
     starts = {".pdf": b"%PDF", ".png": b"\x89PNG", ".csv": b""}
     for link in read.links:
         assert (path.parent / link).read_bytes().startswith(starts[link[-4:]])

@@ -14,7 +14,7 @@ KINDS = {"✓": "pass", "✗": "fail"}
 MEANING = (
     "The noise floor is what N-body reaches against itself: one half of the held-out boxes (of fewer than 6: of parts "
     "of theirs) against the other, median ± standard deviation over halvings. Halves are smaller than sets, so it lies "
-    "a little high; a value at or below it cannot be told from noise. ± of this run is the standard deviation when "
+    "a little high; a value at or below it cannot be distinguished from noise. ± of this run is the standard deviation when "
     "boxes and samples are drawn again. †: a calibrated generator meets it by construction, as mean P(k) and voxel PDF "
     "are fitted to the training boxes."
 )
@@ -29,6 +29,8 @@ def single(run: Run, table: list[Row], folder: Path) -> Iterator[str]:
     groups = criteria.groups(table)
     met = "; ".join(criteria.count(table, group) for group in groups)
     yield page.paragraph(f"{met[0].upper()}{met[1:]}.", "lead")
+    yield page.CONTENTS
+    yield page.heading("Criteria")
     yield page.paragraph(
         f"{tree['n_generated']} generated subvolumes of {_size(run)} against {tree['n_held_out']} of N-body. {MEANING}",
         "faint",
@@ -58,6 +60,8 @@ def several(runs: Sequence[Run], tables: Sequence[list[Row]], folder: Path) -> I
     claims = [[row.passed for row in rows if row.group == PAPER] for rows in tables]
     met = [f"{run.name} meets {sum(passed)} of {len(passed)}" for run, passed in zip(runs, claims, strict=True)]
     yield page.paragraph(f"Of the paper's claims {', '.join(met)}.", "lead")
+    yield page.CONTENTS
+    yield page.heading("Criteria")
     yield page.paragraph(f"Subvolumes of {_size(first)}. {MEANING}", "faint")
     references = {(run.tree["shards_sha256"], run.tree.get("held_out")) for run in runs}
     if len(references) > 1:
@@ -126,7 +130,7 @@ def _against_mocks(tree: Tree, table: list[Row], mocks: list[Row]) -> str:
 
 
 def _below_floor(table: list[Row]) -> str:
-    """Return the criteria that these boxes cannot tell: their limit is below the noise floor."""
+    """Return the criteria that these boxes cannot test: their limit is below the noise floor."""
     below = [row for row in table if row.distance.floor > row.limit]
     if not below:
         return page.paragraph("No criterion's limit lies below the noise floor of these boxes.", "faint")
@@ -168,7 +172,7 @@ def _figures(runs: Sequence[Run], folder: Path) -> Iterator[str]:
     """Yield the figures in the paper's order, written as files too, and the reasons of those that are left out."""
     from cosmogan.reporting import drawing  # draws with matplotlib
 
-    yield page.heading("Figures, in the paper's order")
+    yield page.heading("Figures")
     exhibits, left_out = drawing.exhibits(runs, folder)
     yield page.figures(exhibits)
     titles: dict[str, list[str]] = {}  # by their reasons

@@ -78,4 +78,5 @@ def _task(runs: Sequence[Run], folder: Path, entry: Entry) -> page.Exhibit | Lef
     narrow = [style.png(drawn.narrow)] if drawn.narrow else []
     links = {suffix[1:].upper(): f"{folder.name}/{entry.name}{suffix}" for suffix in files}
     title = catalogue.heading(entry, len(runs) > 1)
-    return page.Exhibit(title, drawn.caption, [files[".png"], *narrow], drawn.moving, links)
+    images = [files[".png"], *narrow]
+    return page.Exhibit(entry.name, title, entry.reading, drawn.caption, images, drawn.moving, links)

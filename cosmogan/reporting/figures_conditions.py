@@ -21,7 +21,7 @@ from cosmogan.shards.statistics_file import Tree
 def of_conditions(run: Run, name: str = "conditions") -> Tree:
     """Return what was measured at every condition, or of the ``sequence`` of redshifts."""
     if "conditions" not in run.tree:
-        raise Missing("the generator is told no condition")
+        raise Missing("the generator has no condition")
     return run.need(name)
 
 
@@ -38,28 +38,28 @@ def label(condition: dict[str, float]) -> str:
 
 
 def linear_theory(group: Tree) -> tuple[np.ndarray, np.ndarray]:
-    """Return which conditions are one cosmology's, earliest first, and their P(k) by linear theory, eq. (11).
+    """Return the rows of one cosmology's conditions, earliest first, and their P(k) by linear theory, eq. (11).
 
     The median generated P(k) of the earliest redshift is multiplied by the square of the growth since then.
     """
     redshifts = np.array([condition["redshift"] for condition in named(group)])
     others = np.array([[x for name, x in condition.items() if name != "redshift"] for condition in named(group)])
     first = others[int(np.argmax(redshifts))]
-    mine = np.flatnonzero(np.isclose(others, first, rtol=1e-3).all(axis=1))  # all, where there is nothing else
-    mine = mine[np.argsort(-redshifts[mine])]
-    factor = growth(1 / (1 + redshifts[mine]), float(group["omega_m"][mine[0]]))
-    start = group["generated_percentiles"][mine[0], 1]
-    return mine, start * (factor / factor[0])[:, None] ** 2
+    rows = np.flatnonzero(np.isclose(others, first, rtol=1e-3).all(axis=1))  # all, where there is nothing else
+    rows = rows[np.argsort(-redshifts[rows])]
+    factor = growth(1 / (1 + redshifts[rows]), float(group["omega_m"][rows[0]]))
+    start = group["generated_percentiles"][rows[0], 1]
+    return rows, start * (factor / factor[0])[:, None] ** 2
 
 
 def growth_of_power(runs: Sequence[Run]) -> Drawn:
     """Draw median P(k) at every redshift: linear theory from the earliest on, and the generator."""
     group = of_conditions(runs[0])
     if "redshift" not in named(group)[0]:
-        raise Missing("the generator is not told the redshift")
-    mine, linear = linear_theory(group)
-    generated, nbody = (group[f"{name}_percentiles"][mine, 1] for name in ("generated", "nbody"))
-    redshifts = np.array([condition["redshift"] for condition in named(group)])[mine]
+        raise Missing("the generator is not conditioned on the redshift")
+    rows, linear = linear_theory(group)
+    generated, nbody = (group[f"{name}_percentiles"][rows, 1] for name in ("generated", "nbody"))
+    redshifts = np.array([condition["redshift"] for condition in named(group)])[rows]
     table: Table = {"k [h/Mpc]": group["k"]}
     for i, z in enumerate(redshifts):
         columns = {"N-body median": nbody[i], "generated median": generated[i], "linear theory": linear[i]}
@@ -68,12 +68,12 @@ def growth_of_power(runs: Sequence[Run]) -> Drawn:
         "Median P(k) of N-body (grey), of linear theory from the generator's earliest redshift on, eq. (11), and of "
         "the generator itself. Dashed: redshifts that it was not trained on."
     )
-    shown = group, redshifts, mine, (linear, generated), nbody
+    shown = group, redshifts, rows, (linear, generated), nbody
     return Drawn(_growth(*shown, 2), caption, table, narrow=_growth(*shown, 1))
 
 
 def _growth(
-    group: Tree, redshifts: np.ndarray, mine: np.ndarray, drawn: Sequence[np.ndarray], nbody: np.ndarray, columns: int
+    group: Tree, redshifts: np.ndarray, rows: np.ndarray, drawn: Sequence[np.ndarray], nbody: np.ndarray, columns: int
 ) -> Figure:
     """Draw linear theory's and the generator's spectra (n, nk) in two panels."""
     fig = new(WIDE if columns == 2 else NARROW, 4.2 if columns == 2 else 7.6)
@@ -83,7 +83,7 @@ def _growth(
     for ax, title, spectra in zip(axes, titles, drawn, strict=True):
         for i, spectrum in enumerate(spectra):
             ax.plot(group["k"], nbody[i], color=GREY, lw=3, alpha=0.5)
-            ax.plot(group["k"], spectrum, "-" if group["trained"][mine[i]] else "--", color=colors[i])
+            ax.plot(group["k"], spectrum, "-" if group["trained"][rows[i]] else "--", color=colors[i])
         ax.set(yscale="log", title=title, xlabel=K_LABEL, ylabel="median P(k)  [(Mpc/h)³]")
         k_axis(ax, group["k_nyquist"])
     plain_log(axes[0].yaxis)

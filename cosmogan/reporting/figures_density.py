@@ -31,11 +31,11 @@ def scaling(runs: Sequence[Run]) -> Drawn:
     ends = []
     kappas: set[float] = {*PAPER_KAPPAS, *(run.need("kappa") for run in runs)}
     for kappa in sorted(kappas):
-        mine = [run for run in runs if run.tree["kappa"] == kappa]
-        name = f"κ = {kappa:g}" + (f": {', '.join(run.name for run in mine)}" if len(runs) > 1 and mine else "")
+        scaled = [run for run in runs if run.tree["kappa"] == kappa]
+        name = f"κ = {kappa:g}" + (f": {', '.join(run.name for run in scaled)}" if len(runs) > 1 and scaled else "")
         table[f"c for kappa = {kappa:g}"] = c = 2 * density / (density + kappa) - 1
-        color = mine[0].color if mine else GREY
-        ax.plot(density, c, color=color, lw=2 if mine else 1)
+        color = scaled[0].color if scaled else GREY
+        ax.plot(density, c, color=color, lw=2 if scaled else 1)
         ends.append((name, color, c))
     ax.set(xscale="log", xlim=(0.01, 200), xlabel="density ρ/ρ̄", ylabel="scaled density c")
     name_ends(ax, ends)

@@ -1,4 +1,4 @@
-"""Figures of the samples as a set: their latents, whether one is a copy, how different they are from one another."""
+"""Figures of the samples as a set: the norms of their latents, copies among them, and their diversity."""
 
 import math
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ def _accepted(run: Run) -> str:
 
 
 def neighbours(runs: Sequence[Run]) -> Drawn:
-    """Draw how like its nearest neighbour a sample is, in the training set and in its own set."""
+    """Draw the similarity of each sample to its nearest neighbour, in the training set and in its own set."""
     trees = [run.need("neighbours") for run in runs]
     limit, whose = trees[0]["threshold"], {"training": "training", "nbody": "reference"}[trees[0]["compared_with"]]
     kinds = [kind for kind in ("training", "peers") if all(kind in tree["generated"] for tree in trees)]

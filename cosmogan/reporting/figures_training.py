@@ -45,7 +45,7 @@ def losses(runs: Sequence[Run]) -> Drawn:
         f"that it has converged. Over the last tenth: loss of the generator {late['loss_generator']:.2f}, of the "
         f"discriminator {late['loss_discriminator']:.2f}; the discriminator gives N-body {late['score_real']:.2f} and "
         f"generated samples {late['score_fake']:.2f}. It took {100 * np.nanmean(table['gate_rate']):.0f} % of its "
-        "steps; the others were skipped because it knew fakes too well."
+        "steps; the others were skipped because it recognised fakes too well."
     )
     return Drawn(fig, caption, {"samples seen": seen, **table})
 

@@ -1,6 +1,7 @@
 """One HTML page that needs nothing beside it: text, tables, embedded images; for wide and narrow windows and print."""
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -13,16 +14,27 @@ PAGE = Template("""<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>$title</title>
 <style>
-:root { --ink: #1b1b1b; --faint: #565656; --line: #d5d5d5; --pass: #00608f; --fail: #b34700; }
+:root { color-scheme: light dark; --paper: #fff; --ink: #1b1b1b; --faint: #565656; --line: #d5d5d5; --pass: #00608f;
+        --fail: #b34700; --note: #fdf1e8; --code: #f6f6f6; }
+@media screen and (prefers-color-scheme: dark) {
+  :root { --paper: #17191b; --ink: #e6e4e0; --faint: #aaa8a4; --line: #3c3f42; --pass: #74bdec; --fail: #f2a065;
+          --note: #352719; --code: #222528; }
+}
 * { box-sizing: border-box; }
-body { font: 16px/1.5 system-ui, "DejaVu Sans", sans-serif; color: var(--ink); background: #fff;
+body { font: 16px/1.5 system-ui, "DejaVu Sans", sans-serif; color: var(--ink); background: var(--paper);
        max-width: 72rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .6rem; border-bottom: 1px solid var(--line); padding-bottom: .2rem; }
 .lead { font-size: 1.1rem; margin: .5rem 0 1rem; }
 .faint, figcaption { color: var(--faint); font-size: .92rem; }
-.warning { border-left: .3rem solid var(--fail); background: #fdf1e8; padding: .6rem .9rem; font-weight: 600; }
+.warning { border-left: .3rem solid var(--fail); background: var(--note); padding: .6rem .9rem; font-weight: 600; }
 a { color: var(--pass); }
+nav { border: 1px solid var(--line); border-radius: .4rem; padding: .5rem .9rem; margin: 1rem 0; font-size: .93rem; }
+nav summary { font-weight: 600; cursor: pointer; }
+nav ul { list-style: none; margin: .3rem 0; padding: 0; columns: 3 15rem; }
+nav .h3 { padding-left: 1rem; }
+.top { position: fixed; right: .8rem; bottom: .8rem; padding: .2rem .7rem; border: 1px solid var(--line);
+       border-radius: 1rem; background: var(--paper); text-decoration: none; }
 table { border-collapse: collapse; width: 100%; margin: .6rem 0 1.2rem; font-size: .93rem; }
 caption { text-align: left; font-weight: 600; padding: .3rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .4rem .6rem .4rem 0; border-bottom: 1px solid var(--line); }
@@ -38,17 +50,29 @@ figure.wide, figure.alone { grid-column: 1 / -1; }
 figure.alone { display: grid; grid-template-columns: 1fr 1fr; gap: 0 2rem; align-items: center; }
 figure.alone h3 { grid-column: 1 / -1; }
 figure h3 { font-size: 1rem; margin: 0 0 .4rem; }
-figure img { display: block; width: 100%; height: auto; }
+figure img { display: block; width: 100%; height: auto; background: #fff; border-radius: .3rem; }
 .for-phone { display: none !important; }
 figure img.moving { width: auto; max-width: 100%; margin-top: .8rem; }
 figcaption { margin-top: .4rem; max-width: 52rem; }
+figcaption b { color: var(--ink); font-weight: 600; }
 .files { white-space: nowrap; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .82rem; background: #f6f6f6; padding: .8rem; }
+.zoom { display: block; position: relative; }
+.zoom input { position: absolute; opacity: 0; }
+.zoom span { display: block; cursor: zoom-in; }
+.zoom :focus-visible + span { outline: .15rem solid var(--pass); }
+.zoom :checked + span { position: fixed; inset: 0; z-index: 1; overflow: auto; overscroll-behavior: contain;
+                        padding: 1rem; background: #fff; cursor: zoom-out; }
+.zoom :checked + span img { max-width: 60rem; margin: auto; }
+.wide .zoom :checked + span img { max-width: 100rem; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .82rem; background: var(--code); padding: .8rem; }
 @media screen and (max-width: 44rem) {
   body { padding: 1rem .8rem 3rem; }
   .figures, figure.alone { display: block; }
   .for-phone { display: block !important; }
   .for-page { display: none !important; }
+  .zoom :checked + span .for-phone { display: none !important; }
+  .zoom :checked + span .for-page { display: block !important; }
+  .zoom :checked + span img, .wide .zoom :checked + span img { width: 50rem; max-width: none; }
   .entries thead { display: none; }
   .entries tr { display: block; border-bottom: 1px solid var(--line); padding: .5rem 0; }
   .entries td { display: block; border: 0; padding: .1rem 0; }
@@ -58,25 +82,38 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .82rem; backgro
 @media print {
   @page { margin: 14mm; }
   body { max-width: none; font-size: 10pt; padding: 0; }
-  figure, tr { break-inside: avoid; }
+  .top { display: none; }
+  figure, tr, nav { break-inside: avoid; }
   .figures { gap: .5rem 1.2rem; }
-  h2 { break-after: avoid; }
+  h2, h3, caption { break-after: avoid; }
   table { font-size: 9pt; }
   pre { font-size: 7.5pt; }
   a { color: inherit; text-decoration: none; }
 }
 </style>
 </head>
-<body>
+<body id="top">
 $body
+<a class="top" href="#top" title="to the top">↑</a>
 </body>
 </html>
 """)
 
 
+CONTENTS = "<!-- contents -->"  # the part of a page where its table of contents is to stand
+HEADING = re.compile(r'<h([23]) id="(.*?)">(.*?)</h')
+
+
 def page(title: str, parts: Iterable[str]) -> str:
     """Return the whole page; ``parts`` are HTML already, the title is text."""
-    return PAGE.substitute(title=escape(title), body="\n".join(parts))
+    body = "\n".join(parts)
+    return PAGE.substitute(title=escape(title), body=body.replace(CONTENTS, _contents(body), 1))
+
+
+def _contents(body: str) -> str:
+    """Return links to all headings of a page below its title."""
+    links = [f'<li class="h{level}"><a href="#{name}">{text}</a></li>' for level, name, text in HEADING.findall(body)]
+    return "<nav><details open><summary>Contents</summary><ul>\n" + "\n".join(links) + "\n</ul></details></nav>"
 
 
 def paragraph(text: str, kind: str = "") -> str:
@@ -85,8 +122,9 @@ def paragraph(text: str, kind: str = "") -> str:
 
 
 def heading(text: str, level: int = 2) -> str:
-    """Return a heading."""
-    return f"<h{level}>{escape(text)}</h{level}>"
+    """Return a heading to which the table of contents leads."""
+    name = re.sub(r"\W+", "-", text.lower()).strip("-")
+    return f'<h{level} id="{name}">{escape(text)}</h{level}>'
 
 
 def table(
@@ -123,7 +161,9 @@ def _cell(name: str, text: str, kinds: dict[str, str]) -> str:
 class Exhibit:
     """A figure as the page shows it: texts are plain."""
 
+    name: str  # of its files, and of the place on the page to which links lead
     title: str
+    reading: str  # how to read it, and what good looks like
     caption: str
     images: Sequence[bytes]  # PNG files: one; or one as wide as the page, and one for narrow windows
     moving: bytes  # a GIF file below; empty: none
@@ -154,15 +194,18 @@ def figures(exhibits: Iterable[Exhibit]) -> str:
 def _figure(exhibit: Exhibit, kind: str) -> str:
     title = escape(exhibit.title)
     kinds = ("for-page", "for-phone") if exhibit.wide else ("",)  # <picture> would print the phone's image
-    image = "".join(
-        f'<img class="{kind}" alt="{title}" src="{_data(png)}">'
-        for kind, png in zip(kinds, exhibit.images, strict=True)
+    images = "".join(
+        f'<img class="{kind}" alt="{title}" src="{_data(image)}">'
+        for kind, image in zip(kinds, exhibit.images, strict=True)
     )
+    # A hidden checkbox: a click, or the space bar, opens the figure over the whole window and closes it without script.
+    opens = f'<label class="zoom"><input type="checkbox" aria-label="{title}, large"><span>{images}</span></label>'
     if exhibit.moving:
-        image += f'<img class="moving" alt="{title}, moving" src="{_data(exhibit.moving, "gif")}">'
+        opens += f'<img class="moving" alt="{title}, moving" src="{_data(exhibit.moving, "gif")}">'
     links = " · ".join(f'<a href="{escape(path)}">{escape(text)}</a>' for text, path in exhibit.files.items())
-    below = f'{escape(exhibit.caption)} <span class="files">{links}</span>'
-    return f'<figure class="{kind}"><h3>{title}</h3><div>{image}</div><figcaption>{below}</figcaption></figure>'
+    below = f'<b>{escape(exhibit.reading)}</b> {escape(exhibit.caption)} <span class="files">{links}</span>'
+    heading = f'<h3 id="{exhibit.name}">{title}</h3>'
+    return f'<figure class="{kind}">{heading}<div>{opens}</div><figcaption>{below}</figcaption></figure>'
 
 
 def _data(image: bytes, kind: str = "png") -> str:

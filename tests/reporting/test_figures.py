@@ -94,10 +94,10 @@ def test_samples_without_a_training_set_are_compared_with_the_reference(run):
 
 def test_figures_stand_in_rows_of_two_and_a_lone_one_has_its_caption_beside_it():
     def exhibit(title, wide):
-        return page.Exhibit(title, "", [b""] * (2 if wide else 1), b"", {})
+        return page.Exhibit(title, title, "", "", [b""] * (2 if wide else 1), b"", {})
 
     order = [exhibit(name, name.isupper()) for name in ("a", "B", "c", "d", "e")]
-    kinds = re.findall('<figure class="(.*?)"><h3>(.)', page.figures(order))
+    kinds = re.findall('<figure class="(.*?)"><h3 id=".">(.)', page.figures(order))
     assert kinds == [("alone", "a"), ("wide", "B"), ("", "c"), ("", "d"), ("alone", "e")]
 
 
