@@ -14,9 +14,9 @@ KINDS = {"✓": "pass", "✗": "fail"}
 MEANING = (
     "The noise floor is what N-body reaches against itself: one half of the held-out boxes (of fewer than 6: of parts "
     "of theirs) against the other, median ± standard deviation over halvings. Halves are smaller than sets, so it lies "
-    "a little high; a value at or below it cannot be distinguished from noise. ± of this run is the standard deviation when "
-    "boxes and samples are drawn again. †: a calibrated generator meets it by construction, as mean P(k) and voxel PDF "
-    "are fitted to the training boxes."
+    "a little high; a value at or below it cannot be distinguished from noise. ± of this run is the standard deviation "
+    "when boxes and samples are drawn again. †: a calibrated generator meets it by construction, as mean P(k) and "
+    "voxel PDF are fitted to the training boxes."
 )
 
 

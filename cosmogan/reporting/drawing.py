@@ -16,7 +16,7 @@ from hpc.files import whole_file
 
 EACH = 3  # figures that are worth the start of a process
 MAX_PROCESSES = 8
-SLOW = ("covariance", "bispectrum", "reduced-bispectrum", "sequence", "voxel-pdf", "slices")  # these begin
+SLOW = ("volumes", "voxel-pdf", "covariance", "bispectrum", "reduced-bispectrum", "sequence")  # these begin
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ def exhibits(runs: Sequence[Run], folder: Path) -> tuple[list[page.Exhibit], lis
 def _beside(entries: Sequence[Entry], runs: Sequence[Run], folder: Path, n_processes: int) -> list[page.Exhibit | Left]:
     """Return each entry's exhibit, drawn in so many processes, the slow ones first."""
     order = sorted(entries, key=lambda entry: SLOW.index(entry.name) if entry.name in SLOW else len(SLOW))
-    fresh = multiprocessing.get_context("spawn")  # a fork would inherit locks of threads that it lacks
+    # A fork of this process would inherit MPI, and locks of threads that it lacks. A fresh process imports all once.
+    fresh = multiprocessing.get_context("forkserver")
+    fresh.set_forkserver_preload([catalogue.__name__])
     with ProcessPoolExecutor(n_processes, fresh, _begin, (runs, folder)) as pool:
         drawn = dict(zip([entry.name for entry in order], pool.map(_drawn, order), strict=True))
     return [drawn[entry.name] for entry in entries]

@@ -7,9 +7,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cosmogan.reporting.exhibit import BAND, FLOOR, Drawn, Table, at, listed, mean_ratio, ratios, sets
+from cosmogan.reporting.layout import Margins, new_pairs, room
 from cosmogan.reporting.palette import BLACK
 from cosmogan.reporting.runs import Missing, Run
-from cosmogan.reporting.style import NARROW, WIDE, name_ends, new, noise_band, plain_log, ratio_panel, show_band
+from cosmogan.reporting.style import (
+    NARROW,
+    WIDE,
+    name_ends,
+    noise_band,
+    plain_log,
+    power_of_ten,
+    ratio_panel,
+    show_band,
+)
 
 LOG_FROM = 4  # ratio of largest to smallest from which on an axis is logarithmic
 SIDES = (
@@ -64,10 +74,10 @@ def _grid(runs: Sequence[Run], names: Sequence[str], label: str, columns: int) -
     """Draw a large and a small panel for each pair of sides, in so many columns."""
     columns = min(columns, len(names))
     rows = -(-len(names) // columns)
-    fig = new(WIDE if columns > 1 else NARROW, 3.3 * rows)
-    axes = fig.subplots(2 * rows, columns, squeeze=False, height_ratios=(3, 1.6) * rows)
-    for i in range(rows * columns):
-        upper, lower = axes[2 * (i // columns) : 2 * (i // columns) + 2, i % columns]
+    right = room(["N-body", *(run.name for run in runs)])
+    margins = Margins(right=right, top=0.3, across=0.75, down=0.8)
+    fig, axes = new_pairs((WIDE if columns > 1 else NARROW, 3.3 * rows), margins, rows, columns, 0.53)
+    for i, (upper, lower) in enumerate(axes):
         if i < len(names):
             _values(upper, runs, names[i], label, i % columns == columns - 1 or i == len(names) - 1)
             _ratio(lower, runs, names[i])
@@ -83,16 +93,16 @@ def _values(ax: Axes, runs: Sequence[Run], name: str, label: str, named: bool) -
     group = runs[0].tree[name]
     shown = [(group["nbody"]["percentiles"], BLACK, "-", "N-body")]
     shown += [(run.tree[name]["generated"]["percentiles"], run.color, run.dash, run.name) for run in runs]
-    power_of_ten = int(np.floor(np.log10(np.median(abs(shown[0][0]))))) if "{}" in label else 0
-    scaled = [percentiles / 10.0**power_of_ten for percentiles, *_ in shown]
+    unit = 10.0 ** np.floor(np.log10(np.median(abs(shown[0][0])))) if "{}" in label else 1.0
+    scaled = [percentiles / unit for percentiles, *_ in shown]
     for percentiles, (_, color, dash, _) in zip(scaled, shown, strict=True):
         show_band(ax, group["theta"], percentiles, color, dash)
     lowest = min(percentiles.min() for percentiles in scaled)
     if 0 < LOG_FROM * lowest < max(percentiles.max() for percentiles in scaled):
         ax.set_yscale("log")
         plain_log(ax.yaxis)
-    ax.set(title=f"k₁ = {group['k1']:.2f}, k₂ = {group['k2']:.2f} h/Mpc", xticklabels=[], xlim=(-0.1, 2.6))
-    ax.set_ylabel(label.format(f"$10^{{{power_of_ten}}}$"))
+    ax.set(title=f"k₁ = {group['k1']:.2f}, k₂ = {group['k2']:.2f} h/Mpc", xlim=(-0.1, 2.6))
+    ax.set_ylabel(label.format(power_of_ten(unit)))
     if named:
         name_ends(ax, [(word, color, values[1]) for values, (_, color, _, word) in zip(scaled, shown, strict=True)])
 

@@ -8,14 +8,16 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from cosmogan.nbody.cosmology import growth
 from cosmogan.reporting.conditions import KINDS
 from cosmogan.reporting.criteria import BELOW_NYQUIST
 from cosmogan.reporting.exhibit import Drawn, Table, listed
+from cosmogan.reporting.layout import Margins, new_panels, room
 from cosmogan.reporting.palette import DARK_GREY, GREY
 from cosmogan.reporting.runs import Missing, Run
-from cosmogan.reporting.style import K_LABEL, NARROW, WIDE, k_axis, name_ends, new, plain_log
+from cosmogan.reporting.style import K_LABEL, NARROW, WIDE, k_axis, name_ends, plain_log
 from cosmogan.shards.statistics_file import Tree
+
+FEW = 8  # conditions that are named beside a panel
 
 
 def of_conditions(run: Run, name: str = "conditions") -> Tree:
@@ -42,6 +44,8 @@ def linear_theory(group: Tree) -> tuple[np.ndarray, np.ndarray]:
 
     The median generated P(k) of the earliest redshift is multiplied by the square of the growth since then.
     """
+    from cosmogan.nbody.cosmology import growth  # imports scipy's integrals, which no other figure needs
+
     redshifts = np.array([condition["redshift"] for condition in named(group)])
     others = np.array([[x for name, x in condition.items() if name != "redshift"] for condition in named(group)])
     first = others[int(np.argmax(redshifts))]
@@ -76,8 +80,11 @@ def _growth(
     group: Tree, redshifts: np.ndarray, rows: np.ndarray, drawn: Sequence[np.ndarray], nbody: np.ndarray, columns: int
 ) -> Figure:
     """Draw linear theory's and the generator's spectra (n, nk) in two panels."""
-    fig = new(WIDE if columns == 2 else NARROW, 4.2 if columns == 2 else 7.6)
-    axes = fig.subplots(2 // columns, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    right = room(f"z = {z:.3g}" for z in redshifts)
+    size = (WIDE, 4.2) if columns == 2 else (NARROW, 7.6)
+    margins = Margins(right=right, top=0.3, across=right + 0.3, down=0.8)
+    fig, grid = new_panels(size, margins, 2 // columns, columns, sharey=True)
+    axes = grid.ravel()
     titles = "the earliest generated P(k), grown linearly", "generated"
     colors = _ramp(redshifts)
     for ax, title, spectra in zip(axes, titles, drawn, strict=True):
@@ -130,8 +137,12 @@ def _floor(group: Tree, rows: np.ndarray) -> np.ndarray:
 def _ratios(group: Tree, columns: int) -> Figure:
     """Draw a panel for conditions trained on, and one for the others."""
     kinds = [(kind, rows) for kind in (1, 0) if len(rows := np.flatnonzero(group["trained"] == kind))]
-    fig = new(WIDE if columns == 2 else NARROW, 4.0 * (len(kinds) // columns))
-    axes = fig.subplots(len(kinds) // columns, columns, sharey=True, squeeze=False).ravel()
+    few = [rows for _, rows in kinds if len(rows) <= FEW]
+    right = room(["noise floor", *(label(named(group)[row]) for rows in few for row in rows)])
+    size = (WIDE if columns == 2 else NARROW, 4.0 * (len(kinds) // columns))
+    margins = Margins(right=right, top=0.3, across=right + 0.3, down=0.8)
+    fig, grid = new_panels(size, margins, len(kinds) // columns, columns, sharey=True)
+    axes = grid.ravel()
     colors = _ramp(group["trained"])[::-1]  # conditions rise, and the latest redshift is the darkest
     for ax, (kind, rows) in zip(axes, kinds, strict=True):
         floor = _floor(group, rows)
@@ -144,8 +155,8 @@ def _ratios(group: Tree, columns: int) -> Figure:
         k_axis(ax, group["k_nyquist"])
         plain_log(ax.yaxis)
         ax.set_ylabel("mean P(k) over N-body's")
-        few = rows if len(rows) <= 8 else rows[:0]
-        ends = [(label(named(group)[row]), colors[row], np.clip(ratio[i], 0.4, 2.5)) for i, row in enumerate(few)]
+        shown = rows if len(rows) <= FEW else rows[:0]
+        ends = [(label(named(group)[row]), colors[row], np.clip(ratio[i], 0.4, 2.5)) for i, row in enumerate(shown)]
         name_ends(ax, [*ends, ("noise floor", DARK_GREY, 1)])
     return fig
 

@@ -9,9 +9,20 @@ from matplotlib.figure import Figure
 
 from cosmogan.reporting.criteria import BELOW_NYQUIST
 from cosmogan.reporting.exhibit import FLOOR, Drawn, Table, at, listed, need_bins
+from cosmogan.reporting.layout import Margins, new_panels, room
 from cosmogan.reporting.palette import BLACK, DARK_GREY
 from cosmogan.reporting.runs import Missing, Run
-from cosmogan.reporting.style import K_LABEL, NARROW, WIDE, k_axis, level_line, name_ends, new, noise_band, plain_log
+from cosmogan.reporting.style import (
+    K_LABEL,
+    NARROW,
+    WIDE,
+    k_axis,
+    level_line,
+    name_ends,
+    noise_band,
+    plain_log,
+    power_of_ten,
+)
 from cosmogan.shards.statistics_file import Tree
 
 SIGNED = {"cmap": "PuOr_r", "vmin": -1, "vmax": 1}
@@ -69,11 +80,13 @@ def _panels(runs: Sequence[Run]) -> tuple[list[Panel], list[Panel]]:
 def _matrices(runs: Sequence[Run], panels: Sequence[Panel], columns: int) -> Figure:
     """Draw matrices in so many columns."""
     edges, rows = runs[0].tree["power"]["k_edges"], len(panels) // columns
-    fig = new(NARROW if columns == 2 else WIDE, (2.35 if columns == 2 else 2.6) * rows)
-    axes = fig.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    size = (NARROW, 2.2 * rows + 0.5) if columns == 2 else (WIDE, 2.45 * rows + 0.5)
+    margins = Margins(left=0.7, right=0.55, top=0.3, across=0.6, down=0.35)
+    fig, axes = new_panels(size, margins, rows, columns, sharex=True, sharey=True)
     for ax, (title, label, values, options) in zip(axes.flat, panels, strict=True):
         image = ax.pcolormesh(edges, edges, values, rasterized=True, **options)
-        bar = fig.colorbar(image, ax=ax, pad=0.02)
+        words = power_of_ten if "norm" in options else None
+        bar = fig.colorbar(image, ax=ax, pad=0.02, format=words)
         bar.set_label(label, fontsize=8)
         bar.ax.tick_params(labelsize=7)
         bar.minorticks_off()
@@ -134,8 +147,8 @@ def variance(runs: Sequence[Run]) -> Drawn:
     """Draw the variance of P(k) over N-body's, beside N-body against itself."""
     spectrum = need_bins(runs[0], "power", BELOW_NYQUIST)
     k, noise = spectrum["k"], runs[0].floor("power_variance")
-    fig = new(NARROW, 3.6)
-    ax = fig.subplots()
+    right = room(["noise floor", *(run.name for run in runs)])
+    fig, ((ax,),) = new_panels((NARROW, 3.6), Margins(left=0.85, right=right))
     noise_band(ax, k, noise, zero=1)
     level_line(ax, 1.25, "±25 %")
     level_line(ax, 0.75)

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 
 from cosmogan.reporting.exhibit import FLOOR, Drawn, Table, listed, mean_ratio, ratios, sets
 from cosmogan.reporting.histograms import Shown, histograms, median_in_words
+from cosmogan.reporting.layout import Margins, new_pairs, new_panels, room
 from cosmogan.reporting.palette import BLACK, DARK_GREY, GREY, LABELS
 from cosmogan.reporting.runs import Missing, Run
-from cosmogan.reporting.style import NARROW, WIDE, name_ends, new
+from cosmogan.reporting.style import NARROW, WIDE, name_ends, powers_of_ten
 from cosmogan.shards.statistics_file import Tree
 
 PAPER_KAPPAS = (4.0, 20.0, 30.0, 45.0)
@@ -25,20 +27,21 @@ SCATTER = (
 def scaling(runs: Sequence[Run]) -> Drawn:
     """Draw the scaling of eq. (5) for the paper's values of κ and for the runs'."""
     density = np.logspace(-2, np.log10(200), 121)
-    fig = new(NARROW, 3.6)
-    ax = fig.subplots()
     table: Table = {"density": density}
-    ends = []
+    lines = []
     kappas: set[float] = {*PAPER_KAPPAS, *(run.need("kappa") for run in runs)}
     for kappa in sorted(kappas):
         scaled = [run for run in runs if run.tree["kappa"] == kappa]
         name = f"κ = {kappa:g}" + (f": {', '.join(run.name for run in scaled)}" if len(runs) > 1 and scaled else "")
         table[f"c for kappa = {kappa:g}"] = c = 2 * density / (density + kappa) - 1
         color = scaled[0].color if scaled else GREY
-        ax.plot(density, c, color=color, lw=2 if scaled else 1)
-        ends.append((name, color, c))
+        lines.append((name, color, c, 2 if scaled else 1))
+    fig, ((ax,),) = new_panels((NARROW, 3.6), Margins(right=room(name for name, *_ in lines)))
+    for _, color, c, width in lines:
+        ax.plot(density, c, color=color, lw=width)
     ax.set(xscale="log", xlim=(0.01, 200), xlabel="density ρ/ρ̄", ylabel="scaled density c")
-    name_ends(ax, ends)
+    powers_of_ten(ax.xaxis)
+    name_ends(ax, [line[:3] for line in lines])
     caption = (
         "What the networks see, eq. (5): c = 0 at the density κ, and a given error in c is the larger an error in "
         "density the denser a cell is beyond it. Grey: other values that the paper tried."
@@ -86,17 +89,19 @@ def _edges(group: Tree) -> Table:
 def _distributions(runs: Sequence[Run], names: Sequence[str], columns: int) -> Figure:
     """Draw statistics in bins, each with a panel of ratios below."""
     rows = len(names) // columns
-    fig = new(WIDE if columns > 1 else NARROW, 4.9 * rows)
-    parts = fig.subfigures(rows, columns, squeeze=False)
-    for part, name in zip(parts.flat, names, strict=True):
-        upper, lower = part.subplots(2, 1, sharex=True, height_ratios=(3, 1.8))
+    right = room(["noise floor", *(run.name for run in runs)])
+    margins = Margins(right=right, top=0.3, across=right + 0.7, down=0.9)
+    fig, axes = new_pairs((WIDE if columns > 1 else NARROW, 4.9 * rows), margins, rows, columns, 0.6)
+    for (upper, lower), name in zip(axes, names, strict=True):
         edges = runs[0].tree[name]["edges"]
         if name == "pdf_scaled":
             middle, width = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+            lower.xaxis.set_major_locator(MultipleLocator(0.5))
         else:
             width = np.diff(np.log10(edges)) if name == "pdf_unscaled" else np.ones(len(edges) - 1)
             middle = np.sqrt(edges[1:] * edges[:-1])
             lower.set_xscale("log")
+            powers_of_ten(lower.xaxis)
         _densities(upper, runs, name, middle, width)
         _ratios(lower, runs, name, middle)
         filled = np.flatnonzero(np.sum([_mean(runs[0], name, "nbody"), *(_mean(r, name) for r in runs)], axis=0))
@@ -129,6 +134,7 @@ def _densities(ax: Axes, runs: Sequence[Run], name: str, middle: np.ndarray, wid
             ax.errorbar(x, mean, (below, scatter), color=color, fmt=run.marker, lw=0.9)
         ends.append((word, color, mean))
     ax.set_yscale("log")
+    powers_of_ten(ax.yaxis)
     name_ends(ax, ends)
 
 
@@ -157,8 +163,7 @@ def mean_density(runs: Sequence[Run]) -> Drawn:
     """Draw the distributions of the mean density of a subvolume, with their medians."""
     shown: list[Shown] = [("N-body", BLACK, "-", runs[0].need("mean_density")["nbody"]["samples"][:, 0])]
     shown += [(run.name, run.color, run.dash, run.tree["mean_density"]["generated"]["samples"][:, 0]) for run in runs]
-    fig = new(NARROW, 3.8)
-    ax = fig.subplots()
+    fig, ((ax,),) = new_panels((NARROW, 3.8), Margins())
     table = histograms(ax, shown, "mean density of a subvolume, ρ/ρ̄")
     real, noise = np.median(shown[0][3]), runs[0].floor("mean_density")[0]
     ax.axvspan(real * (1 - noise), real * (1 + noise), color=GREY, alpha=0.35, lw=0)

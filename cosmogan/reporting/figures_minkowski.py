@@ -7,9 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cosmogan.reporting.exhibit import Drawn, listed, ratios, sets
+from cosmogan.reporting.layout import Margins, new_pairs, room
 from cosmogan.reporting.palette import BLACK, GREY
 from cosmogan.reporting.runs import Run
-from cosmogan.reporting.style import NARROW, WIDE, level_line, name_ends, new
+from cosmogan.reporting.style import NARROW, WIDE, level_line, name_ends
 from cosmogan.shards.statistics_file import Tree
 
 TITLES = {1: "v₁: surface", 2: "v₂: mean curvature", 3: "v₃: Euler number"}
@@ -33,10 +34,11 @@ def functionals(runs: Sequence[Run]) -> Drawn:
 
 def _panels(runs: Sequence[Run], columns: int) -> Figure:
     """Draw a large and a small panel for each functional."""
-    fig = new(WIDE if columns == 3 else NARROW, 4.3 * 3 / columns)
-    axes = fig.subplots(6 // columns, columns, squeeze=False, height_ratios=(3, 1.8) * (3 // columns), sharex=True)
+    right = room(["N-body", *(run.name for run in runs)])
+    margins = Margins(left=0.9, right=right, top=0.3, across=0.75, down=0.6)
+    fig, axes = new_pairs((WIDE if columns == 3 else NARROW, 4.3 * 3 / columns), margins, 3 // columns, columns, 0.6)
     for i, order in enumerate(TITLES):
-        upper, lower = axes[2 * (i // columns) : 2 * (i // columns) + 2, i % columns]
+        upper, lower = axes[i]
         chosen = runs[0].tree["minkowski"]["order"] == order
         last = i % columns == columns - 1
         _values(upper, runs, chosen, last)

@@ -8,9 +8,10 @@ from matplotlib.figure import Figure
 
 from cosmogan.reporting.exhibit import Drawn, Table, listed
 from cosmogan.reporting.histograms import Shown, histograms, median_in_words
+from cosmogan.reporting.layout import Margins, new_panels, room
 from cosmogan.reporting.palette import BLACK, GREY, LABELS, ORANGE
 from cosmogan.reporting.runs import Missing, Run
-from cosmogan.reporting.style import NARROW, WIDE, new
+from cosmogan.reporting.style import NARROW, WIDE
 
 ASIDE = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "fontsize": 8, "rotation": 90}
 
@@ -27,8 +28,7 @@ def latent_norm(runs: Sequence[Run]) -> Drawn:
             shown.append((run.name, run.color, run.dash, run.tree["latents"]["norm"]))
     if not shown:
         raise Missing("the samples' latents are not known")
-    fig = new(NARROW, 3.6)
-    ax = fig.subplots()
+    fig, ((ax,),) = new_panels((NARROW, 3.6), Margins())
     table = histograms(ax, shown, "norm of the latent vector, ‖z‖")
     dotted = ""
     dimension = runs[0].settings.get("model", {}).get("latent_dimension")
@@ -77,10 +77,11 @@ def neighbours(runs: Sequence[Run]) -> Drawn:
 def _neighbours(runs: Sequence[Run], labels: dict[str, str], columns: int, table: Table) -> Figure:
     """Draw a panel for each kind of neighbour, and put the numbers into the table."""
     rows = len(labels) // columns
-    fig = new(WIDE if columns > 1 else NARROW, 3.4 * rows)
+    size = (WIDE if columns > 1 else NARROW, 3.4 * rows)
+    fig, axes = new_panels(size, Margins(across=0.8, down=0.6), rows, columns)
     nbody = runs[0].tree["neighbours"]["nbody"]
     limit = runs[0].tree["neighbours"]["threshold"]
-    for ax, kind in zip(fig.subplots(rows, columns, squeeze=False).ravel(), labels, strict=True):
+    for ax, kind in zip(axes.ravel(), labels, strict=True):
         shown: list[Shown] = [(*LABELS["nbody"], "-", nbody[kind])] if kind in nbody else []
         shown += [(run.name, run.color, run.dash, run.tree["neighbours"]["generated"][kind]) for run in runs]
         drawn = histograms(ax, shown, f"similarity to the {labels[kind]}")
@@ -94,9 +95,8 @@ def _neighbours(runs: Sequence[Run], labels: dict[str, str], columns: int, table
 def diversity(runs: Sequence[Run]) -> Drawn:
     """Draw the effective number of different volumes in each set."""
     trees = [run.need("diversity") for run in runs]
-    fig = new(NARROW, 1.2 + 0.35 * len(runs))
-    ax = fig.subplots()
     names = ["N-body", *(run.name for run in runs)]
+    fig, ((ax,),) = new_panels((NARROW, 1.2 + 0.35 * len(runs)), Margins(left=1.2 * room(names)))
     colors = [BLACK, *(run.color for run in runs)]
     values = [trees[0]["nbody"], *(tree["generated"] for tree in trees)]
     errors = [trees[0]["nbody_error"], *(tree["generated_error"] for tree in trees)]

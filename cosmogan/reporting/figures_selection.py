@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cosmogan.reporting.exhibit import Drawn, Table
+from cosmogan.reporting.layout import Margins, new_panels
 from cosmogan.reporting.palette import BLACK, BLUE, GREY, ORANGE
 from cosmogan.reporting.runs import Missing, Run
-from cosmogan.reporting.style import NARROW, new, plain_log, styled
+from cosmogan.reporting.style import NARROW, plain_log, styled
 
 Tree = dict[str, Any]
 
@@ -49,8 +50,8 @@ def selection(candidates: list[Tree], chosen: Tree) -> Figure:
         power's amplitude, and the error of that; empty: it was not tuned
     """
     rows = 2 if chosen["trials"] else 1
-    fig = new(NARROW, 1.4 + 2.2 * rows)
-    axes = np.atleast_1d(fig.subplots(rows, 1, height_ratios=(3, 2)[:rows]))
+    fig, grid = new_panels((NARROW, 1.4 + 2.2 * rows), Margins(down=0.6), rows, height_ratios=(3, 2)[:rows])
+    axes = grid[:, 0]
     for average, label, color in ((False, "generator", GREY), (True, "averaged weights", BLUE)):
         picked = sorted((c for c in candidates if bool(c["ema"]) is average), key=lambda c: c["epoch"])
         if picked:

@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 
 from cosmogan.reporting.exhibit import Drawn
 from cosmogan.reporting.figures_conditions import of_conditions
+from cosmogan.reporting.layout import Margins, color_bar, new_panels, room
 from cosmogan.reporting.palette import BLUE, ORANGE
 from cosmogan.reporting.runs import Run
-from cosmogan.reporting.style import NARROW, WIDE, name_ends, new, plain_log, show_slab, styled
+from cosmogan.reporting.style import NARROW, WIDE, name_ends, plain_log, show_slab, styled
 from cosmogan.shards.statistics_file import Tree
 
 N_SHOWN = 7  # of the sequence's redshifts in a row
@@ -35,14 +36,13 @@ def _sequence(tree: Tree, columns: int) -> Figure:
     rows = 1 if columns == N_SHOWN else 2
     chosen = np.linspace(0, len(tree["redshifts"]) - 1, rows * columns).round().astype(int)
     width = WIDE if rows == 1 else NARROW
-    fig = new(width, rows * (0.9 * width / columns + 0.4))
-    axes = fig.subplots(rows, columns, squeeze=False)
+    margins = Margins(left=0.05, right=0.75, bottom=0.1, top=0.3, across=0.1, down=0.3)
+    fig, axes = new_panels((width, rows * (0.93 * width / columns + 0.3)), margins, rows, columns)
     for ax, i in zip(axes.flat, chosen, strict=True):
         image = show_slab(ax, tree["slabs"][i], _norm(tree["slabs"]), tree["size"], "bicubic")
         ax.set_title(f"z = {tree['redshifts'][i]:.2f}")
         ax.set(xticks=[], yticks=[])
-    bar = fig.colorbar(image, ax=axes, pad=0.01, aspect=12, extend="both")
-    bar.set_label("ρ/ρ̄", fontsize=9)
+    bar = color_bar(fig, image, margins, "ρ/ρ̄")
     plain_log(bar.ax.yaxis)
     return fig
 
@@ -84,8 +84,7 @@ def _frame(tree: Tree, i: int) -> bytes:
 def steps(runs: Sequence[Run]) -> Drawn:
     """Draw how far the field and its power move from one redshift of the sequence to the next, over their means."""
     tree = of_conditions(runs[0], "sequence")
-    fig = new(NARROW, 3.4)
-    ax = fig.subplots()
+    fig, ((ax,),) = new_panels((NARROW, 3.4), Margins(right=room(["ln P(k)"])))
     middle = (tree["redshifts"][1:] + tree["redshifts"][:-1]) / 2
     table, ends = {"redshift": middle}, []
     for name, key, color in (("field", "field_step", BLUE), ("ln P(k)", "power_step", ORANGE)):

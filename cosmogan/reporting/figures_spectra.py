@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cosmogan.reporting.exhibit import BAND, FLOOR, Drawn, Table, listed, mean_ratio, need_bins, ratios, sets, worst
+from cosmogan.reporting.layout import Margins, new_pairs, new_panels, room
 from cosmogan.reporting.palette import BLACK, DARK_GREY, GREY, LABELS, RUNS
 from cosmogan.reporting.runs import Missing, Run
 from cosmogan.reporting.style import (
@@ -17,8 +18,8 @@ from cosmogan.reporting.style import (
     k_axis,
     mpc_axis,
     name_ends,
-    new,
     noise_band,
+    powers_of_ten,
     ratio_panel,
     show_band,
 )
@@ -29,13 +30,14 @@ from cosmogan.statistics import ensemble, regions
 def power(runs: Sequence[Run]) -> Drawn:
     """Draw P(k) of N-body and of every run, and the ratios of the means beside what N-body against N-body gives."""
     spectrum, training = runs[0].need("power"), all(run.label != "generated" for run in runs[1:])
-    fig = new(NARROW, 6.2)
-    upper, lower = fig.subplots(2, 1, sharex=True, height_ratios=(3, 2.4))
+    right = room(["training boxes", *(run.name for run in runs)])
+    fig, ((upper, lower),) = new_pairs((NARROW, 6.2), Margins(left=1.05, right=right, top=0.6), 1, 1, 0.8)
     k, k_nyquist = spectrum["k"], spectrum["k_nyquist"]
     show_band(upper, k, spectrum["nbody"]["percentiles"], BLACK)
     for run in runs:
         show_band(upper, k, run.tree["power"]["generated"]["percentiles"], run.color, run.dash)
     upper.set(yscale="log", ylabel="P(k)  [(Mpc/h)³]")
+    powers_of_ten(upper.yaxis)
     _ratios(lower, runs, spectrum.get("training") if training else None)
     for ax in (upper, lower):
         k_axis(ax, k_nyquist, label=ax is upper)
@@ -113,8 +115,10 @@ def cross_power(runs: Sequence[Run]) -> Drawn:
 
 def _cross_power(runs: Sequence[Run]) -> Figure:
     """Draw pairs within a set and pairs of a generated and an N-body sample in two panels."""
-    fig = new(NARROW, 6.2)
-    axes = fig.subplots(2, 1, sharex=True, sharey=True)
+    right = room(f"N-body × {run.name}" for run in runs)
+    size, margins = (NARROW, 6.2), Margins(right=right, top=0.3, down=0.4)
+    fig, ((upper,), (lower,)) = new_panels(size, margins, 2, sharex=True, sharey=True)
+    axes = upper, lower
     cross = runs[0].tree["cross_power"]
     k, inside = cross["k"], cross["k"] <= cross["k_nyquist"]
     reach = 0.0

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cosmogan.reporting.exhibit import Drawn
+from cosmogan.reporting.layout import Margins, new_panels, room
 from cosmogan.reporting.palette import BLACK, BLUE, GREEN, LABELS, ORANGE
 from cosmogan.reporting.runs import Missing, Run
 from cosmogan.reporting.style import K_LABEL, NARROW, k_axis, name_ends, new, show_band, styled
@@ -25,8 +26,9 @@ def losses(runs: Sequence[Run]) -> Drawn:
     names = ("loss_generator", "loss_discriminator", "score_real", "score_fake", "gate_rate")
     table = {name: np.array([record.get(name, np.nan) for record in records], float) for name in names}
     seen = np.array([record["n_seen"] for record in records])
-    fig = new(NARROW, 5.6)
-    axes = fig.subplots(3, 1, sharex=True, height_ratios=(2.2, 1.4, 1))
+    margins = Margins(left=0.9, right=room(["discriminator"]))
+    fig, grid = new_panels((NARROW, 5.6), margins, 3, sharex=True, height_ratios=(2.2, 1.4, 1))
+    axes = grid[:, 0]
     panels = (
         (LOSSES, "loss"),
         (SCORES, "discriminator's\nscore"),

@@ -8,15 +8,17 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from cosmogan.reporting.exhibit import Drawn
+from cosmogan.reporting.layout import Margins, color_bar, new_panels
 from cosmogan.reporting.palette import GREY, LABELS
 from cosmogan.reporting.runs import Run
-from cosmogan.reporting.style import NARROW, WIDE, new, plain_log, show_slab
+from cosmogan.reporting.style import DPI, NARROW, WIDE, pixels, plain_log, show_slab
 
 AZIMUTH, ELEVATION = np.radians(-60), np.radians(24)  # from where volumes are looked at
 CORNERS = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)])
 EDGES = [(a, b) for a in range(8) for b in range(a) if abs(CORNERS[a] - CORNERS[b]).sum() == 1]
 LARGEST = 1.3  # side of the largest points, in cells
 SMALLEST = 0.15  # [points]: what is smaller is not seen
+SIDE = WIDE / 4  # of a volume's picture [inches]
 
 
 def volumes(runs: Sequence[Run]) -> Drawn:
@@ -29,24 +31,39 @@ def volumes(runs: Sequence[Run]) -> Drawn:
         "(c + 1)⁵, c the scaled density of eq. (5); the colour is the position along the x axis. The "
         "densities are “volumes” of statistics.h5."
     )
-    return Drawn(_volumes(runs, 4), caption, narrow=_volumes(runs, 2))
+    cubes = _cubes(runs)
+    return Drawn(_volumes(cubes, 4), caption, narrow=_volumes(cubes, 2))
 
 
-def _volumes(runs: Sequence[Run], columns: int) -> Figure:
-    """Draw the volumes of one set after those of the other, in so many columns."""
+def _cubes(runs: Sequence[Run]) -> list[tuple[str, str, np.ndarray]]:
+    """Return name, colour and picture of each volume, those of one set after those of the other."""
     shown = [(*LABELS["nbody"], volume) for volume in runs[0].tree["volumes"]["nbody"]]
     for run in runs:
         shown += [(run.name, run.color, volume) for volume in run.tree["volumes"]["generated"]]
-    rows, width = -(-len(shown) // columns), WIDE if columns > 2 else NARROW
-    fig = new(width, rows * (width / columns + 0.1))
     kappa = runs[0].tree["kappa"]
     largest = np.percentile(_radius(shown[0][2], kappa), 99.9)
-    axes = fig.subplots(rows, columns, squeeze=False).ravel()
-    for ax in axes:
+    return [(name, color, _cube(_radius(volume, kappa) / largest)) for name, color, volume in shown]
+
+
+def _cube(radius: np.ndarray) -> np.ndarray:
+    """Return a picture (n, n, 4) of points of these sizes (m, m, m): drawn once, for all figures and files."""
+    fig = Figure(figsize=(SIDE, SIDE), dpi=DPI)
+    ax = fig.add_axes((0, 0, 1, 1))
+    ax.set_axis_off()
+    cell = 72 * SIDE / (1.7 * len(radius))  # [points]
+    _points(ax, np.minimum(radius, 1.5) * (LARGEST * cell) ** 2)
+    return pixels(fig)
+
+
+def _volumes(cubes: Sequence[tuple[str, str, np.ndarray]], columns: int) -> Figure:
+    """Draw the pictures of volumes in so many columns."""
+    rows, width = -(-len(cubes) // columns), WIDE if columns > 2 else NARROW
+    margins = Margins(left=0.05, right=0.05, bottom=0.05, top=0.3, across=0.05, down=0.3)
+    fig, axes = new_panels((width, rows * (width / columns + 0.25)), margins, rows, columns)
+    for ax in axes.flat:
         ax.set_axis_off()
-    for ax, (name, color, volume) in zip(axes, shown, strict=False):
-        cell = 72 * width / columns / (1.7 * len(volume))  # [points]
-        _points(ax, volume, np.minimum(_radius(volume, kappa) / largest, 1.5) * (LARGEST * cell) ** 2)
+    for ax, (name, color, picture) in zip(axes.flat, cubes, strict=False):
+        ax.imshow(picture)
         ax.set_title(name, color=color)
     return fig
 
@@ -56,10 +73,10 @@ def _radius(density: np.ndarray, kappa: float) -> np.ndarray:
     return (2 * density / (density + kappa)) ** 5
 
 
-def _points(ax: Axes, volume: np.ndarray, area: np.ndarray) -> None:
+def _points(ax: Axes, area: np.ndarray) -> None:
     """Draw a volume's cells as points [points²] inside the edges of a cube, the far ones first."""
-    seen = area > SMALLEST**2
-    cells = (np.argwhere(seen) + 0.5) / len(volume)
+    visible = area > SMALLEST**2
+    cells = (np.argwhere(visible) + 0.5) / len(area)
     across, up, depth = _projected(cells)
     order = np.argsort(depth)
     edges = np.stack(_projected(CORNERS), axis=1)
@@ -68,7 +85,7 @@ def _points(ax: Axes, volume: np.ndarray, area: np.ndarray) -> None:
         front = min(edges[a, 2], edges[b, 2]) > middle
         ax.plot(edges[[a, b], 0], edges[[a, b], 1], color=GREY, lw=0.6, alpha=0.7, zorder=3 if front else 1)
     options = {"c": cells[order, 0], "cmap": "viridis", "vmin": 0, "vmax": 1, "alpha": 0.7, "lw": 0}
-    ax.scatter(across[order], up[order], area[seen][order], rasterized=True, zorder=2, **options)
+    ax.scatter(across[order], up[order], area[visible][order], zorder=2, **options)
     ax.set_aspect("equal")
 
 
@@ -97,8 +114,9 @@ def _slices(run: Run, columns: int) -> Figure:
     """Draw so many slabs of N-body, and below as many generated ones."""
     size, slabs = run.tree["subvolume_size"], run.tree["examples"]
     width = WIDE if columns > 2 else NARROW
-    fig = new(width, 2 * (width / columns))
-    axes = fig.subplots(2, columns, squeeze=False, sharex=True, sharey=True)
+    margins = Margins(right=0.95, bottom=0.35, across=0.1, down=0.1)
+    side = (width - margins.left - margins.right) / columns
+    fig, axes = new_panels((width, 2 * side + 0.6), margins, 2, columns, sharex=True, sharey=True)
     nbody = slabs["nbody"]
     low, high = np.percentile(nbody[nbody > 0], (1, 99.8))
     norm = LogNorm(low, high, clip=True)
@@ -106,6 +124,6 @@ def _slices(run: Run, columns: int) -> Figure:
         for ax, slab in zip(row, slabs[name], strict=False):
             image = show_slab(ax, slab, norm, size)
         row[0].set_ylabel(f"{LABELS[name][0]}  [Mpc/h]", color=LABELS[name][1])
-    bar = fig.colorbar(image, ax=axes, label="density in a slab, ρ/ρ̄", fraction=0.04, pad=0.01)
+    bar = color_bar(fig, image, margins, "density in a slab, ρ/ρ̄")
     plain_log(bar.ax.yaxis)
     return fig

@@ -101,6 +101,41 @@ def test_figures_stand_in_rows_of_two_and_a_lone_one_has_its_caption_beside_it()
     assert kinds == [("alone", "a"), ("wide", "B"), ("", "c"), ("", "d"), ("alone", "e")]
 
 
+def shown(run):
+    """All figures that a run has, those for phones too."""
+    drawn = [catalogue.drawn(one, [run]) for one in catalogue.CATALOGUE]
+    return [figure for one in drawn if not isinstance(one, str) for figure in (one.figure, one.narrow) if figure]
+
+
+def test_no_text_is_cut_off_or_on_another_one(run):
+    latents = {"latents": {"norm": np.linspace(9, 13, 101)}}
+    faults = []
+    for figure in shown(dataclasses.replace(run, tree=run.tree | latents)):
+        style.png(figure)
+        width, height = figure.get_size_inches() * figure.dpi
+        for ax in figure.axes:
+            labels = [ax.title, ax.xaxis.label, ax.yaxis.label]
+            texts = [text for text in (*labels, *ticks(ax), *ax.texts) if text.get_text() and text.get_visible()]
+            boxes = [text.get_window_extent() for text in texts]
+            outside = [box.x0 < 0 or box.y0 < 0 or box.x1 > width or box.y1 > height for box in boxes]
+            faults += [text.get_text() for text, out in zip(texts, outside, strict=True) if out]
+            marks = [tick.get_window_extent() for tick in ticks(ax)]
+            for text, box in zip(texts, boxes, strict=True):
+                if text in labels and any(box.overlaps(mark) for mark in marks):
+                    faults.append(f"{text.get_text()} on a tick's label")
+    assert not faults
+
+
+def ticks(ax):
+    """The visible labels of an axes' major ticks."""
+    if not ax.axison:
+        return []
+    low, high = ax.get_xlim(), ax.get_ylim()
+    across = [tick.label1 for tick in ax.xaxis.get_major_ticks() if min(low) <= tick.get_loc() <= max(low)]
+    up = [tick.label1 for tick in ax.yaxis.get_major_ticks() if min(high) <= tick.get_loc() <= max(high)]
+    return [label for label in across + up if label.get_text() and label.get_visible()]
+
+
 def test_names_of_curves_keep_apart_and_inside():
     np.testing.assert_allclose(style.spread([0.2, 0.21, 0.99, 1.0], 0.1), [0.2, 0.3, 0.9, 1.0])
     np.testing.assert_allclose(style.spread([0.1, 0.5], 0.1), [0.1, 0.5])
