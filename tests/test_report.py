@@ -13,7 +13,7 @@ import pytest
 import synthetic
 
 from cosmogan import config, report
-from cosmogan.reporting import catalogue, document, facts, runs, work
+from cosmogan.reporting import catalogue, criteria, document, facts, page, runs, work
 from cosmogan.shards import latents_file, statistics_file
 from hpc import settings
 from hpc.mpi import SerialComm
@@ -102,6 +102,16 @@ def test_the_page_is_whole_and_needs_nothing_beside_it(measured, capsys, monkeyp
     assert report.stage(measured).is_done()
     report.report(measured, SerialComm())
     assert "report: done" in capsys.readouterr().out
+
+
+def test_a_page_with_all_figures_is_small_enough_to_send(measured, tmp_path):
+    run = runs.Run(statistics_file.read(measured.statistics_path))
+    rng = np.random.default_rng(0)  # volumes of the paper's size, of which each point has its own size and colour
+    volumes = {name: rng.lognormal(0, 1, (2, 64, 64, 64)) for name in ("nbody", "generated")}
+    run = dataclasses.replace(run, tree=run.tree | {"volumes": volumes, "latents": {"norm": rng.normal(11, 1, 500)}})
+    text = page.page("", document.single(run, criteria.rows(run.tree), tmp_path))
+    assert text.count("<figure") >= 14
+    assert len(text.encode()) < 2_000_000
 
 
 def test_ranks_that_validate_need_no_matplotlib():

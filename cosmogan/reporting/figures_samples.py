@@ -33,7 +33,8 @@ def latent_norm(runs: Sequence[Run]) -> Drawn:
     dotted = ""
     dimension = runs[0].settings.get("model", {}).get("latent_dimension")
     if dimension:
-        norm = np.linspace(*ax.get_xlim(), 200)
+        low, high = ax.get_xlim()
+        norm = np.linspace(low, high, 200)
         ax.plot(norm, _chi(norm, dimension), color=GREY, lw=1.2, ls=":")
         dotted = f" Dotted: of {dimension} independent Gaussians of width 1."
     seen = [f"{name}: {median_in_words(values)}" for name, _, _, values in shown]

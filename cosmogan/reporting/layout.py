@@ -76,12 +76,13 @@ def new_pairs(
     fig = Figure(figsize=size, dpi=DPI)
     grid = GridSpec(rows, columns, fig, **margins.grid(*size, rows, columns))
     axes = []
-    for cell in grid:
-        upper, below = cell.subgridspec(2, 1, height_ratios=(1, lower), hspace=0.12)
+    for i in range(rows * columns):
+        upper, below = grid[i].subgridspec(2, 1, height_ratios=(1, lower), hspace=0.12)
         large = fig.add_subplot(upper)
         axes.append((large, fig.add_subplot(below, sharex=large)))
         large.tick_params(labelbottom=False)
-        _fix(large), _fix(axes[-1][1])
+        for ax in axes[-1]:
+            _fix(ax)
     return fig, axes
 
 

@@ -62,8 +62,7 @@ figcaption b { color: var(--ink); font-weight: 600; }
 .zoom :focus-visible + span { outline: .15rem solid var(--pass); }
 .zoom :checked + span { position: fixed; inset: 0; z-index: 1; overflow: auto; overscroll-behavior: contain;
                         padding: 1rem; background: #fff; cursor: zoom-out; }
-.zoom :checked + span img { max-width: 60rem; margin: auto; }
-.wide .zoom :checked + span img { max-width: 100rem; }
+.zoom :checked + span img { height: calc(100vh - 2rem); object-fit: contain; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .82rem; background: var(--code); padding: .8rem; }
 @media screen and (max-width: 44rem) {
   body { padding: 1rem .8rem 3rem; }
@@ -72,7 +71,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .82rem; backgro
   .for-page { display: none !important; }
   .zoom :checked + span .for-phone { display: none !important; }
   .zoom :checked + span .for-page { display: block !important; }
-  .zoom :checked + span img, .wide .zoom :checked + span img { width: 50rem; max-width: none; }
+  .zoom :checked + span img { width: 50rem; height: auto; }
   .entries thead { display: none; }
   .entries tr { display: block; border-bottom: 1px solid var(--line); padding: .5rem 0; }
   .entries td { display: block; border: 0; padding: .1rem 0; }
@@ -82,8 +81,9 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .82rem; backgro
 @media print {
   @page { margin: 14mm; }
   body { max-width: none; font-size: 10pt; padding: 0; }
-  .top { display: none; }
-  figure, tr, nav { break-inside: avoid; }
+  nav, .top { display: none; }
+  figure, tr { break-inside: avoid; }
+  tbody tr:first-child { break-before: avoid; }
   .figures { gap: .5rem 1.2rem; }
   h2, h3, caption { break-after: avoid; }
   table { font-size: 9pt; }
