@@ -77,9 +77,9 @@ def new_pairs(
     grid = GridSpec(rows, columns, fig, **margins.grid(*size, rows, columns))
     axes = []
     for i in range(rows * columns):
-        upper, below = grid[i].subgridspec(2, 1, height_ratios=(1, lower), hspace=0.12)
-        large = fig.add_subplot(upper)
-        axes.append((large, fig.add_subplot(below, sharex=large)))
+        pair = grid[i].subgridspec(2, 1, height_ratios=(1, lower), hspace=0.12)
+        large = fig.add_subplot(pair[0])
+        axes.append((large, fig.add_subplot(pair[1], sharex=large)))
         large.tick_params(labelbottom=False)
         for ax in axes[-1]:
             _fix(ax)
