@@ -170,7 +170,7 @@ def _cross_table(runs: Sequence[Run]) -> Table:
     columns: Table = {"k [h/Mpc]": runs[0].tree["cross_power"]["k"]}
     for i, run in enumerate(runs):
         kinds = {"generated_generated": f"{run.name} x {run.name}", "nbody_generated": f"N-body x {run.name}"}
-        for kind, label in ({"nbody_nbody": "N-body x N-body"} if i == 0 else {}).items() | kinds.items():
+        for kind, label in (({"nbody_nbody": "N-body x N-body"} if i == 0 else {}) | kinds).items():
             names = ("mean", "error of mean", "16 %", "84 %")
             parts = zip(names, _fractions(run, kind), strict=True)
             columns |= {f"{label} {name} [% of power]": values for name, values in parts}
