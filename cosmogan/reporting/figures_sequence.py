@@ -36,7 +36,7 @@ def _sequence(tree: Tree, columns: int) -> Figure:
     rows = 1 if columns == N_SHOWN else 2
     chosen = np.linspace(0, len(tree["redshifts"]) - 1, rows * columns).round().astype(int)
     width = WIDE if rows == 1 else NARROW
-    margins = Margins(left=0.05, right=0.75, bottom=0.1, top=0.3, across=0.1, down=0.3)
+    margins = Margins(left=0.05, right=0.95, bottom=0.1, top=0.3, across=0.1, down=0.3)
     fig, axes = new_panels((width, rows * (0.93 * width / columns + 0.3)), margins, rows, columns)
     for ax, i in zip(axes.flat, chosen, strict=True):
         image = show_slab(ax, tree["slabs"][i], _norm(tree["slabs"]), tree["size"], "bicubic")
