@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from PIL import Image  # comes with matplotlib
 
 from cosmogan.reporting.exhibit import Drawn
 from cosmogan.reporting.figures_conditions import of_conditions
@@ -54,8 +55,6 @@ def _norm(slabs: np.ndarray) -> LogNorm:
 
 def animation(tree: Tree) -> bytes:
     """Return the sequence as a GIF file: a volume forming, from the earliest redshift to the latest and again."""
-    from PIL import Image  # comes with matplotlib
-
     frames = [_frame(tree, i) for i in range(len(tree["redshifts"]))]
     images = [Image.open(io.BytesIO(png)).convert("P", palette=Image.Palette.ADAPTIVE) for png in frames]
     durations = [FRAME] * len(images)
