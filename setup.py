@@ -106,6 +106,7 @@ setup(
         "cosmogan.configs": ["*.yaml"],
         "hpc.clusters": ["*.yaml"],
     },
+    entry_points={"console_scripts": ["cosmogan = cosmogan.__main__:main"]},
     cmdclass={"build_ext": BuildLibrary, "bdist_wheel": AnyPython},
     ext_modules=[
         # Plain C, called by ctypes. A product and a sum stay two instructions: the same densities on any processor.
@@ -130,6 +131,7 @@ setup(
         "safetensors",
         "matplotlib",
         "tensorboard",
+        "shtab",
     ],
     extras_require={
         # mpirun and the MPI library, for machines that have none; works as root and with more ranks than cores.

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmogan.config import generator_file
-
 if TYPE_CHECKING:
     from cosmogan.gan.released import Released
 
@@ -30,6 +28,7 @@ def load_generator(name: Path | str = "web-32", device: str = "cpu") -> "Release
     ValueError
         when there is none of that name, or a file is missing, damaged, or not a generator's; the message names it.
     """
+    from cosmogan.config import generator_file
     from cosmogan.gan import released  # loads torch, which preprocessing does without
 
     return released.load(generator_file(str(name)), device)

@@ -1,5 +1,6 @@
 """Write the paper's figures and one page that says what was reached; or one page for several runs."""
 
+import argparse
 from pathlib import Path
 
 from cosmogan import cli
@@ -32,14 +33,19 @@ def report(experiment: Experiment, comm: mpi.Comm) -> None:
     execute(stage(experiment), comm)
 
 
-def main() -> None:
-    """Write the report that the command line asks for."""
-    parser = cli.parser("cosmogan.report", TEXT, EXAMPLE)
-    parser.add_argument(
+def parser(prog: str) -> argparse.ArgumentParser:
+    """Make the command line's parser, for a command that is called so."""
+    reader = cli.parser(prog, TEXT, EXAMPLE)
+    reader.add_argument(
         "--compare", nargs="+", type=argument, metavar="RUN", help="folders of runs, for one page of all"
     )
-    parser.add_argument("--output", type=argument, metavar="FOLDER", help="of that page (default: comparison)")
-    arguments = parser.parse_intermixed_args()
+    reader.add_argument("--output", type=argument, metavar="FOLDER", help="of that page (default: comparison)")
+    return reader
+
+
+def main(prog: str) -> None:
+    """Write the report that the command line asks for."""
+    arguments = parser(prog).parse_intermixed_args()
     comm = mpi.world()
     with mpi.abort_on_error(comm):
         if arguments.output and not arguments.compare:
@@ -51,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main("python -m cosmogan.report")

@@ -42,11 +42,16 @@ def compare_own(arguments: argparse.Namespace, comm: mpi.Comm) -> None:
     report.report(experiment, comm)
 
 
-def main() -> None:
+def parser(prog: str) -> argparse.ArgumentParser:
+    """Make the command line's parser, for a command that is called so."""
+    reader = cli.parser(prog, TEXT, EXAMPLE)
+    external.add_options(reader)
+    return reader
+
+
+def main(prog: str) -> None:
     """Run the command line."""
-    parser = cli.parser("cosmogan.validate", TEXT, EXAMPLE)
-    external.add_options(parser)
-    arguments = parser.parse_intermixed_args()
+    arguments = parser(prog).parse_intermixed_args()
     with mpi.abort_on_error(mpi.SerialComm()):
         comm = mpi.world("validate.batch_size")
     with mpi.abort_on_error(comm):
@@ -57,4 +62,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main("python -m cosmogan.validate")

@@ -99,7 +99,7 @@ def test_an_installed_wheel_finds_experiments_and_machines(python, tmp_path):
 
 
 def test_an_installed_wheel_draws_from_its_generator(python, tmp_path):
-    run(python, "-m", "cosmogan.sample", "--pretrained", "-n", 8, "--figure", "web.png", cwd=tmp_path)
+    run(python.with_name("cosmogan"), "sample", "--pretrained", "-n", 8, "--figure", "web.png", cwd=tmp_path)
     assert (tmp_path / "web.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -89,7 +89,7 @@ def test_jobs_wait_for_one_another_and_their_states_are_shown(toy, monkeypatch, 
         launch.launch("experiment.yaml", "cluster.yaml")
     capsys.readouterr()
     monkeypatch.setattr(sys, "argv", ["hpc.launch", "status", "experiment.yaml", "--cluster", "cluster.yaml"])
-    launch.main()
+    launch.main("python -m hpc.launch")
     assert [line.split() for line in capsys.readouterr().out.splitlines()[1:]] == [
         ["first", "10", "held", "0:01", "waits:", "rain"],
         ["second-part-1…3", "11_0…2", "held", "0:01", "waits:", "rain"],

@@ -196,7 +196,7 @@ def test_a_copy_of_a_machine_that_comes_with_it_is_one(tmp_path, monkeypatch):
 def test_command_lines_that_say_too_little_or_too_much(experiment, monkeypatch, capsys, words, message):
     monkeypatch.setattr(sys, "argv", ["hpc.launch", *words, "--cluster", "local.yaml"])
     with pytest.raises(SystemExit):
-        launch.main()
+        launch.main("python -m hpc.launch")
     assert message in capsys.readouterr().err and not (experiment / "run").exists()
 
 
