@@ -33,19 +33,21 @@ def validate(experiment: Experiment, comm: mpi.Comm) -> None:
     execute(stage(experiment), comm)
 
 
-def compare_own(arguments: argparse.Namespace, comm: mpi.Comm) -> None:
-    """Measure anyone's samples, and write the report."""
+def compare_own(arguments: argparse.Namespace, comm: mpi.Comm) -> Experiment:
+    """Measure anyone's samples, and write the report; return the experiment that it is the report of."""
     experiment = external.experiment_of(arguments)
     plan = OwnSetsStage(experiment, external.compare(arguments, experiment))
     if not comm.on_root(plan.is_done):
         execute(plan, comm)
     report.report(experiment, comm)
+    return experiment
 
 
 def parser(prog: str) -> argparse.ArgumentParser:
     """Make the command line's parser, for a command that is called so."""
     reader = cli.parser(prog, TEXT, EXAMPLE)
     external.add_options(reader)
+    report.fail_on_option(reader)
     return reader
 
 
@@ -56,9 +58,13 @@ def main(prog: str) -> None:
         comm = mpi.world("validate.batch_size")
     with mpi.abort_on_error(comm):
         if arguments.samples is None:
-            validate(cli.read_experiment(arguments, comm.rank), comm)
+            experiment = cli.read_experiment(arguments, comm.rank)
+            validate(experiment, comm)
+            if arguments.fail_on:
+                report.report(experiment, comm)
         else:
-            compare_own(arguments, comm)
+            experiment = compare_own(arguments, comm)
+        report.fail_on(arguments.fail_on, experiment, comm)
 
 
 if __name__ == "__main__":

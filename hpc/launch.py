@@ -20,7 +20,8 @@ EPILOG = """\
 examples:
   python -m hpc.launch experiment.yaml --cluster slurm            submit what is not done yet
   python -m hpc.launch experiment.yaml --cluster slurm --dry-run  print the batch scripts instead
-  python -m hpc.launch status experiment.yaml                     a line for each stage; --watch: until all is over
+  python -m hpc.launch status experiment.yaml                     a line for each stage; --watch: until all is over;
+                                                                  --json: for programs
   python -m hpc.launch cancel experiment.yaml                     end its jobs"""
 
 
@@ -95,6 +96,8 @@ def _check(prog: str, action: str, given: argparse.Namespace) -> None:
         raise ValueError(f"{prog}: expected CONFIG, found {first}")
     if action != "launch" and (given.dry_run or given.stage):
         raise ValueError(f"{prog} {action}: it takes no --stage and no --dry-run: all jobs are meant")
+    if given.json and (action != "status" or given.watch):
+        raise ValueError("--json: expected with status, and without --watch")
 
 
 def parser(prog: str) -> argparse.ArgumentParser:
@@ -114,6 +117,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
     reader.add_argument("--stage", help="submit only this stage")
     reader.add_argument("--dry-run", action="store_true", help="print the batch scripts, and submit nothing")
     reader.add_argument("--watch", action="store_true", help="show how the jobs get on until they are over")
+    reader.add_argument("--json", action="store_true", help="of status: print it as JSON")
     return reader
 
 
@@ -137,6 +141,8 @@ def main(prog: str) -> None:
             status.cancel(experiment.folder, queue)
         elif given.watch:
             status.watch(machine, experiment, queue)
+        elif given.json:
+            print(status.as_json(experiment.folder, status.table(machine, experiment, queue)))
         else:
             print("\n".join(status.format_table(status.table(machine, experiment, queue))))
 
