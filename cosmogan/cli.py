@@ -12,25 +12,16 @@ from hpc.part import Part
 
 
 def main(
-    module: str,
-    text: str,
-    example: str,
-    work: Callable[..., None],
-    world: Callable[[], mpi.World] = mpi.world,
-    options: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
+    reader: argparse.ArgumentParser, work: Callable[..., None], world: Callable[[], mpi.World] = mpi.world
 ) -> None:
     """Read the config and do a command's work on every rank of its world.
 
     Parameters
     ----------
-    module : the command's module, as ``cosmogan.preprocess``
-    text, example : what ``--help`` says
+    reader : of the command line, by `parser`; an option whose ``dest`` is the name of a setting overrides it
     work : called with the experiment and the world, and with the part or None if the command has `part_option`
     world : makes the processes that work together
-    options : adds options to the parser; one whose ``dest`` is the name of a setting overrides it
     """
-    reader = parser(module, text, example)
-    options(reader)
     arguments = reader.parse_intermixed_args()
     with mpi.abort_on_error(mpi.SerialComm()):
         comm = world()
@@ -40,10 +31,16 @@ def main(
         work(read_experiment(arguments, comm.rank), comm, *([part] if "part" in arguments else []))
 
 
-def parser(module: str, text: str, example: str) -> argparse.ArgumentParser:
-    """Make a command's parser: CONFIG and overrides are the same for all."""
+def parser(prog: str, text: str, example: str) -> argparse.ArgumentParser:
+    """Make a command's parser: CONFIG and overrides are the same for all.
+
+    Parameters
+    ----------
+    prog : how the user calls the command: ``python -m cosmogan.preprocess`` or ``cosmogan preprocess``
+    text, example : what ``--help`` says
+    """
     reader = argparse.ArgumentParser(
-        prog=f"python -m {module}",
+        prog=prog,
         description=text,
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,

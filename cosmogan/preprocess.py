@@ -61,12 +61,19 @@ def _simulate_what_is_missing(experiment: Experiment, part: Part | None) -> None
         raise ValueError(f"{experiment.simulations_folder}: simulate failed, see above")
 
 
-def _options(parser: argparse.ArgumentParser) -> None:
-    cli.part_option(parser)
+def parser(prog: str) -> argparse.ArgumentParser:
+    """Make the command line's parser, for a command that is called so."""
+    reader = cli.parser(prog, TEXT, EXAMPLE)
+    cli.part_option(reader)
     what = "print seconds, bytes, messages and the imbalance of ranks for each stage"
-    parser.add_argument("--profile", dest="preprocess.profile", action="store_true", help=what)
+    reader.add_argument("--profile", dest="preprocess.profile", action="store_true", help=what)
+    return reader
+
+
+def main(prog: str) -> None:
+    """Run the command line."""
+    cli.main(parser(prog), preprocess, partial(mpi.world, "preprocess.memory_per_rank"))
 
 
 if __name__ == "__main__":
-    world = partial(mpi.world, "preprocess.memory_per_rank")
-    cli.main("cosmogan.preprocess", TEXT, EXAMPLE, preprocess, world, options=_options)
+    main("python -m cosmogan.preprocess")

@@ -1,5 +1,6 @@
 """Run the whole chain on this machine: ``python -m cosmogan.run CONFIG``."""
 
+import argparse
 import os
 import subprocess
 import time
@@ -88,18 +89,23 @@ def _next_steps(config: Path, epochs: int) -> str:
     )
 
 
-def main() -> None:
-    """Run the command line."""
-    parser = cli.parser("cosmogan.run", TEXT, EXAMPLE)
-    parser.add_argument(
+def parser(prog: str) -> argparse.ArgumentParser:
+    """Make the command line's parser, for a command that is called so."""
+    reader = cli.parser(prog, TEXT, EXAMPLE)
+    reader.add_argument(
         "--cluster", default="local", help="processes for each stage: a name in configs/cluster or a YAML file"
     )
-    parser.add_argument("--minutes", type=float, help="stop after so many, saved; the same command resumes")
-    arguments = parser.parse_intermixed_args()
+    reader.add_argument("--minutes", type=float, help="stop after so many, saved; the same command resumes")
+    return reader
+
+
+def main(prog: str) -> None:
+    """Run the command line."""
+    arguments = parser(prog).parse_intermixed_args()
     with mpi.abort_on_error(mpi.SerialComm(), expected=(ValueError, OSError, RuntimeError)):
         experiment = cli.read_experiment(arguments)
         run(experiment, load_cluster(arguments.cluster).stages, arguments.minutes)
 
 
 if __name__ == "__main__":
-    main()
+    main("python -m cosmogan.run")

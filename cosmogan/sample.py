@@ -60,24 +60,31 @@ def with_names(words: list[str]) -> list[str]:
     return [f"--pretrained={SMALLEST_GENERATOR}" if word == "--pretrained" else word for word in named]
 
 
-def _options(parser: argparse.ArgumentParser) -> None:
-    cli.part_option(parser)
+def parser(prog: str) -> argparse.ArgumentParser:
+    """Make the command line's parser, for a command that is called so."""
+    reader = cli.parser(prog, TEXT, EXAMPLE)
+    cli.part_option(reader)
     what = (
         f"draw from a generator in the package: {', '.join(GENERATORS)}; default {SMALLEST_GENERATOR}; needs no CONFIG"
     )
-    parser.add_argument("--pretrained", action=_Pretrained, choices=GENERATORS, metavar="NAME", help=what)
-    parser.add_argument("-n", dest="sample.n_samples", type=int, metavar="N", help="how many")
+    reader.add_argument("--pretrained", action=_Pretrained, choices=GENERATORS, metavar="NAME", help=what)
+    reader.add_argument("-n", dest="sample.n_samples", type=int, metavar="N", help="how many")
     what = "draw slabs and the voxel PDF of them: .png or .pdf"
-    parser.add_argument("--figure", dest="sample.figure", metavar="FILE", help=what)
+    reader.add_argument("--figure", dest="sample.figure", metavar="FILE", help=what)
     what = "write only the latents, to <output>/latents.h5"
-    parser.add_argument("--latents", dest="sample.latents_only", action="store_true", help=what)
+    reader.add_argument("--latents", dest="sample.latents_only", action="store_true", help=what)
     what = "of the volumes, for a generator conditioned on it; any other condition as sample.condition.omega_m=0.3"
-    parser.add_argument("--redshift", dest="sample.condition.redshift", type=float, metavar="Z", help=what)
+    reader.add_argument("--redshift", dest="sample.condition.redshift", type=float, metavar="Z", help=what)
     what = "draw the volumes of such a file, with the generator that it belongs to"
-    parser.add_argument("--from-latents", dest="sample.from_latents", metavar="FILE", help=what)
+    reader.add_argument("--from-latents", dest="sample.from_latents", metavar="FILE", help=what)
+    return reader
+
+
+def main(prog: str) -> None:
+    """Run the command line."""
+    sys.argv[1:] = with_names(sys.argv[1:])
+    cli.main(parser(prog), sample, partial(mpi.world, "sample.batch_size"))
 
 
 if __name__ == "__main__":
-    world = partial(mpi.world, "sample.batch_size")
-    sys.argv[1:] = with_names(sys.argv[1:])
-    cli.main("cosmogan.sample", TEXT, EXAMPLE, sample, world, options=_options)
+    main("python -m cosmogan.sample")

@@ -1,5 +1,7 @@
 """Choose which epoch's generator is released, calibrate it or tune its latent scale, and release it."""
 
+import argparse
+
 from cosmogan import cli
 from cosmogan.config import Experiment
 from cosmogan.selection.plan import SelectionStage
@@ -29,5 +31,17 @@ def select(experiment: Experiment, comm: mpi.Comm, part: Part | None = None) -> 
     execute(stage(experiment), comm, part)
 
 
+def parser(prog: str) -> argparse.ArgumentParser:
+    """Make the command line's parser, for a command that is called so."""
+    reader = cli.parser(prog, TEXT, EXAMPLE)
+    cli.part_option(reader)
+    return reader
+
+
+def main(prog: str) -> None:
+    """Run the command line."""
+    cli.main(parser(prog), select)
+
+
 if __name__ == "__main__":
-    cli.main("cosmogan.select", TEXT, EXAMPLE, select, options=cli.part_option)
+    main("python -m cosmogan.select")

@@ -25,11 +25,19 @@ def simulate(experiment: Experiment, comm: mpi.Comm, part: Part | None = None) -
     execute(stage(experiment), comm, part)
 
 
-def _options(parser: argparse.ArgumentParser) -> None:
-    cli.part_option(parser)
+def parser(prog: str) -> argparse.ArgumentParser:
+    """Make the command line's parser, for a command that is called so."""
+    reader = cli.parser(prog, TEXT, EXAMPLE)
+    cli.part_option(reader)
     what = "write the input of a real GADGET-2 for each box there, and run nothing"
-    parser.add_argument("--gadget2", dest="simulate.gadget2", metavar="FOLDER", help=what)
+    reader.add_argument("--gadget2", dest="simulate.gadget2", metavar="FOLDER", help=what)
+    return reader
+
+
+def main(prog: str) -> None:
+    """Run the command line."""
+    cli.main(parser(prog), simulate, mpi.SerialComm)
 
 
 if __name__ == "__main__":
-    cli.main("cosmogan.simulate", TEXT, EXAMPLE, simulate, world=mpi.SerialComm, options=_options)
+    main("python -m cosmogan.simulate")

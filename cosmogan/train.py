@@ -1,5 +1,7 @@
 """Train the networks, on one process or many."""
 
+import argparse
+
 from cosmogan import cli
 from cosmogan.training.plan import TrainingStage
 from hpc.killed_ranks import end_with_launcher
@@ -12,9 +14,20 @@ EXAMPLE = "torchrun --standalone --nproc-per-node 2 -m cosmogan.train configs/de
 
 stage = TrainingStage
 
-if __name__ == "__main__":
+
+def parser(prog: str) -> argparse.ArgumentParser:
+    """Make the command line's parser, for a command that is called so."""
+    return cli.parser(prog, TEXT, EXAMPLE)
+
+
+def main(prog: str) -> None:
+    """Run the command line."""
     end_with_launcher()
     from cosmogan.training.work import train  # imports torch
     from hpc import distributed
 
-    cli.main("cosmogan.train", TEXT, EXAMPLE, train, world=distributed.find)
+    cli.main(parser(prog), train, distributed.find)
+
+
+if __name__ == "__main__":
+    main("python -m cosmogan.train")

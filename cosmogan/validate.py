@@ -33,28 +33,39 @@ def validate(experiment: Experiment, comm: mpi.Comm) -> None:
     execute(stage(experiment), comm)
 
 
-def compare_own(arguments: argparse.Namespace, comm: mpi.Comm) -> None:
-    """Measure anyone's samples, and write the report."""
+def compare_own(arguments: argparse.Namespace, comm: mpi.Comm) -> Experiment:
+    """Measure anyone's samples, and write the report; return the experiment that it is the report of."""
     experiment = external.experiment_of(arguments)
     plan = OwnSetsStage(experiment, external.compare(arguments, experiment))
     if not comm.on_root(plan.is_done):
         execute(plan, comm)
     report.report(experiment, comm)
+    return experiment
 
 
-def main() -> None:
+def parser(prog: str) -> argparse.ArgumentParser:
+    """Make the command line's parser, for a command that is called so."""
+    reader = cli.parser(prog, TEXT, EXAMPLE)
+    external.add_options(reader)
+    report.fail_on_option(reader)
+    return reader
+
+
+def main(prog: str) -> None:
     """Run the command line."""
-    parser = cli.parser("cosmogan.validate", TEXT, EXAMPLE)
-    external.add_options(parser)
-    arguments = parser.parse_intermixed_args()
+    arguments = parser(prog).parse_intermixed_args()
     with mpi.abort_on_error(mpi.SerialComm()):
         comm = mpi.world("validate.batch_size")
     with mpi.abort_on_error(comm):
         if arguments.samples is None:
-            validate(cli.read_experiment(arguments, comm.rank), comm)
+            experiment = cli.read_experiment(arguments, comm.rank)
+            validate(experiment, comm)
+            if arguments.fail_on:
+                report.report(experiment, comm)
         else:
-            compare_own(arguments, comm)
+            experiment = compare_own(arguments, comm)
+        report.fail_on(arguments.fail_on, experiment, comm)
 
 
 if __name__ == "__main__":
-    main()
+    main("python -m cosmogan.validate")

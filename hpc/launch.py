@@ -20,7 +20,8 @@ EPILOG = """\
 examples:
   python -m hpc.launch experiment.yaml --cluster slurm            submit what is not done yet
   python -m hpc.launch experiment.yaml --cluster slurm --dry-run  print the batch scripts instead
-  python -m hpc.launch status experiment.yaml                     a line for each stage; --watch: until all is over
+  python -m hpc.launch status experiment.yaml                     a line for each stage; --watch: until all is over;
+                                                                  --json: for programs
   python -m hpc.launch cancel experiment.yaml                     end its jobs"""
 
 
@@ -88,38 +89,47 @@ def _to_do(machine: Cluster, experiment: Run, wanted: str | None) -> dict[str, C
     return {name: machine.stages[name] for name in names if not machine.stages[name].done(experiment)}
 
 
-def _check(action: str, given: argparse.Namespace) -> None:
+def _check(prog: str, action: str, given: argparse.Namespace) -> None:
     """Raise an error about a command line that says too little or too much."""
     first = given.words[0] if given.words else "nothing"
     if first == "nothing" or ("=" in first and not Path(first).is_file()):
-        raise ValueError(f"python -m hpc.launch: expected CONFIG, found {first}")
+        raise ValueError(f"{prog}: expected CONFIG, found {first}")
     if action != "launch" and (given.dry_run or given.stage):
-        raise ValueError(f"python -m hpc.launch {action}: it takes no --stage and no --dry-run: all jobs are meant")
+        raise ValueError(f"{prog} {action}: it takes no --stage and no --dry-run: all jobs are meant")
+    if given.json and (action != "status" or given.watch):
+        raise ValueError("--json: expected with status, and without --watch")
 
 
-def main() -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m hpc.launch",
+def parser(prog: str) -> argparse.ArgumentParser:
+    """Make the command line's parser, for a command that is called so."""
+    reader = argparse.ArgumentParser(
+        prog=prog,
         usage="%(prog)s [status | cancel] CONFIG [section.key=value ...] [options]",
         description="Submit an experiment's chain of stages through submitit.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
-    parser.add_argument(
+    what = "the experiment's YAML file, then overrides of its settings"
+    reader.add_argument("words", nargs="*", metavar="CONFIG", help=what)
+    reader.add_argument(
         "--cluster", default="local", help="local, slurm, debug, or a YAML file of your own (default: local)"
     )
-    parser.add_argument("--stage", help="submit only this stage")
-    parser.add_argument("--dry-run", action="store_true", help="print the batch scripts, and submit nothing")
-    parser.add_argument("--watch", action="store_true", help="show how the jobs get on until they are over")
-    given = parser.parse_intermixed_args()
+    reader.add_argument("--stage", help="submit only this stage")
+    reader.add_argument("--dry-run", action="store_true", help="print the batch scripts, and submit nothing")
+    reader.add_argument("--watch", action="store_true", help="show how the jobs get on until they are over")
+    reader.add_argument("--json", action="store_true", help="of status: print it as JSON")
+    return reader
+
+
+def main(prog: str) -> None:
+    """Run the command line."""
+    given = parser(prog).parse_intermixed_args()
     action = given.words.pop(0) if given.words[:1] in (["status"], ["cancel"]) else "launch"
     with (
         mpi.abort_on_error(mpi.SerialComm(), expected=(ValueError, OSError, RuntimeError)),
         contextlib.suppress(BrokenPipeError),
     ):
-        _check(action, given)
+        _check(prog, action, given)
         config, *overrides = given.words
         if action == "launch":
             launch(config, given.cluster, given.stage, overrides, given.dry_run)
@@ -131,9 +141,11 @@ def main() -> None:
             status.cancel(experiment.folder, queue)
         elif given.watch:
             status.watch(machine, experiment, queue)
+        elif given.json:
+            print(status.as_json(experiment.folder, status.table(machine, experiment, queue)))
         else:
             print("\n".join(status.format_table(status.table(machine, experiment, queue))))
 
 
 if __name__ == "__main__":
-    main()
+    main("python -m hpc.launch")

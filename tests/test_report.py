@@ -99,7 +99,7 @@ def test_the_page_is_whole_and_needs_nothing_beside_it(measured, capsys, monkeyp
     assert "averaged weights of epoch 5, its latents scaled by 0.985" in text
     assert "23200 samples seen, 0:58 of training steps" in text
     assert "Left out: Norms of the latent vectors (the samples' latents are not known)." in text
-    assert report.stage(measured).is_done()
+    assert report.stage(measured).is_done() and report.stage(measured).verdict.exists()
     report.report(measured, SerialComm())
     assert "report: done" in capsys.readouterr().out
 

@@ -59,6 +59,8 @@ def generator_file(name: str) -> Path:
         return GENERATORS[name]
     if not name.endswith(".safetensors"):
         raise ValueError(f"generator {name}: expected {', '.join(GENERATORS)} or a .safetensors file")
+    if "://" in name:
+        raise ValueError(f"generator {name}: expected a file here; cosmogan.load_generator takes addresses too")
     return Path(name)
 
 

@@ -247,15 +247,23 @@ def read_settings(path: Path | str, kind: str = GENERATOR) -> dict[str, Any]:
     return settings
 
 
-def load(path: Path | str, device: torch.device | str = "cpu") -> Released:
+def load(path: Path | str, device: torch.device | str = "cpu", sha256: str | None = None) -> Released:
     """Read a released generator.
+
+    Parameters
+    ----------
+    path : of its weights
+    device : where it goes
+    sha256 : the checksum that the weights must have; None: that which the settings state
 
     Raises
     ------
     ValueError
-        when a file is missing, damaged, or not a generator's; the message names it.
+        when a file is missing, damaged, not a generator's, or not the one meant; the message names it.
     """
     settings, settings_path = read_settings(path), Path(path).with_suffix(".json")
+    if sha256 is not None and sha256.lower() != settings["sha256"]:
+        raise ValueError(f"{path}: expected weights of the SHA-256 {sha256}, found {settings['sha256']}")
     try:
         missing = [name for name in NEEDED if name not in settings["model"]]
         if missing:

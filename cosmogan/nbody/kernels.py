@@ -1,7 +1,6 @@
 """Call the compiled kernels: mass assignment and routing (`_kernels.c`), the simulator's mesh (`_gravity.c`)."""
 
 import ctypes
-from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import numpy as np
@@ -65,24 +64,27 @@ class Sums(ctypes.Structure):
 Particles = tuple[np.ndarray, np.ndarray | None]  # positions (n, 3) float32 or float64; weights (n,) float32, or 1 each
 
 
-def _load() -> ctypes.CDLL:
-    """Load the library that was built when the package was installed."""
-    folder = Path(__file__).parent
-    for suffix in EXTENSION_SUFFIXES:
-        path = folder / f"_kernels{suffix}"
-        if path.exists():
-            library = ctypes.CDLL(str(path))
-            library.cosmogan_paint.restype = library.cosmogan_address.restype = ctypes.c_int64
-            for name in ("sort", "paint_some", "slope", "push"):
-                getattr(library, f"cosmogan_{name}").restype = None
-            return library
-    raise ImportError(
-        f"{folder}: _kernels{EXTENSION_SUFFIXES[0]} not found: it is compiled when cosmogan is installed; "
-        "run `pip install -e .` again, with a C compiler at hand"
-    )
+def _load(path: Path) -> ctypes.CDLL:
+    """Load the library that was built when the package was installed.
+
+    Raises
+    ------
+    ImportError
+        when it was not built: says how to build it.
+    """
+    if not path.exists():
+        raise ImportError(
+            f"{path}: not found: it is compiled when cosmogan is installed; run `pip install -e .` again, with a C "
+            "compiler at hand"
+        )
+    library = ctypes.CDLL(str(path))
+    library.cosmogan_paint.restype = library.cosmogan_address.restype = ctypes.c_int64
+    for name in ("sort", "paint_some", "slope", "push"):
+        getattr(library, f"cosmogan_{name}").restype = None
+    return library
 
 
-_LIBRARY = _load()
+_LIBRARY = _load(Path(__file__).with_name("_kernels.so"))
 
 
 def paint(particles: Particles, mesh: Mesh, slots: np.ndarray, sums: Sums) -> int:

@@ -32,9 +32,19 @@ class ReportStage(Stage[Comm]):
         """The page."""
         return self.experiment.report_folder / "index.html"
 
+    @property
+    def verdict(self) -> Path:
+        """Which criteria are met, for programs."""
+        return self.experiment.report_folder / "verdict.json"
+
     def is_done(self) -> bool:
         """Say whether the page shows what is measured now."""
-        return self.page.exists() and self.experiment.statistics_path.exists() and self.receipt.done()
+        return (
+            self.page.exists()
+            and self.verdict.exists()
+            and self.experiment.statistics_path.exists()
+            and self.receipt.done()
+        )
 
     def when_done(self) -> str:
         """Return where the page is."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from cosmogan.reporting import conditions, criteria, document, facts, page, runs
+from cosmogan.reporting import conditions, criteria, document, facts, page, runs, verdict
 from hpc.files import whole_file
 from hpc.log import say
 from hpc.stage import Outcome
@@ -21,6 +21,7 @@ def write_one(run: runs.Run, folder: Path, path: Path) -> Outcome:
     rows = [*criteria.rows(run.tree), *conditions.rows(run.tree)]
     parts = [*document.single(run, rows, path.parent / "figures"), *document.record(run, folder)]
     _write(path, f"{run.tree['name']}: a cosmic web GAN", parts)
+    verdict.write(path.with_name("verdict.json"), run.tree["name"], rows)
     counts = [criteria.count(rows, group) for group in criteria.groups(rows)]
     return Outcome({row.name: row.passed for row in rows}, (*counts, str(path.resolve())))
 

@@ -21,10 +21,10 @@ Print what a folder holds: geometry, redshifts, simulations, sources, and mean, 
 from one pass over them that needs little memory."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """Make the command line's parser."""
+def parser(prog: str) -> argparse.ArgumentParser:
+    """Make the command line's parser, for a command that is called so."""
     raw = argparse.RawDescriptionHelpFormatter
-    command_line = argparse.ArgumentParser(prog="python -m cosmogan.shards", description=TEXT, formatter_class=raw)
+    command_line = argparse.ArgumentParser(prog=prog, description=TEXT, formatter_class=raw)
     commands = command_line.add_subparsers(dest="command", required=True, metavar="verify|show")
     example = "example:\n  python -m cosmogan.shards verify runs/demo/shards runs/demo/samples"
     verify = commands.add_parser("verify", help="is it whole?", description=VERIFY, epilog=example, formatter_class=raw)
@@ -47,9 +47,9 @@ def _figure(text: str) -> Path:
     return path
 
 
-def main() -> None:
+def main(prog: str) -> None:
     """Run the command line; when the reader of its lines ends, as ``head`` does, so does the command."""
-    arguments = parser().parse_args()
+    arguments = parser(prog).parse_args()
     with mpi.abort_on_error(mpi.SerialComm()):
         try:
             raise SystemExit(0 if _run(arguments) else 1)
@@ -72,4 +72,4 @@ def _run(arguments: argparse.Namespace) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    main("python -m cosmogan.shards")

@@ -1,6 +1,7 @@
 """Show the status of a run's jobs, one line per stage, once or live."""
 
 import itertools
+import json
 import math
 import re
 import shutil
@@ -129,6 +130,12 @@ def format_table(lines: list[Line]) -> list[str]:
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row.what]).rstrip()
         for row in rows
     ]
+
+
+def as_json(folder: Path, lines: list[Line]) -> str:
+    """Return a run's lines as JSON; a text that the table leaves empty is null."""
+    stages = [{name: word or None for name, word in line._asdict().items()} for line in lines]
+    return json.dumps({"folder": str(folder), "stages": stages}, indent=1)
 
 
 def watch(machine: Cluster, experiment: Run, scheduler: Scheduler) -> None:

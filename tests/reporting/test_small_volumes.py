@@ -5,10 +5,9 @@ import argparse
 import numpy as np
 import pytest
 
-from cosmogan import cli, validate
+from cosmogan import validate
 from cosmogan.reporting import criteria
 from cosmogan.shards import statistics_file
-from cosmogan.validation import external
 from hpc import mpi
 
 
@@ -38,6 +37,4 @@ def test_the_report_leaves_out_what_small_volumes_do_not_have(tmp_path, cells, s
 
 
 def parsed(words) -> argparse.Namespace:
-    parser = cli.parser("cosmogan.validate", "", "")
-    external.add_options(parser)
-    return parser.parse_intermixed_args(words)
+    return validate.parser("cosmogan validate").parse_intermixed_args(words)

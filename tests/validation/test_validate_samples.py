@@ -9,7 +9,7 @@ import pytest
 import synthetic
 import yaml
 
-from cosmogan import cli, config, validate
+from cosmogan import config, validate
 from cosmogan.shards import statistics_file
 from cosmogan.validation import external
 from hpc.mpi import SerialComm
@@ -57,9 +57,7 @@ def folder(tmp_path_factory):
 
 def judge(folder, *words):
     """Do what the command line does, and return the tree."""
-    parser = cli.parser("cosmogan.validate", validate.TEXT, validate.EXAMPLE)
-    external.add_options(parser)
-    arguments = parser.parse_intermixed_args([*words])
+    arguments = foreign_arguments(words)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(validate.report, "report", lambda experiment, comm: None)  # seconds of drawing
         validate.compare_own(arguments, SerialComm())
@@ -108,9 +106,7 @@ def test_files_of_any_layout_and_unit_are_the_same_volumes(folder, tmp_path, nam
 
 
 def foreign_arguments(words):
-    parser = cli.parser("cosmogan.validate", "", "")
-    external.add_options(parser)
-    return parser.parse_intermixed_args(words)
+    return validate.parser("cosmogan validate").parse_intermixed_args([*words])
 
 
 def test_masses_are_turned_into_densities_by_the_references_mean(folder, tmp_path):

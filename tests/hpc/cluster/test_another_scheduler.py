@@ -1,5 +1,6 @@
 """Another scheduler is a class and a line of the table: here a queue of this test's own."""
 
+import json
 import sys
 from types import SimpleNamespace
 
@@ -89,12 +90,17 @@ def test_jobs_wait_for_one_another_and_their_states_are_shown(toy, monkeypatch, 
         launch.launch("experiment.yaml", "cluster.yaml")
     capsys.readouterr()
     monkeypatch.setattr(sys, "argv", ["hpc.launch", "status", "experiment.yaml", "--cluster", "cluster.yaml"])
-    launch.main()
+    launch.main("python -m hpc.launch")
     assert [line.split() for line in capsys.readouterr().out.splitlines()[1:]] == [
         ["first", "10", "held", "0:01", "waits:", "rain"],
         ["second-part-1…3", "11_0…2", "held", "0:01", "waits:", "rain"],
         ["second", "14", "held", "0:01", "waits:", "rain"],
     ]
+    sys.argv.append("--json")
+    launch.main("python -m hpc.launch")
+    told = json.loads(capsys.readouterr().out)
+    line = {"stage": "second", "job": "14", "state": "held", "elapsed": "0:01", "what": "waits: rain"}
+    assert told["folder"] == "run" and len(told["stages"]) == 3 and told["stages"][2] == line
 
 
 def test_when_one_job_is_refused_none_is_left(toy):

@@ -189,6 +189,8 @@ def test_a_copy_of_a_machine_that_comes_with_it_is_one(tmp_path, monkeypatch):
         ([], "expected CONFIG, found nothing"),
         (["status"], "expected CONFIG, found nothing"),
         (["a.b=1"], "expected CONFIG, found a.b=1"),
+        (["experiment.yaml", "--json"], "--json: expected with status, and without --watch"),
+        (["status", "experiment.yaml", "--json", "--watch"], "--json: expected with status, and without --watch"),
         (["cancel", "experiment.yaml", "--dry-run"], "cancel: it takes no --stage and no --dry-run"),
         (["cancel", "experiment.yaml", "--stage", "mpi"], "cancel: it takes no --stage and no --dry-run"),
     ],
@@ -196,7 +198,7 @@ def test_a_copy_of_a_machine_that_comes_with_it_is_one(tmp_path, monkeypatch):
 def test_command_lines_that_say_too_little_or_too_much(experiment, monkeypatch, capsys, words, message):
     monkeypatch.setattr(sys, "argv", ["hpc.launch", *words, "--cluster", "local.yaml"])
     with pytest.raises(SystemExit):
-        launch.main()
+        launch.main("python -m hpc.launch")
     assert message in capsys.readouterr().err and not (experiment / "run").exists()
 
 

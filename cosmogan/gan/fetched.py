@@ -1,0 +1,70 @@
+"""Fetch released generators from their addresses, once, into the user's cache."""
+
+import hashlib
+import tempfile
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from hpc.download import cache_folder, download
+from hpc.files import checksum, read_json
+
+SUFFIX = ".safetensors"
+
+
+def fetch(url: str, sha256: str | None = None) -> Path:
+    """Return a generator's weights in the cache, its settings beside them; download both where they are not there.
+
+    Parameters
+    ----------
+    url : ``https://….safetensors``; the settings have the same address, with ``.json``
+    sha256 : of the weights; None: that which the settings state
+
+    Raises
+    ------
+    ValueError
+        when the address is none of a generator, or a file cannot be had, is cut off, or is not the one meant.
+    """
+    parts, sha256 = urlsplit(url), sha256 and sha256.lower()
+    if parts.scheme not in ("https", "http") or not parts.path.endswith(SUFFIX):
+        raise ValueError(f"{url}: expected an address https://….safetensors")
+    if parts.scheme == "http" and sha256 is None:
+        raise ValueError(f"{url}: expected https, or sha256= with it: anyone between could change the file")
+    folder = cache_folder("cosmogan") / "generators" / hashlib.sha256(url.encode()).hexdigest()[:16]
+    path = folder / unquote(Path(parts.path).name)
+    if not _is_whole(path, sha256):
+        settings = parts._replace(path=parts.path.removesuffix(SUFFIX) + ".json").geturl()
+        _download(url, settings, path, sha256)
+    return path
+
+
+def _download(url: str, settings_url: str, path: Path, sha256: str | None) -> None:
+    """Download weights and settings; the settings come to their place last, so that one finds both or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        settings = Path(folder) / "settings.json"
+        download(settings_url, settings)
+        stated = _stated(settings)
+        if stated is None:
+            raise ValueError(f"{settings_url}: expected a generator's settings with the sha256 of its weights")
+        if sha256 not in (None, stated):
+            raise ValueError(f"{settings_url}: expected settings of the weights {sha256}, found those of {stated}")
+        path.with_suffix(".json").unlink(missing_ok=True)
+        download(url, path, stated)
+        settings.rename(path.with_suffix(".json"))
+
+
+def _is_whole(path: Path, sha256: str | None) -> bool:
+    """Say whether weights and settings are there, and the weights are those meant."""
+    settings = path.with_suffix(".json")
+    if not (settings.exists() and path.exists()):
+        return False
+    return checksum(path) == (sha256 or _stated(settings))
+
+
+def _stated(settings: Path) -> str | None:
+    """Return the weights' checksum as the settings state it; None where they state none."""
+    try:
+        tree = read_json(settings)
+    except ValueError:
+        return None
+    return tree.get("sha256") if isinstance(tree, dict) else None
