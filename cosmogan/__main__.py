@@ -5,6 +5,8 @@ import importlib
 import sys
 from argparse import ArgumentParser, _SubParsersAction
 
+import shtab
+
 from cosmogan import __version__
 
 HEAD = """\
@@ -111,8 +113,6 @@ def completion(shells: list[str]) -> str:
     """
     if len(shells) != 1 or shells[0] not in SHELLS:
         _refuse(f"--print-completion: expected {' or '.join(SHELLS)}, found {' '.join(shells) or 'nothing'}")
-    import shtab
-
     reader = ArgumentParser(prog="cosmogan")
     commands = reader.add_subparsers(dest="command")
     for name, what in (pair for group in PAGE.values() for pair in group.items()):
