@@ -8,16 +8,18 @@ ifeq ($(origin PYTHON),command line)
   # The user's own environment: taken as it is.
   INSTALLED :=
   REFERENCE :=
+  DOCS :=
 else
   PYTHON := $(VENV)/bin/python
   INSTALLED := $(VENV)/.installed
   REFERENCE := $(VENV)/.reference
+  DOCS := $(VENV)/.docs
   # mpirun is found here, by the commands and by the tests.
   export PATH := $(abspath $(VENV))/bin:$(PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install reference demo reproduce test lint wheel clean
+.PHONY: help install reference demo reproduce test lint docs wheel clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +42,9 @@ lint: $(INSTALLED)  ## check the style with ruff and the types with mypy
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 
+docs: $(DOCS)  ## build the documentation site, build/site/index.html; a warning is an error
+	$(PYTHON) -m sphinx --fresh-env --fail-on-warning --quiet -c docs -d build/doctrees . build/site
+
 # auditwheel looks which Linux the library needs, and names the wheel after the oldest.
 wheel: $(INSTALLED)  ## build dist/: one wheel for every Python >= 3.10, and the source distribution
 	rm -rf dist
@@ -57,4 +62,8 @@ $(VENV)/.installed: setup.py pyproject.toml scripts/install.sh $(wildcard cosmog
 
 $(VENV)/.reference: scripts/install_reference.sh | $(VENV)/.installed
 	scripts/install_reference.sh $(VENV)
+	@touch $@
+
+$(VENV)/.docs: setup.py | $(VENV)/.installed
+	$(VENV)/bin/python -m pip install -qq --editable '.[docs]'
 	@touch $@

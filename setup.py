@@ -138,6 +138,8 @@ setup(
         "mpi": ["mpich"],
         # Independent codes that the tests compare with. They rarely build with plain pip: `make reference` does it.
         "reference": ["nbodykit==0.3.16", "Pylians==0.12"],
+        # The documentation site: `make docs`.
+        "docs": ["sphinx", "myst-parser", "numpydoc", "furo"],
         "test": ["pytest", "pytest-timeout", "pytest-xdist", "ruff", "mypy", "types-PyYAML", *BUILT_WITH, *TESTED_WITH],
     },
     zip_safe=False,

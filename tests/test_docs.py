@@ -1,12 +1,18 @@
-"""The documentation: the links, files and settings that it names exist."""
+"""The documentation: the links, files and settings that it names exist, the tutorial runs, the site has all pages."""
 
 import dataclasses
+import os
 import re
+import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from cosmogan import statistics
 from cosmogan.config import Experiment
+from cosmogan.reporting.catalogue import CATALOGUE
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("cosmogan/**/*.md")])
@@ -61,3 +67,37 @@ def test_the_readme_is_short():
 @pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=name)
 def test_every_page_is_in_the_readme(page):
     assert f"(docs/{page.name}" in (ROOT / "README.md").read_text()
+
+
+def test_every_page_is_in_the_sites_navigation():
+    navigation = runpy.run_path(str(ROOT / "docs/conf.py"))["NAVIGATION"]
+    listed = [f"{page}.md" for pages in navigation.values() for page in pages]
+    assert sorted([*listed, "README.md"]) == sorted(map(name, PAGES))
+
+
+def test_the_gallery_explains_every_figure_of_a_report():
+    headings = re.findall(r"^### (.*)$", (ROOT / "docs/gallery.md").read_text(), re.MULTILINE)
+    assert headings == [entry.title for entry in CATALOGUE]
+
+
+def test_the_page_of_the_python_interface_has_every_statistic():
+    listed = re.findall(r":: cosmogan\.statistics\.(\w+)", (ROOT / "docs/api.md").read_text())
+    assert sorted(listed) == sorted(statistics.__all__)
+
+
+@pytest.mark.slow
+def test_the_tutorial_prints_what_it_says(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    names = {}
+    for language, text in re.findall(
+        r"^```(python|bash|text)\n(.*?)^```$", (ROOT / "docs/tutorial.md").read_text(), re.MULTILINE | re.DOTALL
+    ):
+        if language == "python":
+            exec(text, names)
+        elif language == "bash":
+            subprocess.run(text, shell=True, check=True)
+            capfd.readouterr()
+        else:
+            assert capfd.readouterr().out == text

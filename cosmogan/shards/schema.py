@@ -22,12 +22,12 @@ REDSHIFT_TOLERANCE = 1e-3  # of 1 + z: snapshots are written at the first step p
 class Geometry:
     """The cells of a subvolume; the same for all shards of a folder, but for the redshift."""
 
-    redshift: float  # nan for a folder of several
-    box_size: float  # [Mpc/h]
-    n_mesh: int  # cells a side of the box
-    subvolume: int  # cells a side
-    mean_cell_mass: float  # [1e10 Msun/h]; nan for a folder of several
-    window: int = 2  # order of the mass assignment: NGP 1, CIC 2, TSC 3, PCS 4
+    redshift: float  #: nan for a folder of several
+    box_size: float  #: [Mpc/h]
+    n_mesh: int  #: cells a side of the box
+    subvolume: int  #: cells a side
+    mean_cell_mass: float  #: [1e10 Msun/h]; nan for a folder of several
+    window: int = 2  #: order of the mass assignment: NGP 1, CIC 2, TSC 3, PCS 4
 
     @property
     def cell_size(self) -> float:

@@ -48,9 +48,9 @@ FAST_ODD_PARTS = (1, 3, 5, 9, 15)  # times powers of two: sides whose transforms
 class Triangles:
     """One pair of sides and the angles between them."""
 
-    k1: float  # [h/Mpc]
-    k2: float  # [h/Mpc]
-    theta: np.ndarray  # (nt,) [rad]; anything that numpy takes, or one number
+    k1: float  #: [h/Mpc]
+    k2: float  #: [h/Mpc]
+    theta: np.ndarray  #: (nt,) [rad]; anything that numpy takes, or one number
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "theta", np.array(self.theta, np.float64, ndmin=1))  # results make it read-only
@@ -65,13 +65,13 @@ class Triangles:
 class Bispectrum(Result):
     """B and Q of each sample of a batch, for one pair of sides."""
 
-    k1: float  # [h/Mpc]
-    k2: float  # [h/Mpc]
-    theta: np.ndarray  # (nt,) [rad]
-    k3: np.ndarray  # (nt,) [h/Mpc]
-    n_triangles: np.ndarray  # (nt,) ordered triples of modes of the full sphere
-    bispectrum: np.ndarray  # (b, nt) float64 [(Mpc/h)⁶]
-    reduced: np.ndarray  # (b, nt) float64
+    k1: float  #: [h/Mpc]
+    k2: float  #: [h/Mpc]
+    theta: np.ndarray  #: (nt,) [rad]
+    k3: np.ndarray  #: (nt,) [h/Mpc]
+    n_triangles: np.ndarray  #: (nt,) ordered triples of modes of the full sphere
+    bispectrum: np.ndarray  #: (b, nt) float64 [(Mpc/h)⁶]
+    reduced: np.ndarray  #: (b, nt) float64
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the reduced bispectrum's median and its 16 to 84 % against the angle; return the axes."""

@@ -101,8 +101,8 @@ def paper_edges(box_size: float, n: int, h: float) -> np.ndarray:
 class Correction:
     """Corrections of spectra: by default none, as in the paper."""
 
-    window: int = 0  # order of the mass assignment whose transform is divided out: NGP 1, CIC 2, TSC 3, PCS 4; 0: none
-    shot_noise: float = 0.0  # 1/n̄ [(Mpc/h)³], taken off auto spectra; box volume over the number of particles
+    window: int = 0  #: order of the mass assignment whose transform is divided out: NGP 1, CIC 2, TSC 3, PCS 4; 0: none
+    shot_noise: float = 0.0  #: 1/n̄ [(Mpc/h)³], taken off auto spectra; box volume over the number of particles
 
     def __post_init__(self) -> None:
         if self.window not in range(5):

@@ -40,9 +40,9 @@ ORDERS = (1, 2, 3)
 class Minkowski(Result):
     """Minkowski functionals of each sample of a batch, a volume each."""
 
-    nu: np.ndarray  # (nv,) threshold that leaves the same fraction of a Gaussian field above it
-    filling: np.ndarray  # (nv,) that fraction
-    functionals: np.ndarray  # (b, 3, nv) float64: v1, v2, v3 [(Mpc/h)⁻¹, ⁻², ⁻³]
+    nu: np.ndarray  #: (nv,) threshold that leaves the same fraction of a Gaussian field above it
+    filling: np.ndarray  #: (nv,) that fraction
+    functionals: np.ndarray  #: (b, 3, nv) float64: v1, v2, v3 [(Mpc/h)⁻¹, ⁻², ⁻³]
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the samples' median Euler number and its 16 to 84 %; return the axes."""

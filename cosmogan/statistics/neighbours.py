@@ -32,9 +32,9 @@ SAME = 1 - 1e-6  # the similarity of a volume to itself, but for rounding
 class Neighbours(Result):
     """The nearest of some volumes to each of others."""
 
-    similarity: np.ndarray  # (n,) correlation coefficient of the coarse fields, 1 for a copy
-    row: np.ndarray  # (n,) int64, which one it is
-    symmetry: np.ndarray  # (n,) int64, in which of the 48 orientations; 0: as it is
+    similarity: np.ndarray  #: (n,) correlation coefficient of the coarse fields, 1 for a copy
+    row: np.ndarray  #: (n,) int64, which one it is
+    symmetry: np.ndarray  #: (n,) int64, in which of the 48 orientations; 0: as it is
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the distribution of the similarities; return the axes."""

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class VoxelPDF(Result):
     """The fraction of each sample's voxels in each bin."""
 
-    edges: np.ndarray  # (nbins + 1,) in the units of the field
-    fraction: np.ndarray  # (b, nbins) float64
+    edges: np.ndarray  #: (nbins + 1,) in the units of the field
+    fraction: np.ndarray  #: (b, nbins) float64
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the samples' median fraction a bin and its 16 to 84 %; return the axes."""
@@ -33,8 +33,8 @@ class VoxelPDF(Result):
 class PeakCounts(Result):
     """The counts of local maxima of each sample, by their density."""
 
-    edges: np.ndarray  # (nbins + 1,) in units of the mean density
-    count: np.ndarray  # (b, nbins) float64: peaks a subvolume
+    edges: np.ndarray  #: (nbins + 1,) in units of the mean density
+    count: np.ndarray  #: (b, nbins) float64: peaks a subvolume
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the samples' median counts and their 16 to 84 %; return the axes."""

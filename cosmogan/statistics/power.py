@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 class PowerSpectrum(Result):
     """P(k) of each sample of a batch, with its bins."""
 
-    k: np.ndarray  # (nk,) mean |k| of a bin's modes [h/Mpc]
-    k_edges: np.ndarray  # (nk + 1,) lower edges are inclusive [h/Mpc]
-    k_nyquist: float  # [h/Mpc]
-    n_modes: np.ndarray  # (nk,) modes of the full sphere, conjugates counted too
-    corner_fraction: np.ndarray  # (nk,) of them, the fraction above Nyquist, in corners of Fourier space
-    power: np.ndarray  # (b, nk) float64 [(Mpc/h)³]
+    k: np.ndarray  #: (nk,) mean |k| of a bin's modes [h/Mpc]
+    k_edges: np.ndarray  #: (nk + 1,) lower edges are inclusive [h/Mpc]
+    k_nyquist: float  #: [h/Mpc]
+    n_modes: np.ndarray  #: (nk,) modes of the full sphere, conjugates counted too
+    corner_fraction: np.ndarray  #: (nk,) of them, the fraction above Nyquist, in corners of Fourier space
+    power: np.ndarray  #: (b, nk) float64 [(Mpc/h)³]
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the samples' median and their 16 to 84 %, and mark Nyquist; return the axes."""
