@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 PREFIX = "calibration."  # of its tensors among a generator's weights
 NARROWEST = 1e-12  # of the steps between knots that count
+CACHED = 1 << 19  # cells at a time on a processor: what is between two operations stays in its cache
 PLACES = 4096  # evenly spaced, where a table is looked up: a cell's is found by a multiplication
 RISING = ("generated", "score", "filtered", "calibrated")
 
@@ -65,8 +66,11 @@ class Calibration(nn.Module):
     def forward(self, density: Tensor, condition: Tensor) -> Tensor:
         """Return calibrated densities (n, m, m, m) of generated ones, all under one condition."""
         tables = self.tables(condition)
-        filtered = filtered_by(gaussianised(density, tables), self.wavenumbers, tables.ln_transfer)
-        return mapped(filtered, tables).to(density.dtype)
+        factor = transfer(density.shape[1], self.wavenumbers, tables.ln_transfer)
+        parts = [
+            mapped(inverse_cosine(cosine(gaussianised(part, tables)) * factor), tables) for part in pieces(density)
+        ]
+        return torch.cat(parts).to(density.dtype)
 
     def damage(self, condition: Tensor) -> str | None:
         """Return what is wrong with the tables under a condition; None where they are sound."""
@@ -76,6 +80,12 @@ class Calibration(nn.Module):
         rising = {"wavenumbers": self.wavenumbers, **{name: getattr(tables, name) for name in RISING}}
         falling = [name for name, values in rising.items() if bool((values.diff() < 0).any())]
         return f"{falling[0]}: knots that fall" if falling else None
+
+
+def pieces(fields: Tensor) -> tuple[Tensor, ...]:
+    """Return fields (n, m, m, m), on a processor in parts of about `CACHED` cells."""
+    size = CACHED // fields[0].numel() if len(fields) and fields.device.type == "cpu" else len(fields)
+    return fields.split(max(1, size))
 
 
 def monomials(condition: Tensor, order: int) -> Tensor:
@@ -98,11 +108,6 @@ def gaussianised(density: Tensor, tables: Tables) -> Tensor:
     logarithm = density.double().clamp(min=float(first.exp()) / 2).log()
     tied = torch.special.ndtri(torch.special.ndtr(tables.score[0]) / 2)
     return torch.where(logarithm < first, tied, interpolated(logarithm, tables.generated, tables.score))
-
-
-def filtered_by(field: Tensor, wavenumbers: Tensor, ln_transfer: Tensor) -> Tensor:
-    """Return fields (n, m, m, m) float64 whose cosine transform is multiplied by T(k)."""
-    return inverse_cosine(cosine(field) * transfer(field.shape[1], wavenumbers, ln_transfer))
 
 
 def transfer(m: int, wavenumbers: Tensor, ln_transfer: Tensor) -> Tensor:

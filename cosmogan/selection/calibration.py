@@ -18,6 +18,7 @@ from hpc.log import Progress
 from hpc.partial_results import PartialResults
 
 MAX_ORDER = 2  # of the polynomials in the conditions
+FEWER = 4  # times fewer samples for the fits that only decide than for the one that is released
 
 
 class Calibrated(NamedTuple):
@@ -83,7 +84,8 @@ def _all_tables(
     They are None where a condition has no other training subvolumes.
     """
     folds, n = [*range(scorer.n_folds), None], -(-scorer.settings.n_calibrate // len(scorer.conditions))
-    settings = json.dumps([RECIPE, scorer.key(candidate, 1.0, scorer.settings.n_calibrate)])
+    n_samples = {fold: n if fold is None else -(-n // FEWER) for fold in folds}
+    settings = json.dumps([FEWER, RECIPE, scorer.key(candidate, 1.0, scorer.settings.n_calibrate)])
     key = f"calibration {hashlib.sha256(settings.encode()).hexdigest()}"
     recorded = scorer.comm.on_root(partial.read)
     names = [{fold: f"{key} {number} {fold}" for fold in folds} for number in range(len(scorer.conditions))]
@@ -92,9 +94,11 @@ def _all_tables(
         for condition, folds_left in zip(scorer.conditions, missing, strict=True):
             if not folds_left:
                 continue
-            check_enough(scorer.geometry.subvolume, n, len(condition.rows))
-            training, draws = TrainingSet(scorer, condition), Draws(scorer, generator, condition, n)
+            check_enough(scorer.geometry.subvolume, min(n_samples.values()), len(condition.rows))
+            training, draws = TrainingSet(scorer, condition), None
             for fold, name in folds_left.items():
+                if draws is None or draws.n != n_samples[fold]:
+                    draws = Draws(scorer, generator, condition, n_samples[fold])
                 target = training.target(fold)
                 recorded[name] = None if target is None else _plain(fit(draws, target))
                 if scorer.comm.rank == 0:

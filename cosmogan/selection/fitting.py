@@ -76,35 +76,38 @@ class Draws:
     """
 
     def __init__(self, scorer: CandidateScorer, generator: Released, condition: ScoringCondition, n: int) -> None:
-        self._comm, self._device, self._size = scorer.comm, scorer.device, scorer.geometry.subvolume_size
+        self.n, self._comm, self._device, self._size = n, scorer.comm, scorer.device, scorer.geometry.subvolume_size
         mine = batches(np.arange(n))[scorer.comm.rank :: scorer.comm.size]
         drawn = [_sample(generator, numbers, condition.values).cpu() for numbers in mine]
         self.counts = self._summed(histogram(_logarithm(density), DENSITIES) for density in drawn)
         self.generated, self.score = gaussianisation(self.counts)
         tables = Tables(*map(self._sent, (self.generated, self.score, [0.0], [0.0], [0.0], [0.0])))
         for i, density in enumerate(drawn):  # in place of the densities, to hold no more than that
-            gaussian = calibration.gaussianised(density.to(self._device), tables)
-            drawn[i] = calibration.cosine(gaussian).float().cpu()
+            parts = calibration.pieces(density.to(self._device))
+            modes = [calibration.cosine(calibration.gaussianised(part, tables)).float() for part in parts]
+            drawn[i] = torch.cat(modes).cpu()
         self._modes = drawn
         self.wavenumbers = wavenumbers(scorer.geometry.subvolume)
 
     def mapping(self, ln_transfer: np.ndarray, target: Target) -> Tables:
         """Return the tables with this T(k), and the one-point map that belongs to it."""
-        counts = self._summed(histogram(field, SCORES) for field in self._filtered(ln_transfer))
+        counts = self._summed(histogram(field, SCORES) for fields in self._filtered(ln_transfer) for field in fields)
         point_map = one_point_map(counts, target.counts)
         return Tables(*map(self._sent, (self.generated, self.score, ln_transfer, *point_map)))
 
     def measured(self, tables: Tables) -> tuple[np.ndarray, float]:
         """Return the mean P(k) of the calibrated volumes, and the variance of their mean density."""
-        fields = self._filtered(tables.ln_transfer.cpu().numpy())
-        measured = [_spectra(calibration.mapped(field, tables), self._size) for field in fields]
-        spectra, mean = _joined(measured, self._comm)
+        batches_of_fields = self._filtered(tables.ln_transfer.cpu().numpy())
+        densities = (torch.cat([calibration.mapped(field, tables) for field in fields]) for fields in batches_of_fields)
+        spectra, mean = _joined([_spectra(density, self._size) for density in densities], self._comm)
         return spectra.mean(0), float(mean.var())
 
-    def _filtered(self, ln_transfer: np.ndarray) -> Iterator[Tensor]:
+    def _filtered(self, ln_transfer: np.ndarray) -> Iterator[Iterator[Tensor]]:
+        """Yield each batch's filtered fields, in pieces."""
         for modes in self._modes:
-            factor = calibration.transfer(modes.shape[1], self._sent(self.wavenumbers), self._sent(ln_transfer))
-            yield calibration.inverse_cosine(modes.to(self._device) * factor.float())
+            factor = calibration.transfer(modes.shape[1], self._sent(self.wavenumbers), self._sent(ln_transfer)).float()
+            parts = calibration.pieces(modes.to(self._device))
+            yield map(calibration.inverse_cosine, (part * factor for part in parts))
 
     def _summed(self, counts: Iterable[np.ndarray]) -> np.ndarray:
         return self._comm.allreduce(sum(counts, np.zeros(1, np.int64)))

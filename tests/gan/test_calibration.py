@@ -28,6 +28,10 @@ def gaussian(n=4, m=8, seed=0):
     return torch.from_numpy(np.random.default_rng(seed).normal(size=(n, m, m, m)))
 
 
+def filtered_by(field, at, ln_transfer):
+    return calibration.inverse_cosine(calibration.cosine(field) * calibration.transfer(len(field[0]), at, ln_transfer))
+
+
 def test_the_transform_is_scipys_and_back():
     field = gaussian()
     modes = calibration.cosine(field)
@@ -39,7 +43,7 @@ def test_a_mode_is_filtered_by_the_transfer_at_its_wavenumber():
     """Three half waves along an axis: |k| is 1.5 fundamentals."""
     x = (torch.arange(8, dtype=torch.float64) + 0.5) / 8
     field = torch.cos(3 * torch.pi * x)[None, :, None, None].expand(1, 8, 8, 8)
-    filtered = calibration.filtered_by(field, AT.double(), torch.tensor([9.0, 1.0, 2.0, 9.0]).double())
+    filtered = filtered_by(field, AT.double(), torch.tensor([9.0, 1.0, 2.0, 9.0]).double())
     torch.testing.assert_close(filtered, np.exp(1.5) * field)
 
 
@@ -47,7 +51,7 @@ def test_the_filter_is_that_of_a_mirrored_field_and_wraps_nothing_around():
     field = torch.zeros(1, 16, 16, 16, dtype=torch.float64)
     field[0, 0, 8, 8] = 1
     at = torch.linspace(0, 16, 60).double()
-    smoothed = calibration.filtered_by(field, at, -((at / 1.5) ** 2))
+    smoothed = filtered_by(field, at, -((at / 1.5) ** 2))
     assert smoothed[0, 15, 8, 8].abs() < 1e-3 * smoothed[0, 0, 8, 8] and smoothed.sum() == pytest.approx(1)
 
 
@@ -56,6 +60,15 @@ def test_a_lognormal_field_becomes_another():
     u = gaussian(m=16).clamp(-2.9, 2.9)
     found = layers(0.5 * SCORE, 1.5 * SCORE - 1)(torch.exp(0.5 * u), torch.empty(0))
     torch.testing.assert_close(found, torch.exp(1.5 * u - 1))
+
+
+def test_a_volume_is_the_same_in_any_batch_and_in_any_pieces(monkeypatch):
+    calibrate, density = layers(SCORE, 1.3 * SCORE, [0.2, 0.1, -0.3, -1.0]), torch.exp(gaussian(5, 8))
+    together = calibrate(density, torch.empty(0))
+    monkeypatch.setattr(calibration, "CACHED", 2 * 8**3)
+    torch.testing.assert_close(calibrate(density, torch.empty(0)), together, rtol=1e-12, atol=0)
+    torch.testing.assert_close(calibrate(density[3:4], torch.empty(0)), together[3:4], rtol=1e-12, atol=0)
+    assert calibrate(density[:0], torch.empty(0)).shape == (0, 8, 8, 8)
 
 
 def test_the_emptiest_become_empty_and_the_densest_no_denser_than_the_last_knot():
