@@ -13,12 +13,11 @@ from cosmogan.gan import calibration
 from cosmogan.gan.calibration import Calibration, Tables
 from cosmogan.gan.released import Released
 from cosmogan.selection.candidates import Candidate, CandidateScorer, ScoringCondition
-from cosmogan.selection.fitting import RECIPE, Draws, TrainingSet, check_enough, fit, wavenumbers
+from cosmogan.selection.fitting import FEWER, RECIPE, Draws, TrainingSet, check_enough, fit, wavenumbers
 from hpc.log import Progress
 from hpc.partial_results import PartialResults
 
 MAX_ORDER = 2  # of the polynomials in the conditions
-FEWER = 4  # times fewer samples for the fits that only decide than for the one that is released
 
 
 class Calibrated(NamedTuple):
@@ -85,7 +84,7 @@ def _all_tables(
     """
     folds, n = [*range(scorer.n_folds), None], -(-scorer.settings.n_calibrate // len(scorer.conditions))
     n_samples = {fold: n if fold is None else -(-n // FEWER) for fold in folds}
-    settings = json.dumps([FEWER, RECIPE, scorer.key(candidate, 1.0, scorer.settings.n_calibrate)])
+    settings = json.dumps([RECIPE, scorer.key(candidate, 1.0, scorer.settings.n_calibrate)])
     key = f"calibration {hashlib.sha256(settings.encode()).hexdigest()}"
     recorded = scorer.comm.on_root(partial.read)
     names = [{fold: f"{key} {number} {fold}" for fold in folds} for number in range(len(scorer.conditions))]
@@ -94,7 +93,7 @@ def _all_tables(
         for condition, folds_left in zip(scorer.conditions, missing, strict=True):
             if not folds_left:
                 continue
-            check_enough(scorer.geometry.subvolume, min(n_samples.values()), len(condition.rows))
+            check_enough(scorer.geometry.subvolume, n, len(condition.rows))
             training, draws = TrainingSet(scorer, condition), None
             for fold, name in folds_left.items():
                 if draws is None or draws.n != n_samples[fold]:

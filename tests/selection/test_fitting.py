@@ -111,7 +111,7 @@ def test_a_smooth_step_stays_and_a_rough_one_goes():
 
 
 def test_too_few_cells_for_the_tail_are_refused():
-    with pytest.raises(ValueError, match=r"^select\.n_calibrate: 2 samples of 16³ cells .* it takes at least 3$"):
-        fitting.check_enough(16, 2, 100)
+    with pytest.raises(ValueError, match=r"^select\.n_calibrate: 11 samples of 16³ cells .* it takes at least 12$"):
+        fitting.check_enough(16, 11, 100)
     with pytest.raises(ValueError, match=r"^select\.calibrate: 5 training subvolumes .* it takes at least 6$"):
-        fitting.check_enough(16, 3, 5)
+        fitting.check_enough(16, 12, 5)

@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
 def given(folder, output, *more):
     """Return an experiment that calibrates the released generator, in another run folder."""
     path = folder / "run/generator/generator.safetensors"
-    settings = [f"select.generator={path}", "select.calibrate=true", "select.n_calibrate=64", f"output={output}"]
+    settings = [f"select.generator={path}", "select.calibrate=true", "select.n_calibrate=128", f"output={output}"]
     return config.load(small_experiment.write(folder), [*settings, *more])
 
 
@@ -113,7 +113,7 @@ def test_a_calibration_that_is_no_better_is_not_kept(folder, monkeypatch, capsys
 
 def test_a_training_ends_with_its_calibration(folder):
     path = small_experiment.write(folder)
-    experiment = config.load(path, ["select.calibrate=true", "select.n_calibrate=64", f"output={folder / 'run'}"])
+    experiment = config.load(path, ["select.calibrate=true", "select.n_calibrate=128", f"output={folder / 'run'}"])
     assert not select.stage(experiment).is_done()
     select.select(experiment, SerialComm())
     scores = json.loads((folder / "run/select/scores.json").read_text())
@@ -122,7 +122,7 @@ def test_a_training_ends_with_its_calibration(folder):
 
 
 def test_a_conditional_generator_is_calibrated_by_its_conditions(tmp_path):
-    experiment = conditional_experiment.load(tmp_path, select={"n_samples": 48, "calibrate": True, "n_calibrate": 192})
+    experiment = conditional_experiment.load(tmp_path, select={"n_samples": 48, "calibrate": True, "n_calibrate": 384})
     train(experiment, Processes())
     select.select(experiment, SerialComm())
     generator = cosmogan.load_generator(experiment.generator_path)
@@ -154,7 +154,7 @@ def test_shards_of_another_kind_are_refused(folder):
 def test_what_is_missing_or_too_little_is_one_line(folder):
     with pytest.raises(ValueError, match=r"^[^\n]*nowhere/manifest.json[^\n]*$"):
         select.select(given(folder, folder / "none", f"preprocess.output={folder / 'nowhere'}"), SerialComm())
-    with pytest.raises(ValueError, match=r"select\.n_calibrate: 4 samples of 8³ cells .* it takes at least 20"):
+    with pytest.raises(ValueError, match=r"select\.n_calibrate: 4 samples of 8³ cells .* it takes at least 80"):
         select.select(given(folder, folder / "few", "select.n_calibrate=4"), SerialComm())
     with pytest.raises(ValueError, match=r"nothing\.json: not found"):
         select.select(
