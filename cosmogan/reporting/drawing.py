@@ -60,7 +60,7 @@ def _beside(entries: Sequence[Entry], runs: Sequence[Run], folder: Path, n_proce
     try:
         with ProcessPoolExecutor(n_processes, fresh, _begin, (runs, folder)) as pool:
             drawn = dict(zip([entry.name for entry in order], pool.map(_drawn, order), strict=True))
-    except BrokenProcessPool:
+    except (BrokenProcessPool, BrokenPipeError):  # the latter when it ended before all had begun
         raise ValueError(
             f"{folder}: one of {n_processes} processes that draw figures ended early: it was killed, as for want of "
             'memory (fewer processors take less), or a script of yours lacks `if __name__ == "__main__":`'
