@@ -74,7 +74,7 @@ _work: Callable[[Entry], page.Exhibit | Left]
 def _begin(runs: Sequence[Run], folder: Path) -> None:
     """Set a drawing process up: it ends soon, and matplotlib makes no garbage that is worth looking for."""
     global _work
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command, too, which ends this process
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a word: the command, whom it reaches, says it
     gc.disable()
     _work = functools.partial(_task, runs, folder)
 
