@@ -13,7 +13,8 @@ HEAD = """\
 usage: cosmogan COMMAND [CONFIG] [section.key=value ...] [options]
 
 From GADGET-2 snapshots to a validated generator of the cosmic web. CONFIG is a YAML file, one for all commands;
-without one it is cosmogan.yaml in the working folder. Every command resumes what was interrupted.
+without one it is cosmogan.yaml in the working folder, but for launch, status and cancel. Every command resumes what
+was interrupted.
 """
 # By purpose: each command's name and what it does.
 PAGE = {

@@ -72,7 +72,8 @@ def parser(prog: str) -> argparse.ArgumentParser:
 def main(prog: str) -> None:
     """Write the report that the command line asks for."""
     arguments = parser(prog).parse_intermixed_args()
-    comm = mpi.world()
+    with mpi.abort_on_error(mpi.SerialComm()):
+        comm = mpi.world()
     with mpi.abort_on_error(comm):
         if arguments.output and not arguments.compare:
             raise ValueError("--output: expected together with --compare; a run's own page is in its folder, report/")

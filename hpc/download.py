@@ -3,19 +3,52 @@
 import http.client
 import os
 import shutil
+import ssl
 import urllib.error
 import urllib.request
+from http.client import HTTPMessage
 from pathlib import Path
+from typing import IO
 
 from hpc.files import checksum, whole_file
 
 SILENCE = 30.0  # seconds after which a server is not waited for
-_LOST = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
+_LOST = (
+    urllib.error.URLError,
+    http.client.HTTPException,
+    ssl.SSLError,
+    ConnectionError,
+    TimeoutError,
+    UnicodeError,  # of an address with letters that none can have
+)
 
 
 def cache_folder(program: str) -> Path:
-    """Return the folder in which a program keeps what can be downloaded again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / program
+    """Return the folder in which a program keeps what can be downloaded again.
+
+    Raises
+    ------
+    ValueError
+        when the user has no home folder, and the environment names no other.
+    """
+    given = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(given) if given else Path.home() / ".cache") / program
+    except RuntimeError:
+        raise ValueError("XDG_CACHE_HOME: not set, and no home folder is known; set it to a folder") from None
+
+
+class StaysSecure(urllib.request.HTTPRedirectHandler):
+    """Follow a redirection, but none from https to an address that anyone between could change."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        """Return the next request; an error when it would be less secure than this one."""
+        if req.type == "https" and not newurl.lower().startswith("https:"):
+            why = f"redirected to {newurl}, which is not https"
+            raise urllib.error.HTTPError(req.full_url, code, why, headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def download(url: str, path: Path, sha256: str | None = None) -> None:
@@ -34,7 +67,8 @@ def download(url: str, path: Path, sha256: str | None = None) -> None:
     """
     with whole_file(path) as temporary:
         try:
-            with urllib.request.urlopen(url, timeout=SILENCE) as answer, open(temporary, "wb") as file:
+            opener = urllib.request.build_opener(StaysSecure)
+            with opener.open(url, timeout=SILENCE) as answer, open(temporary, "wb") as file:
                 shutil.copyfileobj(answer, file)
                 size = answer.headers["Content-Length"]
         except urllib.error.HTTPError as error:

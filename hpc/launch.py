@@ -91,11 +91,11 @@ def _to_do(machine: Cluster, experiment: Run, wanted: str | None) -> dict[str, C
 
 def _check(prog: str, action: str, given: argparse.Namespace) -> None:
     """Raise an error about a command line that says too little or too much."""
-    first = given.words[0] if given.words else "nothing"
+    first, name = given.words[0] if given.words else "nothing", prog if action == "launch" else f"{prog} {action}"
     if first == "nothing" or ("=" in first and not Path(first).is_file()):
-        raise ValueError(f"{prog}: expected CONFIG, found {first}")
+        raise ValueError(f"{name}: expected CONFIG, found {first}")
     if action != "launch" and (given.dry_run or given.stage):
-        raise ValueError(f"{prog} {action}: it takes no --stage and no --dry-run: all jobs are meant")
+        raise ValueError(f"{name}: it takes no --stage and no --dry-run: all jobs are meant")
     if given.json and (action != "status" or given.watch):
         raise ValueError("--json: expected with status, and without --watch")
 

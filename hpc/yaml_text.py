@@ -104,6 +104,8 @@ def load(text: str) -> Any:
     """
     try:
         return yaml.load(text, _Loader)  # a safe one
+    except (TypeError, LookupError, AttributeError):  # PyYAML does not check what stands behind an explicit tag
+        raise ValueError("not valid YAML: a value is not of the kind that its tag says; leave the tag out") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML's own conversions raise the others
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""

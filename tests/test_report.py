@@ -8,9 +8,11 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 
+import h5py
 import numpy as np
 import pytest
 import synthetic
+from conftest import ROOT
 
 from cosmogan import config, report
 from cosmogan.reporting import catalogue, criteria, document, facts, page, runs, work
@@ -147,6 +149,20 @@ def test_a_damaged_file_of_statistics_is_named(tmp_path):
     experiment.statistics_path.write_bytes(b"\x89HDF\r\n\x1a\n cut off")
     with pytest.raises(ValueError, match=r"statistics.h5: cannot be read .*damaged: delete it .*validate"):
         statistics_file.read(experiment.statistics_path)
+    with h5py.File(experiment.statistics_path, "w", libver="latest") as file:
+        file.attrs["format"] = "any"
+    whole = experiment.statistics_path.read_bytes()
+    experiment.statistics_path.write_bytes(whole.replace(b"OHDR", b"OHDX", 1))  # where HDF5's first object begins
+    with pytest.raises(ValueError, match=r"statistics.h5: cannot be read .*damaged: delete it .*validate"):
+        statistics_file.read(experiment.statistics_path)
+
+
+def test_an_mpi_that_does_not_fit_its_launcher_is_an_error_without_a_traceback(python, tmp_path):
+    (tmp_path / "mpi4py.py").write_text("raise ImportError('no MPI')")
+    ranks = {"PMI_RANK": "0", "PMI_SIZE": "2", "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = python("cosmogan.report", "none.yaml", cwd=tmp_path, **ranks)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: mpi4py: started as one of 2 MPI ranks, but it cannot be imported (no MPI)")
 
 
 @pytest.fixture

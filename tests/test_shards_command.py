@@ -59,6 +59,10 @@ DAMAGES = {
         lambda p: p.write_bytes(p.read_bytes()[:1000]),
         r"found 1,000 bytes that HDF5 cannot read \(.*\), expected a shard; " + AGAIN,
     ),
+    "its first object": (
+        lambda p: p.write_bytes(p.read_bytes().replace(b"OHDR", b"OHDX", 1)),
+        r"found [\d,]+ bytes that HDF5 cannot read \(.*\), expected a shard; " + AGAIN,
+    ),
     "empty": (lambda p: p.write_bytes(b""), r"found 0 bytes that HDF5 cannot read \(.*\), expected a shard; " + AGAIN),
     "a folder": (lambda p: (p.unlink(), p.mkdir()), r"found .*" + AGAIN),
     "another file": (

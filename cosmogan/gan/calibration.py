@@ -131,7 +131,7 @@ def interpolated(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
     places = first + (last - first) * torch.linspace(0, 1, PLACES, dtype=knots.dtype, device=knots.device)
     line = _line(places, knots, values).to(x.dtype)
     place = ((x - first) * ((PLACES - 1) / (last - first).clamp(min=NARROWEST))).clamp(0, PLACES - 1)
-    left = place.detach().long().clamp(max=PLACES - 2)
+    left = place.detach().long().clamp(0, PLACES - 2)  # of no number, too
     return torch.lerp(line[left], line[1:][left], place - left)
 
 

@@ -30,7 +30,7 @@ def fetch(url: str, sha256: str | None = None) -> Path:
     if parts.scheme == "http" and sha256 is None:
         raise ValueError(f"{url}: expected https, or sha256= with it: anyone between could change the file")
     folder = cache_folder("cosmogan") / "generators" / hashlib.sha256(url.encode()).hexdigest()[:16]
-    path = folder / unquote(Path(parts.path).name)
+    path = folder / Path(unquote(parts.path)).name  # a %2F is a slash: only what follows the last one is a name
     if not _is_whole(path, sha256):
         settings = parts._replace(path=parts.path.removesuffix(SUFFIX) + ".json").geturl()
         _download(url, settings, path, sha256)
@@ -38,27 +38,40 @@ def fetch(url: str, sha256: str | None = None) -> Path:
 
 
 def _download(url: str, settings_url: str, path: Path, sha256: str | None) -> None:
-    """Download weights and settings; the settings come to their place last, so that one finds both or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        settings = Path(folder) / "settings.json"
+    """Download weights and settings beside their places, and move them there when both are whole.
+
+    Others who read them meanwhile, or download them, too, find the ones or the others.
+    """
+    with _new_folder(path.parent) as folder:
+        weights = Path(folder) / path.name
+        settings = weights.with_suffix(".json")
         download(settings_url, settings)
         stated = _stated(settings)
         if stated is None:
             raise ValueError(f"{settings_url}: expected a generator's settings with the sha256 of its weights")
         if sha256 not in (None, stated):
             raise ValueError(f"{settings_url}: expected settings of the weights {sha256}, found those of {stated}")
-        path.with_suffix(".json").unlink(missing_ok=True)
-        download(url, path, stated)
-        settings.rename(path.with_suffix(".json"))
+        download(url, weights, stated)
+        weights.replace(path)
+        settings.replace(path.with_suffix(".json"))
+
+
+def _new_folder(place: Path) -> tempfile.TemporaryDirectory[str]:
+    """Return a temporary folder in the cache."""
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(dir=place)
+    except OSError as error:
+        raise ValueError(f"{place}: {error.strerror}; set XDG_CACHE_HOME to a folder that can be written") from None
 
 
 def _is_whole(path: Path, sha256: str | None) -> bool:
-    """Say whether weights and settings are there, and the weights are those meant."""
+    """Say whether weights and settings are there, belong together, and are those meant."""
     settings = path.with_suffix(".json")
     if not (settings.exists() and path.exists()):
         return False
-    return checksum(path) == (sha256 or _stated(settings))
+    stated = _stated(settings)
+    return sha256 in (None, stated) and checksum(path) == stated
 
 
 def _stated(settings: Path) -> str | None:

@@ -1,6 +1,7 @@
 """Call the compiled kernels: mass assignment and routing (`_kernels.c`), the simulator's mesh (`_gravity.c`)."""
 
 import ctypes
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -64,27 +65,32 @@ class Sums(ctypes.Structure):
 Particles = tuple[np.ndarray, np.ndarray | None]  # positions (n, 3) float32 or float64; weights (n,) float32, or 1 each
 
 
-def _load(path: Path) -> ctypes.CDLL:
-    """Load the library that was built when the package was installed.
+@lru_cache(1)
+def _library() -> ctypes.CDLL:
+    """Return the library that was compiled when the package was installed."""
+    return load(Path(__file__).with_name("_kernels.so"))
+
+
+def load(path: Path) -> ctypes.CDLL:
+    """Load a library of the kernels.
 
     Raises
     ------
-    ImportError
-        when it was not built: says how to build it.
+    ValueError
+        when it was not compiled, or for another machine or version: says how to compile it.
     """
-    if not path.exists():
-        raise ImportError(
-            f"{path}: not found: it is compiled when cosmogan is installed; run `pip install -e .` again, with a C "
-            "compiler at hand"
-        )
-    library = ctypes.CDLL(str(path))
-    library.cosmogan_paint.restype = library.cosmogan_address.restype = ctypes.c_int64
-    for name in ("sort", "paint_some", "slope", "push"):
-        getattr(library, f"cosmogan_{name}").restype = None
+    try:
+        library = ctypes.CDLL(str(path))
+        library.cosmogan_paint.restype = library.cosmogan_address.restype = ctypes.c_int64
+        for name in ("sort", "paint_some", "slope", "push"):
+            getattr(library, f"cosmogan_{name}").restype = None
+    except (OSError, AttributeError) as error:
+        reason = str(error).removeprefix(f"{path}: ") if path.exists() else "not found"
+        raise ValueError(
+            f"{path}: {reason}; it is compiled when cosmogan is installed: run `make install` or `pip install -e .` "
+            "again, with a C compiler at hand"
+        ) from None
     return library
-
-
-_LIBRARY = _load(Path(__file__).with_name("_kernels.so"))
 
 
 def paint(particles: Particles, mesh: Mesh, slots: np.ndarray, sums: Sums) -> int:
@@ -93,7 +99,7 @@ def paint(particles: Particles, mesh: Mesh, slots: np.ndarray, sums: Sums) -> in
     The arguments of `cosmogan.nbody.paint.Painter`.
     """
     given = (ctypes.byref(mesh), _checked(slots, np.int32), ctypes.byref(sums))
-    return int(_LIBRARY.cosmogan_paint(_particles(particles), *given))
+    return int(_library().cosmogan_paint(_particles(particles), *given))
 
 
 def address(particles: Particles, mesh: Mesh, owner: np.ndarray, destination: np.ndarray, counts: np.ndarray) -> int:
@@ -102,7 +108,7 @@ def address(particles: Particles, mesh: Mesh, owner: np.ndarray, destination: np
     The arguments of `cosmogan.nbody.decompose.Router.address`.
     """
     given = (_checked(owner, np.int32), _checked(destination, np.int32), _checked(counts, np.int64))
-    return int(_LIBRARY.cosmogan_address(_particles(particles), ctypes.byref(mesh), *given))
+    return int(_library().cosmogan_address(_particles(particles), ctypes.byref(mesh), *given))
 
 
 def sort(
@@ -118,7 +124,7 @@ def sort(
     The arguments of `cosmogan.nbody.decompose.Router.sort`.
     """
     given = (_checked(owner, np.int32), _checked(destination, np.int32), _checked(next_row, np.int64))
-    _LIBRARY.cosmogan_sort(_particles(particles), ctypes.byref(mesh), *given, _particles(out))
+    _library().cosmogan_sort(_particles(particles), ctypes.byref(mesh), *given, _particles(out))
 
 
 class _Field(ctypes.Structure):
@@ -133,13 +139,13 @@ class _Field(ctypes.Structure):
 def paint_some(positions: np.ndarray, order: np.ndarray, per_length: float, mesh: np.ndarray) -> None:
     """Add the CIC clouds of some of the positions (n, 3), whose numbers are given, to a mesh (m, m, m)."""
     given = (_checked(positions, np.float32), _checked(order, np.uint32))
-    _LIBRARY.cosmogan_paint_some(*given, ctypes.c_int64(len(order)), _field(per_length, mesh))
+    _library().cosmogan_paint_some(*given, ctypes.c_int64(len(order)), _field(per_length, mesh))
 
 
 def slope(positions: np.ndarray, per_length: float, potential: np.ndarray, out: np.ndarray) -> None:
     """Set ``out`` (n, 3) to ∇φ at positions (n, 3): the four-point difference along each axis, interpolated by CIC."""
     given = (_checked(positions, np.float32), ctypes.c_int64(len(positions)), _field(per_length, potential))
-    _LIBRARY.cosmogan_slope(*given, _checked(out, np.float32))
+    _library().cosmogan_slope(*given, _checked(out, np.float32))
 
 
 def push(
@@ -147,7 +153,7 @@ def push(
 ) -> None:
     """Kick particles by -∇φ and move them, in place; ``factors``: of v, of the kick, of the move, and the box size."""
     given = (_checked(positions, np.float32), _checked(velocities, np.float32), ctypes.c_int64(len(positions)))
-    _LIBRARY.cosmogan_push(*given, _field(per_length, potential), _checked(factors, np.float32))
+    _library().cosmogan_push(*given, _field(per_length, potential), _checked(factors, np.float32))
 
 
 def _field(per_length: float, mesh: np.ndarray) -> object:

@@ -4,8 +4,10 @@ import functools
 import gc
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,13 +46,25 @@ def exhibits(runs: Sequence[Run], folder: Path) -> tuple[list[page.Exhibit], lis
 
 
 def _beside(entries: Sequence[Entry], runs: Sequence[Run], folder: Path, n_processes: int) -> list[page.Exhibit | Left]:
-    """Return each entry's exhibit, drawn in so many processes, the slow ones first."""
+    """Return each entry's exhibit, drawn in so many processes, the slow ones first.
+
+    Raises
+    ------
+    ValueError
+        when one of the processes ended early.
+    """
     order = sorted(entries, key=lambda entry: SLOW.index(entry.name) if entry.name in SLOW else len(SLOW))
     # A fork of this process would inherit MPI, and locks of threads that it lacks. A fresh process imports all once.
     fresh = multiprocessing.get_context("forkserver")
     fresh.set_forkserver_preload([catalogue.__name__])
-    with ProcessPoolExecutor(n_processes, fresh, _begin, (runs, folder)) as pool:
-        drawn = dict(zip([entry.name for entry in order], pool.map(_drawn, order), strict=True))
+    try:
+        with ProcessPoolExecutor(n_processes, fresh, _begin, (runs, folder)) as pool:
+            drawn = dict(zip([entry.name for entry in order], pool.map(_drawn, order), strict=True))
+    except (BrokenProcessPool, BrokenPipeError):  # the latter when it ended before all had begun
+        raise ValueError(
+            f"{folder}: one of {n_processes} processes that draw figures ended early: it was killed, as for want of "
+            'memory (fewer processors take less), or a script of yours lacks `if __name__ == "__main__":`'
+        ) from None
     return [drawn[entry.name] for entry in entries]
 
 
@@ -60,6 +74,7 @@ _work: Callable[[Entry], page.Exhibit | Left]
 def _begin(runs: Sequence[Run], folder: Path) -> None:
     """Set a drawing process up: it ends soon, and matplotlib makes no garbage that is worth looking for."""
     global _work
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a word: the command, whom it reaches, says it
     gc.disable()
     _work = functools.partial(_task, runs, folder)
 

@@ -60,7 +60,7 @@ def read(path: Path) -> Tree:
         with h5py.File(path, "r") as file:
             hdf5.check_all(file)
             tree = _taken(file)
-    except OSError as error:
+    except (OSError, RuntimeError, KeyError) as error:  # as HDF5 raises, the last where an object cannot be opened
         cure = hdf5.advice(error, damaged="it is damaged: delete it and run `python -m cosmogan.validate` again")
         raise ValueError(f"{path}: cannot be read ({hdf5.reason(error)}); {cure}") from None
     if tree.get("format") != FORMAT:

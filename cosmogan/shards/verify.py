@@ -117,7 +117,7 @@ def check_shard(shard: Shard, manifest: Manifest, sha256: str) -> None:
     try:
         with h5py.File(shard.path, "r") as file:
             _check_schema(file, shard, manifest)
-    except (OSError, RuntimeError) as error:  # as HDF5 raises
+    except (OSError, RuntimeError, KeyError) as error:  # as HDF5 raises, the last where an object cannot be opened
         if isinstance(error, PermissionError):
             raise
         size, advice = shard.path.stat().st_size, hdf5.advice(error, damaged="")

@@ -48,7 +48,7 @@ class Draws:
         centre = self.samples.mean(axis=0, dtype=np.float64)  # small numbers: no digits are lost
         squares = self.counts @ (self.samples - centre) ** 2
         with np.errstate(invalid="ignore", divide="ignore"):
-            return (squares - self.size * (self.mean - centre) ** 2) / (self.size - 1)
+            return np.maximum(squares - self.size * (self.mean - centre) ** 2, 0) / (self.size - 1)
 
     @cached_property
     def median(self) -> np.ndarray:

@@ -97,6 +97,13 @@ def test_a_table_is_interpolated_as_by_numpy():
         assert error.max() < 2e-3 and np.median(error) < 1e-6
 
 
+def test_what_is_no_number_stays_none_and_harms_no_other_cell():
+    x, knots = torch.tensor([np.nan, 0.5, np.inf]), torch.linspace(0, 1, 5)
+    torch.testing.assert_close(
+        calibration.interpolated(x, knots, 2 * knots), torch.tensor([np.nan, 1.0, 2.0]), equal_nan=True
+    )
+
+
 def test_gradients_are_those_of_differences():
     calibrate = layers(SCORE, 1.3 * SCORE, [0.2, 0.1, -0.3, -1.0])
     density = torch.exp(gaussian(1, 4)).requires_grad_()

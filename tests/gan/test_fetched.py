@@ -2,14 +2,19 @@
 
 import shutil
 import threading
+import urllib.error
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.request import Request
 
 import numpy as np
 import pytest
 
 import cosmogan
 from cosmogan.config import GENERATORS
+from cosmogan.gan import fetched, released
+from hpc.download import StaysSecure, download
 from hpc.files import checksum, read_json, write_json
 
 WEIGHTS = GENERATORS["web-32"]
@@ -61,6 +66,51 @@ def test_a_generator_is_downloaded_once_and_is_the_same(served, tmp_path):
         cosmogan.load_generator(WEIGHTS, sha256="1" * 64)
 
 
+def test_a_process_that_downloads_it_too_takes_nothing_from_one_that_reads_it(served, monkeypatch):
+    _, address, _ = served
+    path = fetched.fetch(f"{address}/web.safetensors", SHA256)
+
+    def slowly(*arguments):
+        released.read_settings(path)
+        download(*arguments)
+        released.read_settings(path)
+
+    monkeypatch.setattr(fetched, "_is_whole", lambda *_: False)  # as it was when the other process began
+    monkeypatch.setattr(fetched, "download", slowly)
+    assert fetched.fetch(f"{address}/web.safetensors", SHA256) == path
+
+
+def test_settings_of_other_weights_in_the_cache_are_replaced(served):
+    _, address, _ = served
+    path = fetched.fetch(f"{address}/web.safetensors", SHA256)
+    write_json(path.with_suffix(".json"), read_json(path.with_suffix(".json")) | {"sha256": "0" * 64})
+    cosmogan.load_generator(f"{address}/web.safetensors", sha256=SHA256)
+
+
+def test_no_address_leads_out_of_the_cache(served, tmp_path):
+    _, address, _ = served
+    path = fetched.fetch(f"{address}/..%2F..%2F..%2Fweb.safetensors", SHA256)
+    assert path.resolve().parent.parent == tmp_path / "cache" / "cosmogan" / "generators"
+
+
+def test_a_redirection_from_https_to_http_is_refused():
+    with pytest.raises(urllib.error.HTTPError, match=r"redirected to http://b/x, which is not https"):
+        StaysSecure().redirect_request(Request("https://a/x"), None, 302, "Found", {}, "http://b/x")
+    assert StaysSecure().redirect_request(Request("https://a/x"), None, 302, "Found", {}, "https://b/x").host == "b"
+
+
+def test_without_a_cache_that_can_be_written_one_line_names_the_setting(served, tmp_path, monkeypatch):
+    _, address, _ = served
+    (tmp_path / "cache").touch()
+    with pytest.raises(ValueError, match=r"cache/cosmogan/.*: Not a directory; set XDG_CACHE_HOME"):
+        cosmogan.load_generator(f"{address}/web.safetensors", sha256=SHA256)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(Path, "home", Path("~nobody-of-that-name").expanduser)
+    with pytest.raises(ValueError, match=r"^XDG_CACHE_HOME: not set, and no home folder is known"):
+        cosmogan.load_generator(f"{address}/web.safetensors", sha256=SHA256)
+
+
 @pytest.mark.parametrize(
     ("name", "sha256", "message"),
     [
@@ -69,6 +119,7 @@ def test_a_generator_is_downloaded_once_and_is_the_same(served, tmp_path):
         ("web.safetensors", "1" * 64, f"web.json: expected settings of the weights 1+, found those of {SHA256}"),
         ("other.safetensors", "0" * 64, f"other.safetensors: expected the SHA-256 0+, found {SHA256}"),
         ("page.safetensors", SHA256, "page.json: expected a generator's settings with the sha256 of its weights"),
+        ("wëb.safetensors", SHA256, r"wëb.json: cannot be downloaded: .*ascii"),
         ("web.safetensors", None, r"web.safetensors: expected https, or sha256= with it"),
         ("web.json", SHA256, r"web.json: expected an address https://….safetensors"),
     ],

@@ -170,6 +170,7 @@ def test_yaml_that_is_nested_too_deep_is_refused_before_it_takes_long():
         ("inner: {steps: 010}", r"inner\.steps: expected a whole number, found '010'; write it without the leading 0"),
         ("inner: {steps: !!int x}", r"not valid YAML in line 2: `x` is no whole number"),
         ("inner: {steps: !!int 1:30}", r"not valid YAML in line 2: `1:30` is no whole number"),
+        ("inner: {rate: !!bool x}", r"not valid YAML: a value is not of the kind that its tag"),
         ("inner: {rate: !!float 1:30}", r"not valid YAML in line 2: `1:30` is no number"),
         (f"inner: {{rate: 1{400 * '0'}}}", r"inner\.rate: expected a number within ±1\.8e308, found a larger one"),
     ],

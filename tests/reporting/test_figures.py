@@ -3,13 +3,15 @@
 import csv
 import dataclasses
 import io
+import os
 import re
+import signal
 
 import matplotlib
 import numpy as np
 import pytest
 
-from cosmogan.reporting import catalogue, page, palette, runs, style
+from cosmogan.reporting import catalogue, drawing, page, palette, runs, style
 from cosmogan.shards import statistics_file
 from cosmogan.statistics import ensemble
 
@@ -54,6 +56,16 @@ def test_a_figure_without_its_data_is_left_out_with_the_reason(run):
     assert found["bispectrum"] == "no triangle of the paper fits a subvolume of so few cells"
     assert found["peaks"] == "peaks was not measured"
     assert all(isinstance(reason, str) for reason in found.values())
+
+
+def killed(_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_is_killed_while_it_draws_is_one_line(run, tmp_path):
+    entries = [dataclasses.replace(entry("losses"), draw=killed)]
+    with pytest.raises(ValueError, match=r"figures: one of 2 processes that draw figures ended early: it was killed"):
+        drawing._beside(entries, [run], tmp_path / "figures", 2)
 
 
 def test_norms_of_the_latents_are_shown_where_they_are_known(run):

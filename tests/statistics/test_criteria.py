@@ -78,6 +78,13 @@ def test_all_draws_at_once_give_what_a_loop_over_them_gives(measure, plain):
     np.testing.assert_allclose(measure(Draws(real, counts[0]), Draws(fake, counts[1])), expected, rtol=1e-12)
 
 
+def test_a_bin_without_scatter_is_known():
+    """Its variance is zero but for rounding, and never less."""
+    real = np.tile(np.random.default_rng(0).random(200), (777, 1))
+    counts = np.random.default_rng(1).integers(0, 3, (20, 777)).astype(float)
+    assert Draws(real, counts).known.all()
+
+
 def test_a_shift_is_measured_with_its_error_and_noise_floor():
     rng = np.random.default_rng(0)
     real, fake = 10 + rng.standard_normal((400, 1)), 11 + rng.standard_normal((400, 1))

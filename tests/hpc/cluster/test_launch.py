@@ -187,7 +187,7 @@ def test_a_copy_of_a_machine_that_comes_with_it_is_one(tmp_path, monkeypatch):
     ("words", "message"),
     [
         ([], "expected CONFIG, found nothing"),
-        (["status"], "expected CONFIG, found nothing"),
+        (["status"], "status: expected CONFIG, found nothing"),
         (["a.b=1"], "expected CONFIG, found a.b=1"),
         (["experiment.yaml", "--json"], "--json: expected with status, and without --watch"),
         (["status", "experiment.yaml", "--json", "--watch"], "--json: expected with status, and without --watch"),
