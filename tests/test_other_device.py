@@ -115,7 +115,7 @@ def made_by_the_chain(folder):
     overrides = [
         "select.bispectrum=true",
         "select.calibrate=true",
-        "select.n_calibrate=32",
+        "select.n_calibrate=96",
         "sample.rejection=true",
         "sample.rejection_epochs=1",
     ]

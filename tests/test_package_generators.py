@@ -46,8 +46,21 @@ def test_it_is_what_its_experiment_trains(settings):
         names = (recorded.keys() & now.keys()) - set(plan.FREE) - {"n_tune", "calibrate"}
         assert all(recorded[name] == now[name] for name in names)
     assert tuple(settings["config"]["held_out"]) == experiment.held_out
-    assert not [text for text in _texts(settings) if text.startswith("/")]  # a path of the machine that trained it
-    assert GENERATORS["web-32"].stat().st_size < 4e6
+
+
+def test_the_generator_of_the_papers_size_draws_a_cosmic_web():
+    generator = cosmogan.load_generator("web-64")
+    density = generator.sample(4, seed=2)
+    assert density.shape == (4, 64, 64, 64) and generator.geometry["box_size"] / generator.geometry["n_mesh"] == 0.695
+    assert density.min() == 0 and 0.05 < (density == 0).mean() < 0.3  # voids that no particle is in
+    assert 0.5 < density.mean() < 1.5 and (density > 100).any()
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_it_is_small_calibrated_and_names_no_path_of_the_machine_that_made_it(name):
+    settings = json.loads(GENERATORS[name].with_suffix(".json").read_text())
+    assert settings["calibration"]["kept"] and GENERATORS[name].stat().st_size < 10e6
+    assert not [text for text in _texts(settings) if text.startswith("/")]
 
 
 @pytest.mark.parametrize(
