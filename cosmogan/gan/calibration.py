@@ -58,7 +58,7 @@ class Calibration(nn.Module):
         """
         stored = Tables(*(getattr(self, name) for name in Tables._fields))
         terms = monomials(condition.double(), order_of(len(stored.score), len(condition))).to(stored.score.device)
-        tables = Tables(*(terms @ values for values in stored))
+        tables = Tables(*((terms[:, None] * values).sum(0) for values in stored))
         if len(terms) == 1:
             return tables
         return tables._replace(**{name: getattr(tables, name).cummax(0).values for name in RISING})
@@ -128,11 +128,17 @@ def interpolated(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
     It is resampled at `PLACES` places, evenly spaced from the first knot to the last.
     """
     first, last = knots[0], knots[-1]
-    places = first + (last - first) * torch.linspace(0, 1, PLACES, dtype=knots.dtype, device=knots.device)
-    line = _line(places, knots, values).to(x.dtype)
+    line = _line(first + (last - first) * _places(str(knots.device)), knots, values).to(x.dtype)
     place = ((x - first) * ((PLACES - 1) / (last - first).clamp(min=NARROWEST))).clamp(0, PLACES - 1)
     left = place.detach().long().clamp(0, PLACES - 2)  # of no number, too
     return torch.lerp(line[left], line[1:][left], place - left)
+
+
+@lru_cache(maxsize=8)
+def _places(device: str) -> Tensor:
+    """Return `PLACES` numbers from 0 to 1."""
+    with torch.inference_mode(False):  # what is kept may take part in gradients later
+        return torch.linspace(0, 1, PLACES, dtype=torch.float64).to(device)
 
 
 def _line(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
