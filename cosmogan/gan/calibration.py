@@ -128,7 +128,7 @@ def interpolated(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
     It is resampled at `PLACES` places, evenly spaced from the first knot to the last.
     """
     first, last = knots[0], knots[-1]
-    line = _line(first + (last - first) * _places(str(knots.device)), knots, values).to(x.dtype)
+    line = _line(first + (last - first) * _places(str(knots.device)).to(knots.dtype), knots, values).to(x.dtype)
     place = ((x - first) * ((PLACES - 1) / (last - first).clamp(min=NARROWEST))).clamp(0, PLACES - 1)
     left = place.detach().long().clamp(0, PLACES - 2)  # of no number, too
     return torch.lerp(line[left], line[1:][left], place - left)
