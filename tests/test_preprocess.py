@@ -1,4 +1,4 @@
-"""What preprocess writes of real snapshots, by any number of ranks."""
+"""Preprocess real snapshots on any number of ranks, and read the shards."""
 
 import json
 from pathlib import Path

@@ -85,6 +85,7 @@ def test_settings_of_other_weights_in_the_cache_are_replaced(served):
     path = fetched.fetch(f"{address}/web.safetensors", SHA256)
     write_json(path.with_suffix(".json"), read_json(path.with_suffix(".json")) | {"sha256": "0" * 64})
     cosmogan.load_generator(f"{address}/web.safetensors", sha256=SHA256)
+    assert read_json(path.with_suffix(".json"))["sha256"] == SHA256
 
 
 def test_no_address_leads_out_of_the_cache(served, tmp_path):

@@ -1,4 +1,4 @@
-"""What is asked of SLURM, where its answers are not what one expects."""
+"""Ask SLURM through stand-ins whose answers are unusual."""
 
 import os
 
