@@ -31,8 +31,6 @@ def load_generator(name: Path | str = "web-32", device: str = "cpu", sha256: str
         when there is none of that name, or a file is missing, damaged, or not a generator's, or cannot be downloaded,
         or is not the one meant; the message names it.
     """
-    from cosmogan.config import generator_file
     from cosmogan.gan import fetched, released  # loads torch, which preprocessing does without
 
-    path = fetched.fetch(str(name), sha256) if "://" in str(name) else generator_file(str(name))
-    return released.load(path, device, sha256)
+    return released.load(fetched.find(str(name), sha256), device, sha256)

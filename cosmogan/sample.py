@@ -8,8 +8,8 @@ from pathlib import Path
 
 from cosmogan import cli
 from cosmogan.config import GENERATORS, SMALLEST_GENERATOR, Experiment, configs_folder
+from cosmogan.reporting.summary import summarise
 from cosmogan.sampling.plan import SamplingStage
-from cosmogan.shards.show import show
 from hpc import mpi
 from hpc.part import Part
 from hpc.stage import execute
@@ -27,9 +27,7 @@ def sample(experiment: Experiment, comm: mpi.Comm, part: Part | None = None) -> 
     plan, figure = stage(experiment), experiment.sample.figure
     execute(plan, comm, part)
     if figure is not None and part is None and comm.rank == 0:
-        from cosmogan.reporting import figures_shards  # imports matplotlib
-
-        show(plan.target, partial(figures_shards.write, Path(figure)))
+        summarise(plan.target, Path(figure))
 
 
 class _Pretrained(argparse.Action):

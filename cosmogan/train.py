@@ -23,10 +23,9 @@ def parser(prog: str) -> argparse.ArgumentParser:
 def main(prog: str) -> None:
     """Run the command line."""
     end_with_launcher()
-    from cosmogan.training.work import train  # imports torch
-    from hpc import distributed
+    from cosmogan.training import work  # imports torch
 
-    cli.main(parser(prog), train, distributed.find)
+    cli.main(parser(prog), work.train, work.distributed.find)
 
 
 if __name__ == "__main__":

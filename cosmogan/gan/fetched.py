@@ -1,14 +1,31 @@
-"""Fetch released generators from their addresses, once, into the user's cache."""
+"""Find released generators by name; fetch those of an address once, into the user's cache."""
 
 import hashlib
 import tempfile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from cosmogan.config import generator_file
 from hpc.download import cache_folder, download
 from hpc.files import checksum, read_json
 
 SUFFIX = ".safetensors"
+
+
+def find(name: str, sha256: str | None = None) -> Path:
+    """Return the weights of a generator in the package, of a file, or of an address.
+
+    Parameters
+    ----------
+    name : as `cosmogan.load_generator` takes it
+    sha256 : of the weights; None: that which the settings state
+
+    Raises
+    ------
+    ValueError
+        when there is none of that name, or it cannot be downloaded, or is not the one meant.
+    """
+    return fetch(name, sha256) if "://" in name else generator_file(name)
 
 
 def fetch(url: str, sha256: str | None = None) -> Path:

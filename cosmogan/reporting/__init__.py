@@ -25,4 +25,5 @@ __all__ = [
     "palette",
     "runs",
     "style",
+    "summary",
 ]

@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from cosmogan.nbody.cosmology import growth
 from cosmogan.reporting.conditions import KINDS
 from cosmogan.reporting.criteria import BELOW_NYQUIST
 from cosmogan.reporting.exhibit import Drawn, Table, listed
@@ -44,8 +45,6 @@ def linear_theory(group: Tree) -> tuple[np.ndarray, np.ndarray]:
 
     The median generated P(k) of the earliest redshift is multiplied by the square of the growth since then.
     """
-    from cosmogan.nbody.cosmology import growth  # imports scipy's integrals, which no other figure needs
-
     redshifts = np.array([condition["redshift"] for condition in named(group)])
     others = np.array([[x for name, x in condition.items() if name != "redshift"] for condition in named(group)])
     first = others[int(np.argmax(redshifts))]

@@ -4,10 +4,9 @@ import argparse
 import os
 import signal
 import sys
-from functools import partial
 from pathlib import Path
 
-from cosmogan.shards.show import show
+from cosmogan.reporting.summary import summarise
 from cosmogan.shards.verify import verify
 from hpc import mpi, paths
 
@@ -62,12 +61,7 @@ def _run(arguments: argparse.Namespace) -> bool:
     """Verify or show folders; say whether all are whole."""
     if arguments.command == "verify":
         return all([verify(folder) for folder in arguments.folders])
-    draw = None
-    if arguments.figure is not None:
-        from cosmogan.reporting import figures_shards  # imports matplotlib
-
-        draw = partial(figures_shards.write, arguments.figure)
-    show(arguments.folder, draw)
+    summarise(arguments.folder, arguments.figure)
     return True
 
 
