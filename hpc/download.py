@@ -2,7 +2,6 @@
 
 import http.client
 import os
-import shutil
 import ssl
 import urllib.error
 import urllib.request
@@ -12,6 +11,7 @@ from typing import IO
 
 from hpc.files import checksum, whole_file
 
+BLOCK = 1 << 20  # bytes that are read at a time
 SILENCE = 30.0  # seconds after which a server is not waited for
 _LOST = (
     urllib.error.URLError,
@@ -51,13 +51,14 @@ class StaysSecure(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def download(url: str, path: Path, sha256: str | None = None) -> None:
-    """Download a file; one that is cut off or has another checksum is not kept.
+def download(url: str, path: Path, max_bytes: int, sha256: str | None = None) -> None:
+    """Download a file; one that is too large, is cut off or has another checksum is not kept.
 
     Parameters
     ----------
     url : of http or https
     path : where it goes
+    max_bytes : no more than these are downloaded
     sha256 : its checksum; None: not known
 
     Raises
@@ -69,16 +70,26 @@ def download(url: str, path: Path, sha256: str | None = None) -> None:
         try:
             opener = urllib.request.build_opener(StaysSecure)
             with opener.open(url, timeout=SILENCE) as answer, open(temporary, "wb") as file:
-                shutil.copyfileobj(answer, file)
-                size = answer.headers["Content-Length"]
+                stated = answer.length  # None: the server does not say it
+                size = stated if (stated or 0) > max_bytes else _copy(answer, file, max_bytes)
         except urllib.error.HTTPError as error:
             error.close()  # the connection, too
             raise ValueError(f"{url}: cannot be downloaded: {error}; see that the address is right") from None
         except _LOST as error:
             why = error.reason if type(error) is urllib.error.URLError else error
             raise ValueError(f"{url}: cannot be downloaded: {why}; download it elsewhere and give its path") from None
-        found = temporary.stat().st_size
-        if size is not None and int(size) != found:
-            raise ValueError(f"{url}: cut off: expected {size} bytes, found {found}; try again")
+        if size > max_bytes:
+            wrong = f"{url}: expected at most {max_bytes} bytes, found {size} or more"
+            raise ValueError(f"{wrong}; see that the address is right, or download it elsewhere and give its path")
+        if stated not in (None, size):
+            raise ValueError(f"{url}: cut off: expected {stated} bytes, found {size}; try again")
         if sha256 is not None and checksum(temporary) != sha256:
             raise ValueError(f"{url}: expected the SHA-256 {sha256}, found {checksum(temporary)}: not the file meant")
+
+
+def _copy(source: IO[bytes], target: IO[bytes], max_bytes: int) -> int:
+    """Copy a file until it ends or has more than some bytes; return how many were copied."""
+    size = 0
+    while size <= max_bytes and (block := source.read(BLOCK)):
+        size += target.write(block)
+    return size

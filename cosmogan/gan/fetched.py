@@ -10,6 +10,7 @@ from hpc.download import cache_folder, download
 from hpc.files import checksum, read_json
 
 SUFFIX = ".safetensors"
+MAX_WEIGHTS, MAX_SETTINGS = 2 * 10**9, 10**7  # bytes that are downloaded
 
 
 def find(name: str, sha256: str | None = None) -> Path:
@@ -62,13 +63,13 @@ def _download(url: str, settings_url: str, path: Path, sha256: str | None) -> No
     with _new_folder(path.parent) as folder:
         weights = Path(folder) / path.name
         settings = weights.with_suffix(".json")
-        download(settings_url, settings)
+        download(settings_url, settings, MAX_SETTINGS)
         stated = _stated(settings)
         if stated is None:
             raise ValueError(f"{settings_url}: expected a generator's settings with the sha256 of its weights")
         if sha256 not in (None, stated):
             raise ValueError(f"{settings_url}: expected settings of the weights {sha256}, found those of {stated}")
-        download(url, weights, stated)
+        download(url, weights, MAX_WEIGHTS, stated)
         weights.replace(path)
         settings.replace(path.with_suffix(".json"))
 

@@ -22,10 +22,14 @@ SHA256 = checksum(WEIGHTS)
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Serves a folder; of a file named cut.safetensors it sends the first half."""
+    """Serves a folder; of cut.safetensors it sends the first half, and with ?endless it states no length."""
 
     def log_message(self, *_):
         pass
+
+    def send_header(self, keyword, value):
+        if not (keyword == "Content-Length" and self.path.endswith("?endless")):
+            super().send_header(keyword, value)
 
     def copyfile(self, source, outputfile):
         cut = self.path.endswith("cut.safetensors")
@@ -110,6 +114,15 @@ def test_without_a_cache_that_can_be_written_one_line_names_the_setting(served, 
     monkeypatch.setattr(Path, "home", Path("~nobody-of-that-name").expanduser)
     with pytest.raises(ValueError, match=r"^XDG_CACHE_HOME: not set, and no home folder is known"):
         cosmogan.load_generator(f"{address}/web.safetensors", sha256=SHA256)
+
+
+@pytest.mark.parametrize(("query", "found"), [("", WEIGHTS.stat().st_size), ("?endless", 1 << 20)])
+def test_weights_larger_than_any_generators_are_not_downloaded(served, tmp_path, monkeypatch, query, found):
+    _, address, _ = served
+    monkeypatch.setattr(fetched, "MAX_WEIGHTS", 1_000_000)
+    with pytest.raises(ValueError, match=f"expected at most 1000000 bytes, found {found} or more; see that"):
+        cosmogan.load_generator(f"{address}/web.safetensors{query}", sha256=SHA256)
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize(
