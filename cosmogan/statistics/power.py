@@ -33,6 +33,9 @@ class PowerSpectrum(Result):
         band(ax, self.k, self.power)
         ax.axvline(self.k_nyquist, color="grey", lw=1, ls="--", label="Nyquist")
         ax.set(xscale="log", yscale="log", xlabel="k  [h/Mpc]", ylabel="P(k)  [(Mpc/h)³]")
+        ax.locator_params(axis="x", subs=(1, 2, 5))  # 0.1, 0.2, 0.5 …: powers of ten would overlap
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter("")
         return ax
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+from itertools import pairwise
 
 import matplotlib
 import numpy as np
@@ -61,6 +62,16 @@ def test_results_are_drawn_and_saved_and_read_again(results, tmp_path):
         statistics.Bispectrum.load(tmp_path / "power.npz")
     with pytest.raises(ValueError, match=r"power.h5: expected a name that ends in .npz"):
         results["power"].save(tmp_path / "power.h5")
+
+
+def test_no_two_wavenumbers_below_a_spectrum_overlap():
+    density = np.random.default_rng(0).lognormal(size=(3, 32, 32, 32)).astype(np.float32)
+    axes = statistics.power_spectrum(density, 64.0).plot()
+    axes.figure.canvas.draw()
+    labels = [label.get_window_extent() for label in axes.get_xticklabels(which="both") if label.get_text()]
+    ends = sorted((box.x0, box.x1) for box in labels if axes.bbox.x0 <= (box.x0 + box.x1) / 2 <= axes.bbox.x1)
+    assert len(ends) > 2 and all(high < low for (_, high), (low, _) in pairwise(ends))
+    matplotlib.pyplot.close("all")
 
 
 @pytest.mark.parametrize("dtype", [">f4", "<f8", "i4", "f2"])
