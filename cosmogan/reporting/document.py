@@ -11,6 +11,7 @@ from cosmogan.reporting.runs import Run
 from cosmogan.shards.statistics_file import Tree
 
 KINDS = {"✓": "pass", "✗": "fail"}
+ROUNDING = 1e-9  # of a value: a smaller standard deviation is that of equal numbers
 MEANING = (
     "The noise floor is what N-body reaches against itself: one half of the held-out boxes (of fewer than 6: of parts "
     "of theirs) against the other, median ± standard deviation over halvings. Halves are smaller than sets, so it lies "
@@ -155,6 +156,7 @@ def _floor(row: Row) -> str:
 
 
 def _with_error(number: float, scatter: float, unit: str) -> str:
+    scatter = 0.0 if scatter < ROUNDING * abs(number) else scatter
     value, error = (criteria.words(each, unit) for each in (number, scatter))
     if error == "—":
         return value

@@ -28,6 +28,12 @@ def test_a_value_at_its_limit_passes_and_one_that_is_not_known_fails():
     assert cells == ("", "", "6.0 ± 1.0 %", "7.0 %", "✗ fail, within noise")
 
 
+def test_a_noise_floor_that_all_halves_share_has_no_scatter():
+    distance = Distance(0.013, 0.002, 0.0138, 3.47e-18)
+    cells = document.line(criteria.Row("voxel_pdf", criteria.PAPER, "", "", distance, 0.1, "ρ/ρ̄"))
+    assert [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in cells[2:4]] == ["0.013 ± 0.002", "0.0138 ± 0"]
+
+
 def test_a_criterion_that_does_not_apply_to_a_run_has_a_dash():
     row = criteria.Row("x", criteria.BEYOND, "goal", "—", Distance(0.01, 0.001, 0.02), 0.05, "%")
     cells = document._together(row, [row, None])
