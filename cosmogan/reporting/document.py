@@ -16,8 +16,10 @@ MEANING = (
     "The noise floor is what N-body reaches against itself: one half of the held-out boxes (of fewer than 6: of parts "
     "of theirs) against the other, median ± standard deviation over halvings. Halves are smaller than sets, so it lies "
     "a little high; a value at or below it cannot be distinguished from noise. ± of this run is the standard deviation "
-    "when boxes and samples are drawn again. †: a calibrated generator meets it by construction, as mean P(k) and "
-    "voxel PDF are fitted to the training boxes."
+    "when boxes and samples are drawn again."
+)
+FIXED = (
+    "†: a calibrated generator meets it by construction, as mean P(k) and voxel PDF are fitted to the training boxes."
 )
 
 
@@ -32,10 +34,8 @@ def single(run: Run, table: list[Row], folder: Path) -> Iterator[str]:
     yield page.paragraph(f"{met[0].upper()}{met[1:]}.", "lead")
     yield page.CONTENTS
     yield page.heading("Criteria")
-    yield page.paragraph(
-        f"{tree['n_generated']} generated subvolumes of {_size(run)} against {tree['n_held_out']} of N-body. {MEANING}",
-        "faint",
-    )
+    sets = f"{tree['n_generated']} generated subvolumes of {_size(run)} against {tree['n_held_out']} of N-body."
+    yield page.paragraph(f"{sets} {_meaning(table)}", "faint")
     others = {other.name: criteria.rows_beside(other.tree) for other in run.beside()}
     if "mocks_off" in tree:
         yield page.paragraph(_against_mocks(tree, table, others[BESIDE["mocks"][0]]))
@@ -63,7 +63,7 @@ def several(runs: Sequence[Run], tables: Sequence[list[Row]], folder: Path) -> I
     yield page.paragraph(f"Of the paper's claims {', '.join(met)}.", "lead")
     yield page.CONTENTS
     yield page.heading("Criteria")
-    yield page.paragraph(f"Subvolumes of {_size(first)}. {MEANING}", "faint")
+    yield page.paragraph(f"Subvolumes of {_size(first)}. {_meaning([row for rows in tables for row in rows])}", "faint")
     references = {(run.tree["shards_sha256"], run.tree.get("held_out")) for run in runs}
     if len(references) > 1:
         yield page.paragraph(
@@ -89,6 +89,11 @@ def record(run: Run, folder: Path) -> Iterator[str]:
     yield facts.versions(run.tree)
     yield page.heading("Settings")
     yield facts.settings(run)
+
+
+def _meaning(table: list[Row]) -> str:
+    """Say what the columns of the table are, and † where a criterion has it."""
+    return f"{MEANING} {FIXED}" if any(row.fixed for row in table) else MEANING
 
 
 def _size(run: Run) -> str:
@@ -117,13 +122,15 @@ def _beside(row: Row, others: Sequence[list[Row]]) -> tuple[str, ...]:
 def _against_mocks(tree: Tree, table: list[Row], mocks: list[Row]) -> str:
     """Say in which criteria the generator is better than mapped Gaussian mocks, and what these are."""
     better, both = criteria.better(table, mocks)
-    free = [name for name in both if name not in criteria.FIXED]
+    fixed = {row.name for row in table if row.fixed}
+    free = [name for name in both if name not in fixed]
     named = ", ".join(name.replace("_", " ") for name in better) or "none"
     won = len([name for name in better if name in free])
+    without = f" ({won} of {len(free)} without †)" if fixed else ""
     clipped = 100 * tree["mocks_clipped"]
     return (
-        f"The generator is nearer to N-body than mapped Gaussian mocks in {len(better)} of {len(both)} criteria "
-        f"({won} of {len(free)} without †): {named}. These {tree['n_mocks']} mocks are Gaussian fields under a "
+        f"The generator is nearer to N-body than mapped Gaussian mocks in {len(better)} of {len(both)} "
+        f"criteria{without}: {named}. These {tree['n_mocks']} mocks are Gaussian fields under a "
         "monotone map, with P(k) and voxel PDF of whole training boxes, in boxes of the same size, cut as N-body is. "
         f"Where the spectrum was solved for, their P(k) is off the training boxes' by {100 * tree['mocks_off']:.2g} % "
         f"rms over the modes up to Nyquist; at {clipped:.0f} % of the wavenumbers negative power was clipped."
@@ -167,7 +174,8 @@ def _with_error(number: float, scatter: float, unit: str) -> str:
 def _together(first: Row, rows: Sequence[Row | None]) -> tuple[str, ...]:
     """Return a criterion's cells with a verdict for each run, or a dash where it does not apply."""
     cells = [f"{'✓' if row.passed else '✗'}\N{NO-BREAK SPACE}{_value(row)}" if row else "—" for row in rows]
-    return _goal(first), first.paper, *cells, _floor(first)
+    goal = _goal(next((row for row in rows if row and row.fixed), first))
+    return goal, first.paper, *cells, _floor(first)
 
 
 def _figures(runs: Sequence[Run], folder: Path) -> Iterator[str]:

@@ -36,6 +36,13 @@ class Run:
     settings: dict[str, Any] = field(default_factory=dict)  # of the experiment
     label: str = "generated"  # which of its sets is shown as generated
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether the samples may be a calibrated generator's; one from elsewhere is taken for one."""
+        released = bool(self.generator.get("calibration", {}).get("kept"))
+        elsewhere = self.settings.get("sample", {}).get("generator") is not None
+        return released or elsewhere
+
     def beside(self) -> list["Run"]:
         """Return the run's other sets, mocks and samples as trained, each as a run whose generated set it is."""
         runs = []

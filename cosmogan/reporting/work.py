@@ -18,7 +18,7 @@ def write_one(run: runs.Run, folder: Path, path: Path) -> Outcome:
     folder : the run's
     path : of the page
     """
-    rows = [*criteria.rows(run.tree), *conditions.rows(run.tree)]
+    rows = _criteria(run)
     parts = [*document.single(run, rows, path.parent / "figures"), *document.record(run, folder)]
     _write(path, f"{run.tree['name']}: a cosmic web GAN", parts)
     verdict.write(path.with_name("verdict.json"), run.tree["name"], rows)
@@ -40,11 +40,15 @@ def write_several(folders: list[Path], output: Path) -> None:
         when one was not validated, or their subvolumes are of different kinds.
     """
     several = runs.read_several(folders)
-    rows = [[*criteria.rows(run.tree), *conditions.rows(run.tree)] for run in several]
+    rows = [_criteria(run) for run in several]
     path = output / "index.html"
     parts = [*document.several(several, rows, path.parent / "figures"), page.heading("Data"), facts.data(several)]
     _write(path, f"{', '.join(run.name for run in several)}: cosmic web GANs", parts)
     say(f"report: {path.resolve()}")
+
+
+def _criteria(run: runs.Run) -> list[criteria.Row]:
+    return [*criteria.rows(run.tree, run.calibrated), *conditions.rows(run.tree)]
 
 
 def _write(path: Path, title: str, parts: Iterable[str]) -> None:

@@ -1,6 +1,8 @@
 """`criteria`: the rows of the pass/fail table, and how the page words them."""
 
-from cosmogan.reporting import criteria, document
+import pytest
+
+from cosmogan.reporting import criteria, document, runs
 from cosmogan.shards import statistics_file
 from cosmogan.statistics.criteria import Distance
 
@@ -32,6 +34,20 @@ def test_a_noise_floor_that_all_halves_share_has_no_scatter():
     distance = Distance(0.013, 0.002, 0.0138, 3.47e-18)
     cells = document.line(criteria.Row("voxel_pdf", criteria.PAPER, "", "", distance, 0.1, "ρ/ρ̄"))
     assert [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in cells[2:4]] == ["0.013 ± 0.002", "0.0138 ± 0"]
+
+
+@pytest.mark.parametrize(
+    ("known", "calibrated"),
+    [
+        ({}, False),  # someone's samples
+        ({"generator": {"calibration": {"kept": False}}}, False),
+        ({"generator": {"calibration": {"kept": True}}}, True),
+        ({"settings": {"sample": {"generator": None}}}, False),
+        ({"settings": {"sample": {"generator": "web-32"}}}, True),
+    ],
+)
+def test_a_run_is_calibrated_when_its_generator_is(known, calibrated):
+    assert runs.Run({}, **known).calibrated == calibrated
 
 
 def test_a_criterion_that_does_not_apply_to_a_run_has_a_dash():

@@ -35,6 +35,10 @@ def test_mocks_are_measured_judged_and_always_the_same(experiment, monkeypatch):
     assert mocks.name == "mapped Gaussian"
     text = "".join(document.single(runs.Run(tree), criteria.rows(tree), experiment.report_folder / "figures"))
     assert "nearer to N-body than mapped Gaussian mocks in" in text and "<th>mapped Gaussian</th>" in text
+    assert "†" not in text  # nothing is calibrated
+    calibrated = criteria.rows(tree, calibrated=True)
+    text = "".join(document.single(runs.Run(tree), calibrated, experiment.report_folder / "figures"))
+    assert text.count("without †") == 2 and text.count("†: a calibrated generator") == 1
     first, second = (baselines.compared(experiment).beside["mocks"] for _ in range(2))
     np.testing.assert_array_equal(first.read(np.array([3, 20])), second.read(np.array([3, 20])))
 
