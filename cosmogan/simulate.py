@@ -34,9 +34,16 @@ def parser(prog: str) -> argparse.ArgumentParser:
     return reader
 
 
+def _simulate_alone(experiment: Experiment, comm: mpi.Comm, part: Part | None = None) -> None:
+    """Do the command's work, unless it was started as several ranks, each of which would do all of it."""
+    if part is None:
+        mpi.refuse_ranks("simulate")
+    simulate(experiment, comm, part)
+
+
 def main(prog: str) -> None:
     """Run the command line."""
-    cli.main(parser(prog), simulate, mpi.SerialComm)
+    cli.main(parser(prog), _simulate_alone, mpi.SerialComm)
 
 
 if __name__ == "__main__":

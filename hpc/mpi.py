@@ -223,6 +223,33 @@ def world(memory: str | None = None) -> Comm:
     return MPIComm(library)
 
 
+def refuse_ranks(command: str) -> None:
+    """Refuse to be one of several ranks, for a command that one process does.
+
+    Raises
+    ------
+    MPIError
+        on rank 0, when a launcher started several.
+    SystemExit
+        on the others, which print nothing.
+    """
+    size, rank = mpi_environment.size(), mpi_environment.rank()
+    if size == 1:
+        return
+    if rank > 0:
+        time.sleep(_patience(rank))
+        raise SystemExit(1)
+    raise MPIError(
+        f"mpirun or srun: started {size} ranks, but {command} is one process; start it alone, "
+        "or one process for each --part I/N"
+    )
+
+
+def _patience(rank: int) -> float:
+    """Return the seconds [s] that a rank above 0 gives rank 0 to speak first; a launcher ends all when one ends."""
+    return min(0.5 + 0.05 * rank, 4.0)
+
+
 class Terminated(BaseException):
     """The scheduler, or someone, asked this process to end (SIGTERM)."""
 
@@ -261,7 +288,7 @@ def abort_on_error(comm: World, expected: tuple[type[BaseException], ...] = (Val
             cause = raised.__cause__  # a signal in the middle of an import can come wrapped
             error = cause if isinstance(cause, KeyboardInterrupt | Terminated) else raised
             if comm.rank > 0:
-                time.sleep(min(0.5 + 0.05 * comm.rank, 4.0))
+                time.sleep(_patience(comm.rank))
             _say(error, expected, comm)
             if isinstance(comm, MPIComm):
                 time.sleep(0.3)  # the launcher forwards what was said before it ends all

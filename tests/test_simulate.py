@@ -246,6 +246,20 @@ def test_straight_to_shards_is_the_way_over_snapshots(tmp_path, write, monkeypat
     assert len(one) == 8 and one == two
 
 
+def test_the_last_line_says_what_is_missing_of_the_shards(tmp_path, capsys):
+    made = run(tmp_path, "simulate.write=shards")
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "simulate: next: preprocess, which writes the manifest of these shards"
+    assert not (made.shards_folder / "manifest.json").exists()
+
+
+def test_several_ranks_are_refused_in_one_line(tmp_path, mpirun):
+    done = mpirun(2, "cosmogan.simulate", experiment(tmp_path).freeze(), cwd=tmp_path)
+    expected = "error: mpirun or srun: started 2 ranks, but simulate is one process; start it alone, or one process"
+    assert done.returncode == 1 and done.stderr.startswith(expected) and len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.rglob("box-*"))
+
+
 def test_shards_that_are_lost_are_simulated_again_and_snapshots_stay_away(tmp_path):
     made = run(tmp_path, "simulate.write=shards")
     assert not contents(made.simulations_folder)

@@ -91,7 +91,8 @@ def _run_boxes(stage: SimulationStage, device: torch.device, part: Part | None) 
         f"{len(settings.redshifts)} redshift(s) in {clock(seconds)} on {device}: {stage.workplace}"
     )
     results = {"boxes": settings.n_simulations, "seconds": round(seconds, 1), "mesh_factor": mesh_factor}
-    return Outcome(results, (line,))
+    next_step = "next: preprocess, which writes the manifest of these shards"
+    return Outcome(results, (line,) if settings.write == "snapshots" else (line, next_step))
 
 
 def _as_begun(settings: Simulate, receipt: Receipt) -> Simulate:
