@@ -89,21 +89,33 @@ if triton is not None:
             tl.store(arrivals + column, 0)
 
     @triton.jit
-    def _normalise(
-        x, y, mean, rstd, weight, bias, rows, channels, slope, ROWS: tl.constexpr, LANES: tl.constexpr
-    ):  # fmt: skip
-        """Normalise rows by their group's moments, scale, shift, and take a leaky ReLU."""
+    def _own_rows(rows, channels, ROWS: tl.constexpr, LANES: tl.constexpr):
+        """Return this program's group and channels, which of those exist, and where its numbers are and which exist."""
         row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
         group, lane = tl.program_id(1), tl.program_id(2) * LANES + tl.arange(0, LANES)
         inside = lane < channels
         mask = (row < rows)[:, None] & inside[None, :]
         place = (group * rows + row).to(tl.int64)[:, None] * channels + lane[None, :]
-        centre = tl.load(mean + group * channels + lane, mask=inside, other=0.0)
-        scale = tl.load(rstd + group * channels + lane, mask=inside, other=0.0)
-        scale *= tl.load(weight + lane, mask=inside, other=0.0)
+        return group, lane, inside, place, mask
+
+    @triton.jit
+    def _per_channel(mean, rstd, weight, bias, first, lane, inside):
+        """Return channels' mean and 1 / deviation in their group, whose first number is given; weight and bias."""
+        centre = tl.load(mean + first + lane, mask=inside, other=0.0)
+        scale = tl.load(rstd + first + lane, mask=inside, other=0.0)
+        factor = tl.load(weight + lane, mask=inside, other=0.0)
         shift = tl.load(bias + lane, mask=inside, other=0.0)
+        return centre, scale, factor, shift
+
+    @triton.jit
+    def _normalise(
+        x, y, mean, rstd, weight, bias, rows, channels, slope, ROWS: tl.constexpr, LANES: tl.constexpr
+    ):  # fmt: skip
+        """Normalise rows by their group's moments, scale, shift, and take a leaky ReLU."""
+        group, lane, inside, place, mask = _own_rows(rows, channels, ROWS, LANES)
+        centre, scale, factor, shift = _per_channel(mean, rstd, weight, bias, group * channels, lane, inside)
         values = tl.load(x + place, mask=mask, other=0.0).to(tl.float32)
-        out = (values - centre[None, :]) * scale[None, :] + shift[None, :]
+        out = (values - centre[None, :]) * (scale * factor)[None, :] + shift[None, :]
         tl.store(y + place, tl.where(out > 0, out, slope * out), mask=mask)
 
     @triton.jit
@@ -125,10 +137,7 @@ if triton is not None:
         part, group, column = tl.program_id(0), tl.program_id(1), tl.program_id(2)
         lane = column * LANES + tl.arange(0, LANES)
         inside = lane < channels
-        centre = tl.load(mean + group * channels + lane, mask=inside, other=0.0)
-        scale = tl.load(rstd + group * channels + lane, mask=inside, other=0.0)
-        factor = tl.load(weight + lane, mask=inside, other=0.0)
-        shift = tl.load(bias + lane, mask=inside, other=0.0)
+        centre, scale, factor, shift = _per_channel(mean, rstd, weight, bias, group * channels, lane, inside)
         begin, end = part * chunk, tl.minimum(rows, (part + 1) * chunk)
         plain, product = tl.zeros((LANES,), tl.float32), tl.zeros((LANES,), tl.float32)
         for first in range(begin, end, ROWS):
@@ -162,15 +171,8 @@ if triton is not None:
         ROWS: tl.constexpr, LANES: tl.constexpr,
     ):  # fmt: skip
         """Find the gradient of the input of the normalisation."""
-        row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-        group, lane = tl.program_id(1), tl.program_id(2) * LANES + tl.arange(0, LANES)
-        inside = lane < channels
-        mask = (row < rows)[:, None] & inside[None, :]
-        place = (group * rows + row).to(tl.int64)[:, None] * channels + lane[None, :]
-        centre = tl.load(mean + group * channels + lane, mask=inside, other=0.0)
-        scale = tl.load(rstd + group * channels + lane, mask=inside, other=0.0)
-        factor = tl.load(weight + lane, mask=inside, other=0.0)
-        shift = tl.load(bias + lane, mask=inside, other=0.0)
+        group, lane, inside, place, mask = _own_rows(rows, channels, ROWS, LANES)
+        centre, scale, factor, shift = _per_channel(mean, rstd, weight, bias, group * channels, lane, inside)
         plain = tl.load(sums + 2 * group * channels + lane, mask=inside, other=0.0) / rows
         product = tl.load(sums + (2 * group + 1) * channels + lane, mask=inside, other=0.0) / rows
         normalised, given = _through_activation(x, gradient, place, mask, centre, scale, factor, shift, slope)
