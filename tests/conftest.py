@@ -99,6 +99,25 @@ def mpirun(launcher):
     return call
 
 
+@pytest.fixture
+def frequent_records(monkeypatch):
+    """Let training record its metrics every 5 steps."""
+    monkeypatch.setattr("cosmogan.training.metrics.INTERVAL", 5)
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(tmp_path_factory):
+    """The folder of the small experiment, trained to its end in this process."""
+    from small_experiment import load
+
+    from cosmogan.training.work import train
+    from hpc.distributed import Processes
+
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    train(load(folder), Processes())
+    return folder
+
+
 @pytest.fixture(scope="session")
 def measured(tmp_path_factory):
     """A made-up run that was validated; the generated set has too much structure. Of the bispectra one is kept."""

@@ -8,6 +8,7 @@ import yaml
 from cosmogan import config, shards
 
 GEOMETRY = shards.Geometry(redshift=0.0, box_size=128.0, n_mesh=32, subvolume=8, mean_cell_mass=515.0)
+STEPS = 3 * 16  # three epochs of 128 subvolumes in batches of 8
 CORNERS = 8 * np.stack(np.unravel_index(np.arange(64), (4, 4, 4)), axis=1)
 
 
@@ -29,7 +30,7 @@ def write_shards(folder: Path, simulations: int = 3, seed: int = 0) -> None:
 
 
 def tree(folder: Path, model: dict | None = None, **train) -> dict:
-    """Return an experiment of three epochs of 20 steps in ``folder``; simulation 2 is held out."""
+    """Return an experiment of three epochs, `STEPS`, in ``folder``; simulation 2 is held out."""
     return {
         "name": "small",
         "output": str(folder / "run"),

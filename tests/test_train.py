@@ -4,7 +4,7 @@ import signal
 import numpy as np
 import pytest
 import torch
-from small_experiment import load, write
+from small_experiment import STEPS, load, write
 from tapes import Tapes
 from trained import assert_same, generators, interrupt_after, metrics
 
@@ -15,19 +15,7 @@ from cosmogan.training.plan import TrainingStage
 from cosmogan.training.work import train
 from hpc.distributed import Processes
 
-STEPS = 3 * 16  # three epochs of 128 subvolumes in batches of 8
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    train(load(folder), Processes())
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def frequent_records(monkeypatch):
-    monkeypatch.setattr("cosmogan.training.metrics.INTERVAL", 5)
+pytestmark = pytest.mark.usefixtures("frequent_records")
 
 
 def test_what_a_run_leaves(uninterrupted):

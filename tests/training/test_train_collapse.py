@@ -3,7 +3,7 @@ import signal
 
 import pytest
 import torch
-from small_experiment import load
+from small_experiment import STEPS, load
 from trained import assert_same, generators, metrics
 
 from cosmogan.training.plan import TrainingStage
@@ -11,19 +11,7 @@ from cosmogan.training.trainer import Trainer
 from cosmogan.training.work import train
 from hpc.distributed import Processes
 
-STEPS = 3 * 16  # three epochs of 128 subvolumes in batches of 8
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    train(load(folder), Processes())
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def frequent_records(monkeypatch):
-    monkeypatch.setattr("cosmogan.training.metrics.INTERVAL", 5)
+pytestmark = pytest.mark.usefixtures("frequent_records")
 
 
 def spoil(monkeypatch, step, restarts):

@@ -17,14 +17,10 @@ from hpc import lock
 from hpc.chain import Command
 from hpc.distributed import Processes
 
+pytestmark = pytest.mark.usefixtures("frequent_records")
 LAUNCHED = {"epochs": 2, "epoch_repeats": 3, "batch_size": 16, "gate": 0.51, "rate_end": 0.5}
 LAUNCHED |= {"generator_rate": 2e-3, "discriminator_rate": 1e-3, "discriminator_loss": 1.0}
 LAUNCHED |= {"model": {"discriminator_log": 0.01, "discriminator_power": [1, 3000]}}
-
-
-@pytest.fixture(autouse=True)
-def frequent_records(monkeypatch):
-    monkeypatch.setattr("cosmogan.training.metrics.INTERVAL", 5)
 
 
 def launch(folder, processes, step=-1, number=signal.SIGTERM, **settings):
