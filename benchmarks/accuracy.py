@@ -56,7 +56,7 @@ def compare(ours: Path, theirs: Path) -> dict[str, np.ndarray]:
     """Return k [h/Mpc], the ratio of powers, the correlation coefficient of the fields, and the ratio of voxel PDFs."""
     (a, box_size), (b, _) = density(ours), density(theirs)
     first, second, both = power_spectrum(a, box_size), power_spectrum(b, box_size), cross_power(a, b, box_size)
-    p, q, c = (np.asarray(one.power).reshape(-1) for one in (first, second, both))
+    p, q, c = (np.asarray(spectrum.power).reshape(-1) for spectrum in (first, second, both))
     edges = np.linspace(-1, 1.5, 26)
     pdfs = [np.histogram(np.log10(np.maximum(field, 1e-9)), edges)[0] for field in (a, b)]
     return {"k": np.asarray(first.k), "ratio": p / q, "correlation": c / np.sqrt(p * q), "pdfs": np.array(pdfs)}
@@ -66,7 +66,7 @@ def growth(folder: Path, n_steps: int) -> dict[str, float]:
     """Return, for each redshift of the paper, the power of the largest modes over linear theory's."""
     box_size = 1000.0
     settings = {"box_size": box_size, "n_particles": 128, "fixed_amplitudes": True, "n_steps": n_steps}
-    paths, found = run(folder, {"sigma_8": 0.1}, redshifts=[40.0, *PAPER], **settings), {}
+    paths, ratios = run(folder, {"sigma_8": 0.1}, redshifts=[40.0, *PAPER], **settings), {}
     spectra = []
     for path in paths:
         result = power_spectrum(density(path)[0], box_size)
@@ -74,18 +74,18 @@ def growth(folder: Path, n_steps: int) -> dict[str, float]:
         spectra.append((np.asarray(result.power).reshape(-1) * n_modes)[large].sum())
     start = cosmology.growth(1 / 41, UNIVERSE["omega_m"])
     for z, power in zip(PAPER, spectra[1:], strict=True):
-        found[f"{z:g}"] = float(power / spectra[0] * (start / cosmology.growth(1 / (1 + z), UNIVERSE["omega_m"])) ** 2)
-    return found
+        ratios[f"{z:g}"] = float(power / spectra[0] * (start / cosmology.growth(1 / (1 + z), UNIVERSE["omega_m"])) ** 2)
+    return ratios
 
 
-def draw(found: dict[float, dict[str, np.ndarray]], path: Path) -> None:
+def draw(comparisons: dict[float, dict[str, np.ndarray]], path: Path) -> None:
     """Draw the ratio of powers, the correlation and the voxel PDFs."""
     fig, axes = plt.subplots(1, 3, figsize=(11, 3.2), constrained_layout=True)
-    for (z, one), color in zip(found.items(), ("#0072b2", "#d55e00", "#000000"), strict=True):
-        axes[0].plot(one["k"], one["ratio"], color=color, label=f"z = {z:g}")
-        axes[1].plot(one["k"], one["correlation"], color=color)
+    for (z, comparison), color in zip(comparisons.items(), ("#0072b2", "#d55e00", "#000000"), strict=True):
+        axes[0].plot(comparison["k"], comparison["ratio"], color=color, label=f"z = {z:g}")
+        axes[1].plot(comparison["k"], comparison["correlation"], color=color)
     edges = np.linspace(-1, 1.5, 26)
-    for counts, style in zip(found[0.0]["pdfs"], ("-", "--"), strict=True):
+    for counts, style in zip(comparisons[0.0]["pdfs"], ("-", "--"), strict=True):
         axes[2].stairs(counts / counts.sum(), 10**edges, color="#000000", ls=style)
     axes[2].text(0.97, 0.95, "z = 0: — ours, ‒ ‒ GADGET-2", transform=axes[2].transAxes, ha="right", va="top")
     axes[0].axhspan(0.95, 1.05, color="0.9")
@@ -106,27 +106,27 @@ def main() -> None:
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--steps", type=int, default=20, help="from z = 49 to 0")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cosmogan-accuracy-") as made:
-        folder, start = Path(made), time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="cosmogan-accuracy-") as temporary:
+        folder, start = Path(temporary), time.perf_counter()
         same = {"initial_conditions": str(DATA / "ic32_mpc"), "n_particles": 32, "box_size": 32.0}
         paths = run(folder / "gadget", {}, redshifts=list(GADGET), n_steps=arguments.steps, **same)
-        found = {z: compare(path, DATA / name) for path, (z, name) in zip(paths, GADGET.items(), strict=True)}
-        for z, one in found.items():
+        comparisons = {z: compare(path, DATA / name) for path, (z, name) in zip(paths, GADGET.items(), strict=True)}
+        for z, comparison in comparisons.items():
             for name, low, high in (("k <= 1", 0, 1.05), ("1 < k <= 1.57", 1.05, 1.6)):
-                chosen = (one["k"] > low) & (one["k"] <= high)
+                chosen = (comparison["k"] > low) & (comparison["k"] <= high)
                 line = {
                     "z": z,
                     "range": name,
-                    "power_ratio": [round(float(f(one["ratio"][chosen])), 3) for f in (np.min, np.max)],
+                    "power_ratio": [round(float(f(comparison["ratio"][chosen])), 3) for f in (np.min, np.max)],
                 }
                 print(
-                    json.dumps(line | {"correlation_min": round(float(one["correlation"][chosen].min()), 4)}),
+                    json.dumps(line | {"correlation_min": round(float(comparison["correlation"][chosen].min()), 4)}),
                     flush=True,
                 )
         print(json.dumps({"growth": {z: round(x, 4) for z, x in growth(folder / "growth", arguments.steps).items()}}))
         print(json.dumps({"seconds": round(time.perf_counter() - start, 1)}))
         if arguments.figure:
-            draw(found, arguments.figure)
+            draw(comparisons, arguments.figure)
 
 
 if __name__ == "__main__":

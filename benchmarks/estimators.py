@@ -68,12 +68,12 @@ def lognormal(rng: np.random.Generator, n: int, side: int) -> np.ndarray:
     axis = np.fft.fftfreq(side, 1 / side)
     q = np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + np.arange(side // 2 + 1) ** 2)
     amplitude = torch.from_numpy(np.where(q > 0, 1 / np.maximum(q, 1), 0).astype(np.float32))
-    made = np.empty((n, side, side, side), np.float32)
-    for field in made:
+    fields = np.empty((n, side, side, side), np.float32)
+    for field in fields:
         white = torch.from_numpy(rng.standard_normal(field.shape, np.float32))
         smooth = torch.fft.irfftn(torch.fft.rfftn(white) * amplitude, s=field.shape)
         field[:] = torch.exp(smooth / smooth.std() - 0.5)
-    return made
+    return fields
 
 
 def spectra(fields: torch.Tensor) -> list[dict[str, Any]]:

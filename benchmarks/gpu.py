@@ -55,7 +55,7 @@ def training(options: argparse.Namespace, device: torch.device) -> Iterator[Row]
         settings = SimpleNamespace(precision=precision, cuda_graphs=None, **sizes)
         name = f"train, {precision}, batch {batch}"
         try:
-            found = apart(train.compare_steps, settings, device)
+            speeds = apart(train.compare_steps, settings, device)
         except ValueError as error:  # the device lacks this precision, or is no GPU
             yield name, str(error)
             continue
@@ -63,11 +63,11 @@ def training(options: argparse.Namespace, device: torch.device) -> Iterator[Row]
             traceback.print_exc()
             yield name, f"failed: {str(error).splitlines()[:1]}"
             continue
-        fastest = max(fastest, found["samples_per_second"])
+        fastest = max(fastest, speeds["samples_per_second"])
         yield (
             name,
-            f"{found['samples_per_second']:.4g} samples/s, {found['speedup']:.2f} × the plain loop, "
-            f"{found['fraction_of_peak']:.1%} of the matrix peak of {found['matrix_peak_teraflops']:.3g} TFLOP/s",
+            f"{speeds['samples_per_second']:.4g} samples/s, {speeds['speedup']:.2f} × the plain loop, "
+            f"{speeds['fraction_of_peak']:.1%} of the matrix peak of {speeds['matrix_peak_teraflops']:.3g} TFLOP/s",
         )
     with tempfile.TemporaryDirectory() as folder:
         written = train.write_shards(Path(folder), options.side)
@@ -80,16 +80,16 @@ def profiling(options: argparse.Namespace, device: torch.device) -> Iterator[Row
     for precision in options.precisions:
         settings = Train(precision=precision, gate=0.0, batch_size=options.batches[0], ema=10000)
         try:
-            found = apart(step_profile.measure, Model(), settings, options.side, device, 5)
+            profile = apart(step_profile.measure, Model(), settings, options.side, device, 5)
         except ValueError as error:  # the device lacks this precision
             yield f"profile, {precision}", str(error)
             continue
-        for kind, milliseconds in found["device_ms"].items():
-            share = found["device_ms"]["convolutions"] / milliseconds
+        for kind, milliseconds in profile["device_ms"].items():
+            share = profile["device_ms"]["convolutions"] / milliseconds
             detail = f"; {share:.0%} of it convolutions" if kind == "all" else ""
             yield (
                 f"profile, {precision}, {kind}",
-                f"{milliseconds:.3f} ms, {found['launches'][kind]:.0f} launches{detail}",
+                f"{milliseconds:.3f} ms, {profile['launches'][kind]:.0f} launches{detail}",
             )
 
 

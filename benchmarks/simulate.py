@@ -64,21 +64,21 @@ def whole_box(path: Path) -> dict[str, float]:
 
 def best(call: Callable[[], object], device: torch.device, times: int = 5) -> float:
     """Return the fewest seconds that a call takes, after one that is not counted."""
-    found = []
+    seconds = []
     for _ in range(times + 1):
         start = time.perf_counter()
         call()
         if device.type == "cuda":
             torch.cuda.synchronize()
-        found.append(time.perf_counter() - start)
-    return min(found[1:])
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
 
 
-def particle_step(made: config.Experiment, device: torch.device) -> dict[str, float]:
+def particle_step(experiment: config.Experiment, device: torch.device) -> dict[str, float]:
     """Return the nanoseconds of a step for each particle, early and late."""
-    settings, omega_m = made.simulate, made.cosmology.omega_m
+    settings, omega_m = experiment.simulate, experiment.cosmology.omega_m
     n, n_mesh = settings.n_particles**3, settings.mesh_factor * settings.n_particles
-    positions, velocities = box.initial_conditions(made, 0, device)
+    positions, velocities = box.initial_conditions(experiment, 0, device)
 
     def steps(first: float, last: float, count: int) -> None:
         scale_factors = np.linspace(first, last, count + 1)

@@ -54,8 +54,8 @@ class PlainLoop:
     def __init__(self, model: Model, side: int, settings: Train, device: torch.device) -> None:
         self.latent, self.device = model.latent_dimension, device
         self.autocast = settings.precision == "bf16"
-        made = (networks.generator(model, side, 1), networks.discriminator(model, side, 1))
-        self.generator, self.discriminator = (_plain(network).to(device) for network in made)
+        pair = (networks.generator(model, side, 1), networks.discriminator(model, side, 1))
+        self.generator, self.discriminator = (_plain(network).to(device) for network in pair)
         rates = (settings.generator_rate, settings.discriminator_rate)
         self.optimizers = [
             torch.optim.Adam(network.parameters(), rate, (0.5, 0.999))
@@ -185,7 +185,7 @@ def compare_steps(options: argparse.Namespace, device: torch.device) -> dict[str
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _, (name, step) in itertools.product(range(options.repeats), steps.items()):
         seconds[name].append(step("seconds"))
-    medians = {name: statistics.median(found) for name, found in seconds.items()}
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
     peak = matrix_peak(torch.bfloat16 if options.precision == "bf16" else torch.float32, device)
     return {
         "benchmark": "train step", "device": device.type, "precision": options.precision, "batch": options.batch,
