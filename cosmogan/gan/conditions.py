@@ -47,9 +47,18 @@ class Conditions:
         return cls(tuple(names), tuple(map(tuple, distinct.tolist())))
 
     @classmethod
-    def read(cls, plain: dict[str, Any]) -> "Conditions":
-        """Return the conditions that `plain` wrote."""
-        return cls(tuple(plain["names"]), tuple(tuple(map(float, condition)) for condition in plain["known"]))
+    def read(cls, plain: object) -> "Conditions":
+        """Return the conditions that `plain` wrote.
+
+        Raises
+        ------
+        ValueError
+            when they are not.
+        """
+        match plain:
+            case {"names": [*names], "known": [*known]} if known and all(_is_row(row, len(names)) for row in known):
+                return cls(tuple(map(str, names)), tuple(tuple(map(float, row)) for row in known))
+        raise ValueError(f"conditions: expected names, and in known as many numbers each; found {plain!r:.80}")
 
     def plain(self) -> dict[str, Any]:
         """Return plain data for a file: names and distinct conditions, and for its readers what follows from them."""
@@ -109,6 +118,10 @@ class Conditions:
                     f"{name} = {wrong[0]:g} is outside of what the generator was trained on, {low:g} to {high:g}"
                 )
         return lines
+
+
+def _is_row(row: object, n: int) -> bool:
+    return isinstance(row, list) and len(row) == n and all(isinstance(number, int | float) for number in row)
 
 
 class BatchConditions(NamedTuple):

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class Released:
         self._densest = settings.get("max_density")  # None: unbounded
         self._oriented = settings.get("oriented", False)
         self.model = model_of(settings)
-        self.conditions = Conditions.read(settings["conditions"]) if self.model.condition else None
+        self.conditions = Conditions.read(settings.get("conditions")) if self.model.condition else None
         self.network, self.device = network.eval(), device
         self.calibration = None if calibration is None else calibration.to(device)
 
@@ -265,23 +266,52 @@ def load(path: Path | str, device: torch.device | str = "cpu", sha256: str | Non
     if sha256 is not None and sha256.lower() != settings["sha256"]:
         raise ValueError(f"{path}: expected weights of the SHA-256 {sha256}, found {settings['sha256']}")
     try:
-        missing = [name for name in NEEDED if name not in settings["model"]]
-        if missing:
-            raise KeyError(f"model.{missing[0]}")
-        network = networks.generator(model_of(settings), settings["model"]["subvolume"], group=1)
+        stated = _stated(settings)
+        network = networks.generator(model_of(settings), stated.subvolume, group=1)
         generator = Released(settings, network.to(device), torch.device(device))
-        sides = settings["model"]["subvolume"], generator.geometry["subvolume"]
-    except (KeyError, TypeError, AttributeError, SettingsError) as error:
+    except ValueError as error:
         raise ValueError(f"{settings_path}: damaged: {error}; run `select` again") from None
-    if sides[0] != sides[1] or not 0 < generator.latent_scale <= LARGEST_SCALE:
+    side = settings["model"]["subvolume"]
+    if side != stated.subvolume or not 0 < stated.latent_scale <= LARGEST_SCALE:
         raise ValueError(
             f"{settings_path}: expected a latent_scale in (0, {LARGEST_SCALE:g}] and one size of subvolumes, "
-            f"found {generator.latent_scale:g}, and {sides[0]} and {sides[1]} cells a side"
+            f"found {stated.latent_scale:g}, and {side} and {stated.subvolume} cells a side"
         )
     tensors = load_weights(network, path)
     if tensors:
         generator.calibration = _read_calibration(tensors, generator, path).to(device)
     return generator
+
+
+@dataclass(frozen=True)
+class _Stated:
+    """The settings of a generator, beside its model's, without which it cannot be drawn from."""
+
+    subvolume: int  # of the geometry
+    latent_scale: float
+    max_density: float | None = None
+    oriented: bool = False
+
+
+def _stated(settings: dict[str, Any]) -> _Stated:
+    """Return the settings of a generator that are read, each of its type.
+
+    Raises
+    ------
+    SettingsError
+        when one is missing or of another type: names it.
+    """
+    for section in ("model", "geometry"):
+        if not isinstance(settings.get(section), dict):
+            raise SettingsError(
+                f"settings: {section}: expected a section with settings, found {settings.get(section)!r}"
+            )
+    missing = [name for name in NEEDED if name not in settings["model"]]
+    if missing:
+        raise SettingsError(f"settings: model.{missing[0]}: not set")
+    named = {field.name for field in fields(_Stated)}
+    stated = {name: value for name, value in settings.items() if name in named}
+    return build(_Stated, {**stated, "subvolume": settings["geometry"].get("subvolume")}, source="settings")
 
 
 def _read_calibration(tensors: dict[str, torch.Tensor], generator: Released, path: Path | str) -> Calibration:

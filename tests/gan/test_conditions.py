@@ -52,6 +52,9 @@ def test_conditions_are_standardised_over_the_distinct_ones():
     torch.testing.assert_close(seen.std(0, correction=0), torch.ones(2))
     assert made.low == [0.0, 0.2] and made.high == [3.0, 0.4]
     assert Conditions.read(made.plain()) == made
+    for damaged in ({"known": [[1, 2, 3]]}, {"known": []}, {"known": [0.5]}, {"names": "z"}):
+        with pytest.raises(ValueError, match=r"^conditions: expected names, and in known as many numbers each; found"):
+            Conditions.read(made.plain() | damaged)
 
 
 def test_what_leaves_the_trained_range_is_named():

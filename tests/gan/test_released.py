@@ -132,6 +132,27 @@ def test_a_wrong_or_damaged_file_is_one_line(path):
         released.load(path)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": None}, "model: expected a section with settings, found None"),
+        ({"model": SETTINGS["model"] | {"width": "wide"}}, "model.width: expected a whole number, found 'wide'"),
+        ({"model": SETTINGS["model"] | {"subvolume": 8.5}}, "and 8.5 and 8 cells a side"),
+        ({"geometry": [8]}, r"geometry: expected a section with settings, found \[8\]"),
+        ({"geometry": {"subvolume": "8"}}, "subvolume: expected a whole number, found '8'"),
+        ({"geometry": {"subvolume": 12}}, "subvolume: the networks expect 8, 16, 32"),
+        ({"latent_scale": None}, "latent_scale: expected a number, found None"),
+        ({"max_density": "all"}, "max_density: expected a number, found 'all'"),
+        ({"oriented": 1}, "oriented: expected true or false, found 1"),
+        ({"model": SETTINGS["model"] | {"condition": ["redshift"]}}, "conditions: expected names, .* found None"),
+    ],
+)
+def test_a_setting_of_another_type_is_one_line_that_names_it(path, changes, message):
+    rewrite(path, **changes)
+    with pytest.raises(ValueError, match=rf"^\S*generator\.json: .*{message}[^\n]*$"):
+        released.load(path)
+
+
 def test_another_file_as_weights_is_one_line(tmp_path):
     (tmp_path / "weights").write_bytes(b"no tensors here at all")
     with pytest.raises(ValueError, match="weights: not a readable safetensors file"):
