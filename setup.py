@@ -120,18 +120,19 @@ setup(
     install_requires=[
         # Which build of torch (CPU, CUDA, ROCm) is the machine's business: scripts/install.sh picks one.
         "torch>=2.4",
-        "numpy",
-        "scipy",
-        "h5py",
-        "numba",
-        "pyyaml",
-        # From version 4 its wheel finds the MPI library at run time: a site's own, or the one of the extra `mpi`.
-        "mpi4py>=4",
-        "submitit",
-        "safetensors",
-        "matplotlib",
-        "tensorboard",
-        "shtab",
+        "numpy>=1.24",
+        "scipy>=1.10",
+        # Earlier ones write the time into every file: the same data would be other bytes.
+        "h5py>=3.15",
+        "numba>=0.57",
+        "pyyaml>=6.0",
+        # From here on its wheel finds the MPI library at run time: a site's own, or the one of the extra `mpi`.
+        "mpi4py>=4.1",
+        "submitit>=1.5",
+        "safetensors>=0.4",
+        "matplotlib>=3.7",
+        "tensorboard>=2.13",
+        "shtab>=1.6",
     ],
     extras_require={
         # mpirun and the MPI library, for machines that have none; works as root and with more ranks than cores.

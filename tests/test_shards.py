@@ -94,7 +94,7 @@ def test_it_stands_for_an_array(folder):
     assert opened.manifest["kind"] == "simulated" and opened.manifest["shards"][1]["snapshot"] == "box1/snap"
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(opened))[5], VALUES[5])
     with pytest.raises(ValueError, match="always a copy"):
-        np.asarray(opened, copy=False)
+        opened.__array__(copy=False)  # as NumPy 2 calls it
 
 
 def test_files_are_opened_when_they_are_needed_and_once(folder, opened_files):
