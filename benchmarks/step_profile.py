@@ -16,6 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 from cosmogan.config import Model, Train
 from cosmogan.training.cuda_graphs import WARM_UP
 from cosmogan.training.dataset import Batch
+from cosmogan.training.design import LatentDesign
 from cosmogan.training.trainer import Trainer
 from hpc.distributed import Processes
 
@@ -37,7 +38,7 @@ def kind(name: str) -> str:
 
 def measure(model: Model, settings: Train, side: int, device: torch.device, repeats: int) -> dict[str, object]:
     """Return the time of a step, and how many kernels of which kind took how much of it."""
-    trainer = Trainer(model, settings, side, 1000, Processes(), device)
+    trainer = Trainer(LatentDesign(model, side), settings, 1000, Processes(), device)
     batch = Batch(torch.rand(settings.batch_size, 1, *[side] * 3, device=device).square_() * 3)
 
     def step() -> None:

@@ -40,6 +40,7 @@ from cosmogan.gan.batch_norm import GroupedBatchNorm
 from cosmogan.training import setup
 from cosmogan.training.cuda_graphs import WARM_UP
 from cosmogan.training.dataset import Batch, Share, TrainingSet
+from cosmogan.training.design import LatentDesign
 from cosmogan.training.learner import precision
 from cosmogan.training.trainer import Trainer
 from hpc import memory
@@ -172,7 +173,7 @@ def compare_steps(options: argparse.Namespace, device: torch.device) -> dict[str
     """Return how our step compares with the plain one."""
     memory.keep_freed()  # as the command does
     prepare(options, device)
-    ours = Trainer(Model(), settings_of(options), options.side, 100, Processes(), device)
+    ours = Trainer(LatentDesign(Model(), options.side), settings_of(options), 100, Processes(), device)
     plain = Plain(options, device)
     density = torch.rand(options.batch, 1, *[options.side] * 3, device=device)
     steps = {

@@ -40,6 +40,8 @@ def preprocess(experiment: Experiment, comm: mpi.Comm, part: Part | None = None)
         plan = comm.on_root(lambda: stage(experiment, comm.size).with_headers())
     plan.timer = timer
     execute(plan, comm, part)
+    if experiment.input.is_used:
+        preprocess(experiment.quick, comm, part)
 
 
 def _simulate_what_is_missing(experiment: Experiment, part: Part | None) -> None:

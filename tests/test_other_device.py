@@ -21,6 +21,7 @@ from cosmogan.nbody import particle_mesh
 from cosmogan.shards import statistics_file
 from cosmogan.simulations import box
 from cosmogan.training import dataset
+from cosmogan.training.design import LatentDesign
 from cosmogan.training.metrics import MetricsLogger
 from cosmogan.training.trainer import Trainer
 from cosmogan.training.work import train
@@ -80,8 +81,8 @@ def trained(folder, device, model, steps, waits=(), **settings):
     around = (np.arange(16)[:, None] + np.arange(8)) % 16 if settings.pop("crops") else None
     data = dataset.TrainingSet(cubes.__getitem__, np.arange(16), 16, device, device, conditions, around)
     data._hold(np.arange(16))  # as the first pass does
-    made = Trainer(model, Train(batch_size=8, ema=100, precision="float64", **settings), 16, 10, Processes(), device)
-    made.preview_condition = conditions and conditions.of_preview()[0]
+    design, train = LatentDesign(model, 16), Train(batch_size=8, ema=100, precision="float64", **settings)
+    made = Trainer(design, train, 10, Processes(), device)
     with MetricsLogger(folder, made, None) as record:
         before, losses = len(waits), []
         for batch in itertools.islice(data.batches(1, 0, 8, made.part), steps):
@@ -89,7 +90,7 @@ def trained(folder, device, model, steps, waits=(), **settings):
             record.add(outcome)
             losses.append(outcome.loss_discriminator)
         waited = len(waits) - before
-    return waited, losses, record.sums.tolist(), made.preview_samples(2).cpu()
+    return waited, losses, record.sums.tolist(), made.preview_samples(data.previews(2)).cpu()
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cosmogan.config.cosmology import Cosmology
 from cosmogan.config.experiment import CONDITIONAL, GENERATORS, PACKAGE, SMALLEST_GENERATOR, Experiment, generator_file
+from cosmogan.config.input import Input
 from cosmogan.config.model import Model
 from cosmogan.config.preprocess import Preprocess
 from cosmogan.config.sample import Sample
@@ -23,6 +24,7 @@ __all__ = [
     "SMALLEST_GENERATOR",
     "Cosmology",
     "Experiment",
+    "Input",
     "Model",
     "Preprocess",
     "Sample",

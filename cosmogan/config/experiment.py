@@ -1,6 +1,7 @@
 """State an experiment: all sections, and the paths of its files."""
 
 import contextlib
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 
 from cosmogan.config.check import check
 from cosmogan.config.cosmology import Cosmology
+from cosmogan.config.input import Input
 from cosmogan.config.model import Model
 from cosmogan.config.preprocess import Preprocess
 from cosmogan.config.sample import Sample
@@ -96,6 +98,7 @@ class Experiment:
     cosmology: Cosmology = field(default_factory=Cosmology)
     simulate: Simulate = field(default_factory=Simulate)
     preprocess: Preprocess = field(default_factory=Preprocess)
+    input: Input = field(default_factory=Input)
     model: Model = field(default_factory=Model)
     train: Train = field(default_factory=Train)
     select: Select = field(default_factory=Select)
@@ -122,6 +125,23 @@ class Experiment:
             not (self.sample.rejection and self.model.condition),
             "sample.rejection: expected false with model.condition, as the acceptance would differ by condition",
         )
+        if self.input.is_used:
+            self._check_local()
+
+    def _check_local(self) -> None:
+        """Raise a SettingsError where a setting does not go with a local generator."""
+        for name, value, expected in (
+            ("model.condition", list(self.model.condition), "[], as redshift and cosmology come with the input"),
+            ("preprocess.snapshots", list(self.preprocess.snapshots), "[], as the input needs the initial modes"),
+            ("simulate.initial_conditions", self.simulate.initial_conditions, "null, as the input makes its own"),
+            ("train.random_crops", self.train.random_crops, "false, as crops are always random"),
+            ("select.orient", self.select.orient, "false, as volumes have the orientation of their input"),
+            ("select.generator", self.select.generator, "null"),
+            ("sample.rejection", self.sample.rejection, "false"),
+            ("sample.latents_only", self.sample.latents_only, "false, as there are no latents"),
+            ("sample.from_latents", self.sample.from_latents, "null, as there are no latents"),
+        ):
+            check(not value, f"{name}: expected {expected} with input.n_steps; found {value}")
 
     @property
     def folder(self) -> Path:
@@ -132,6 +152,30 @@ class Experiment:
     def data_folder(self) -> Path:
         """The run's folder that holds the simulations and shards; several experiments can have one."""
         return Path(self.data) if self.data else self.folder
+
+    @property
+    def quick(self) -> "Experiment":
+        """The quick simulations of the same boxes, from which a local generator starts: an experiment of their own."""
+        settings = dataclasses.replace(
+            self.simulate,
+            n_steps=self.input.n_steps or self.simulate.n_steps,
+            redshift_initial=self.input.redshift_initial,
+            redshifts=self.simulate.redshifts[-1:],
+            mesh_factor=self.input.mesh_factor,
+            write="shards",
+            gadget2=None,
+        )
+        gridding = dataclasses.replace(self.preprocess, output=None)
+        folder = str(self.data_folder / "input")
+        return dataclasses.replace(
+            self,
+            name=f"{self.name}, input",
+            output=folder,
+            data=None,
+            simulate=settings,
+            preprocess=gridding,
+            input=Input(),
+        )
 
     @property
     def simulations_folder(self) -> Path:

@@ -62,6 +62,11 @@ class GroupedBatchNorm(nn.Module):
         return F.leaky_relu_(x, self.slope) if self.slope else F.relu_(x)
 
 
+def is_used(network: nn.Module) -> bool:
+    """Say whether a network has any BatchNorm."""
+    return any(isinstance(layer, GroupedBatchNorm) for layer in network.modules())
+
+
 def calibrate(network: nn.Module, batches: Iterable[torch.Tensor]) -> None:
     """Set the running statistics of all BatchNorms of a network in training mode to the mean over batches, in place."""
     norms = [layer for layer in network.modules() if isinstance(layer, GroupedBatchNorm)]

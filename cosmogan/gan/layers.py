@@ -46,6 +46,14 @@ class Views(nn.Module):
         return torch.cat(views, 1)
 
 
+class ViewsBeside(Views):
+    """`Views`, and beside them the fields from which the densities were made."""
+
+    def forward(self, x: torch.Tensor, fields: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        """Return (n, channels, m, m, m) of densities (n, 1, m, m, m) and fields (n, fields, m, m, m)."""
+        return torch.cat((super().forward(x), fields), 1)
+
+
 def log_density(scaled: torch.Tensor, floor: float) -> torch.Tensor:
     """Return ln(rho / kappa + floor) in units of -ln floor: -1 where there is no matter, about 0 at kappa.
 

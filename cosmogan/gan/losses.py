@@ -17,7 +17,8 @@ class Objective(NamedTuple):
 
     Attributes
     ----------
-    network : makes the discriminator for a model, cells a side and the samples in a BatchNorm group
+    network : makes the discriminator for a model, cells a side, the samples in a BatchNorm group, and the fields that
+        it sees beside the density
     discriminator : its loss, of its outputs for real and for fake samples
     generator : its loss, of the discriminator's outputs for fake samples, and for real ones too when ``relative``
     score : of an output: what the gate and the metrics take
@@ -29,7 +30,7 @@ class Objective(NamedTuple):
     won : a mean loss below which the discriminator has nothing left to learn; None: no number
     """
 
-    network: Callable[[Model, int, int], nn.Sequential]
+    network: Callable[..., nn.Sequential]
     discriminator: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     generator: Callable[..., torch.Tensor]
     score: Callable[[torch.Tensor], torch.Tensor]
@@ -90,7 +91,9 @@ def gradient_penalty(
     """
     between = torch.lerp(fake, real, mix[:, None, None, None, None]).requires_grad_()
     pairs = [both.chunk(2) for both in conditions]
-    between_conditions = [torch.lerp(of_fake, of_real, mix[:, None]) for of_real, of_fake in pairs]
+    between_conditions = [
+        torch.lerp(of_fake, of_real, mix.view(-1, *(1,) * (of_fake.dim() - 1))) for of_real, of_fake in pairs
+    ]
     (gradient,) = torch.autograd.grad(critic(between, *between_conditions).sum(), between, create_graph=True)
     return ((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean()
 
@@ -113,9 +116,9 @@ def zero_centred_penalty(outputs: torch.Tensor, samples: torch.Tensor, n: int) -
     return gradient.square().sum() / (2 * n)
 
 
-def _critic(model: Model, subvolume: int, _: int) -> nn.Sequential:
+def _critic(model: Model, subvolume: int, _: int, fields: int = 0) -> nn.Sequential:
     """Make a critic that takes each sample by itself, as its gradient penalty expects."""
-    return networks.critic(model, subvolume, group=1)
+    return networks.critic(model, subvolume, group=1, fields=fields)
 
 
 OBJECTIVES = {

@@ -17,6 +17,7 @@ from cosmogan.gan.layers import (
     LogitConv,
     ResizeDeconv,
     Views,
+    ViewsBeside,
 )
 from cosmogan.gan.spectra import Spectra
 
@@ -63,14 +64,15 @@ def generator(model: Model, subvolume: int, group: int) -> nn.Sequential:
     return _channels_last(nn.Sequential(*layers))
 
 
-def discriminator(model: Model, subvolume: int, group: int) -> nn.Sequential:
+def discriminator(model: Model, subvolume: int, group: int, fields: int = 0) -> nn.Sequential:
     """Make the discriminator: scaled density (n, 1, m, m, m) → logits (n, 1, 1, 1, 1); arguments as the generator's.
 
-    A conditional one takes the conditions (n, numbers) beside the density, as constant channels after its first layer.
+    A conditional one takes the conditions (n, numbers) beside the density, as constant channels after its first layer;
+    that of a local generator takes ``fields`` (n, fields, m, m, m), from which the density was made.
     """
     widths = channels(model.width, subvolume)
-    layers = _views(model)
-    layers += [DensityConv(_channels_seen(model), widths[0], 4, 2, 1, bias=model.density_bias)]
+    layers = _views(model, fields)
+    layers += [DensityConv(_channels_seen(model) + fields, widths[0], 4, 2, 1, bias=model.density_bias)]
     layers += [nn.LeakyReLU(SLOPE, inplace=True)]
     for outer, inner in itertools.pairwise(widths):
         layers += [nn.Conv3d(outer, inner, 4, 2, 1, bias=False)]
@@ -79,7 +81,7 @@ def discriminator(model: Model, subvolume: int, group: int) -> nn.Sequential:
     return _whole(layers, model, subvolume, group)
 
 
-def critic(model: Model, subvolume: int, group: int = 1) -> nn.Sequential:
+def critic(model: Model, subvolume: int, group: int = 1, fields: int = 0) -> nn.Sequential:
     """Make a Wasserstein GAN's critic, (n, 1, m, m, m) → (n, 1, 1, 1, 1): biases in place of BatchNorm.
 
     The gradient penalty is on each sample's own gradient, and BatchNorm would make a sample's output depend on the
@@ -87,8 +89,8 @@ def critic(model: Model, subvolume: int, group: int = 1) -> nn.Sequential:
     scale with the input. A relativistic GAN's discriminator is the same; it may see the spectra of a whole group.
     """
     widths = channels(model.width, subvolume)
-    layers = _views(model)
-    layers += [DensityConv(_channels_seen(model), widths[0], 4, 2, 1), nn.LeakyReLU(SLOPE)]
+    layers = _views(model, fields)
+    layers += [DensityConv(_channels_seen(model) + fields, widths[0], 4, 2, 1), nn.LeakyReLU(SLOPE)]
     for outer, inner in itertools.pairwise(widths):
         layers += [nn.Conv3d(outer, inner, 4, 2, 1), nn.LeakyReLU(SLOPE)]
     layers += [LogitConv(widths[-1], 1, LATENT_SIDE, 1, 0)]
@@ -105,10 +107,12 @@ def _activated(channels: int, group: int, slope: float) -> list[nn.Module]:
     return [GroupedBatchNorm(channels, group, slope), nn.Identity()]
 
 
-def _views(model: Model) -> list[nn.Module]:
+def _views(model: Model, fields: int) -> list[nn.Module]:
     """Return the layer before the first convolution of a discriminator or critic, if any."""
     ratios = [kappa / model.kappa for kappa in model.discriminator_kappa]
     floor = None if model.discriminator_log is None else model.discriminator_log / model.kappa
+    if fields:
+        return [ViewsBeside(ratios, floor)]
     return [Views(ratios, floor)] if _channels_seen(model) > 1 else []
 
 
@@ -141,17 +145,19 @@ def follow(network: nn.Module, real: torch.Tensor) -> None:
 
 
 class Conditioned(nn.Sequential):
-    """Layers of which one takes the conditions."""
+    """Layers of which one takes the conditions, or the fields that samples were made from."""
 
     def forward(self, x: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-        """Return the last layer's output of (n, 1, m, m, m) under conditions (n, numbers)."""
+        """Return the last layer's output of (n, 1, m, m, m) under conditions (n, numbers) or fields (n, …, m, m, m)."""
         for layer in self:
-            x = layer(x, conditions) if isinstance(layer, ConditionedConv) else layer(x)
+            x = layer(x, conditions) if isinstance(layer, ConditionedConv | ViewsBeside) else layer(x)
         return x
 
 
 def _conditioned(layers: list[nn.Module], numbers: int) -> nn.Sequential:
     """Return the network of some layers, whose second convolution takes so many constant channels more."""
+    if isinstance(layers[0], ViewsBeside):
+        return Conditioned(*layers)
     if numbers == 0:
         return nn.Sequential(*layers)
     at, plain = [(i, layer) for i, layer in enumerate(layers) if isinstance(layer, nn.Conv3d)][1]

@@ -15,7 +15,7 @@ from cosmogan.sampling.plan import SamplingStage
 from cosmogan.shards import latents_file
 from cosmogan.training import setup
 from cosmogan.training.checkpoint import Checkpoints
-from cosmogan.training.dataset import TrainingSet
+from cosmogan.training.dataset import Samples
 from cosmogan.training.trainer import Trainer
 from hpc import mpi
 from hpc.distributed import Processes
@@ -190,7 +190,7 @@ def _release(stage: SamplingStage, generator: released.Released) -> None:
     )
 
 
-def _trained(stage: SamplingStage) -> tuple[Trainer, TrainingSet]:
+def _trained(stage: SamplingStage) -> tuple[Trainer, Samples]:
     """Return the trainer as its training left it, and the training set."""
     if not stage.training.is_done():
         raise ValueError(

@@ -11,7 +11,7 @@ from hpc.files import checksum
 from hpc.mpi import Comm
 from hpc.part import Part
 from hpc.receipts import Receipt
-from hpc.stage import Outcome, Stage
+from hpc.stage import Outcome, Stage, execute
 
 # What may differ when more boxes are made: where they run, what is kept of them, and how many there are.
 FREE = ("device", "write", "gadget2", "n_simulations")
@@ -39,6 +39,11 @@ class SimulationStage(Stage[Comm]):
         return Receipt(folder, self.name, recipe)
 
     @property
+    def quick(self) -> "SimulationStage | None":
+        """The quick simulations of the same boxes, where a local generator starts from them."""
+        return SimulationStage(self.experiment.quick) if self.experiment.input.is_used else None
+
+    @property
     def workplace(self) -> Path:
         """The folder that the embedded simulator writes to."""
         straight = self.experiment.simulate.write == "shards"
@@ -52,7 +57,7 @@ class SimulationStage(Stage[Comm]):
         """Say whether there is nothing to simulate."""
         if self.experiment.preprocess.snapshots:
             return True
-        if not self.receipt.done():
+        if not self.receipt.done() or not (self.quick is None or self.quick.is_done()):
             return False
         return not (self.unwritten() if self.experiment.simulate.gadget2 else Outputs(self.experiment).boxes_missing())
 
@@ -70,7 +75,10 @@ class SimulationStage(Stage[Comm]):
         return f"nothing to do: all boxes are in {self.workplace}"
 
     def run(self, world: Comm, part: Part | None) -> Outcome:
-        """Run the boxes that are not there, or those among them that are a part's, in this one process."""
+        """Run the boxes that are not there, or a part's, in this one process; then the quick runs of the same."""
         from cosmogan.simulations import work
 
-        return work.simulate(self, part)
+        outcome = work.simulate(self, part)
+        if self.quick is not None:
+            execute(self.quick, world, part)
+        return outcome

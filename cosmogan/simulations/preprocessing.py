@@ -58,6 +58,8 @@ class PreprocessStage(Stage[Comm]):
         """Say whether all shards are there, made with just these settings."""
         if not self.experiment.preprocess.snapshots and not gridding.is_simulated(self.experiment):
             return False
+        if self.experiment.input.is_used and not PreprocessStage(self.experiment.quick).is_done():
+            return False
         return self.receipt.done() and shards.is_complete(self.workplace)
 
     def when_done(self) -> str:

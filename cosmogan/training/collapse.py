@@ -6,6 +6,7 @@ import torch
 
 from cosmogan.gan import losses
 from cosmogan.training import schedule
+from cosmogan.training.dataset import Batch
 from cosmogan.training.trainer import Trainer
 from cosmogan.training.update import Collapse, Outcome
 from hpc.log import say
@@ -32,15 +33,20 @@ class CollapseDetector:
         for i, number in enumerate((outcome.loss_discriminator, outcome.gate_rate, 1.0)):
             self.sums[i] += number
 
-    def check(self, trainer: Trainer) -> None:
+    def check(self, trainer: Trainer, batch: Batch) -> None:
         """Check the epoch that ended, and begin the next.
+
+        Parameters
+        ----------
+        trainer : whose it is
+        batch : in whose place samples are drawn and compared, `N_COMPARED` or so
 
         Raises
         ------
         Collapse
             on all processes, when the networks no longer learn.
         """
-        if complaint := self._complaint(trainer):
+        if complaint := self._complaint(trainer, batch):
             raise Collapse(complaint)
         if warning := self._warning(trainer):
             say(f"train: warning: epoch {trainer.epoch}: {warning}", trainer.processes.rank)
@@ -64,7 +70,7 @@ class CollapseDetector:
             f"({settings.gate:g})"
         )
 
-    def _complaint(self, trainer: Trainer) -> str:
+    def _complaint(self, trainer: Trainer, batch: Batch) -> str:
         settings = trainer.train
         loss, steps, n = self.sums
         d_rate = f"train.discriminator_rate ({settings.discriminator_rate:g})"
@@ -80,7 +86,7 @@ class CollapseDetector:
         won = losses.OBJECTIVES[settings.loss].won
         if n >= WINDOW and won is not None and loss / n < won:
             return f"the discriminator's loss is {loss / n:.1e} over {n:.0f} steps: it always wins; lower {d_rate}"
-        spread = _spread(trainer.preview_samples(N_COMPARED))
+        spread = _spread(trainer.preview_samples(batch))
         if trainer.processes.any(not spread >= SPREAD, trainer.device):
             rates = schedule.in_words(settings)
             return f"all fakes are the same (scaled density differs by {spread:.1e}, rms); lower {rates}"

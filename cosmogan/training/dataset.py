@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -31,6 +31,20 @@ class Batch(NamedTuple):
 
     density: torch.Tensor  # (n, 1, m, m, m), in units of the mean
     conditions: BatchConditions | None = None  # for conditional networks
+    surroundings: torch.Tensor | None = None  # for local generators: the input density around, (n, m + 2 halo, …)
+
+
+class Samples(Protocol):
+    """What training takes its batches from."""
+
+    def batches(self, seed: int, first: int, stride: int, part: Share) -> Iterator[Batch]:
+        """Yield this process's part of batch after batch."""
+
+    def fakes(self, seed: int, first: int, n: int) -> Batch:
+        """Return what consecutive fakes are drawn for, as a batch."""
+
+    def previews(self, n: int) -> Batch:
+        """Return what the samples of a preview are drawn for, as a batch."""
 
 
 class TrainingSet:
@@ -102,11 +116,19 @@ class TrainingSet:
             coming = self._reader.submit(self._load, seed, first, part.size)
             yield batch
 
-    def fake_conditions(self, seed: int, first: int, n: int) -> torch.Tensor | None:
-        """Return the conditions of consecutive fakes, (n, names); None for unconditional networks."""
+    def fakes(self, seed: int, first: int, n: int) -> Batch:
+        """Return what consecutive fakes are drawn for, as a batch without densities."""
+        conditions = None
+        if self._conditions is not None:
+            conditions = self._conditions.of_batch(self.places(seed, np.arange(first, first + n)), seed, first)
+        return Batch(torch.empty(n, 0), conditions)
+
+    def previews(self, n: int) -> Batch:
+        """Return what the samples of a preview are drawn for, all under one condition, as a batch without densities."""
         if self._conditions is None:
-            return None
-        return self._conditions.of_batch(self.places(seed, np.arange(first, first + n)), seed, first).fake
+            return Batch(torch.empty(n, 0))
+        condition, kappa = self._conditions.of_preview()
+        return Batch(torch.empty(n, 0), BatchConditions(condition.expand(n, -1), condition.expand(n, -1), kappa))
 
     def _load(self, seed: int, first: int, n: int) -> Batch:
         places = self.places(seed, np.arange(first, first + n))

@@ -36,11 +36,15 @@ class TrainingStage(Stage["Processes"]):
         names: tuple[str, ...] = ("model", "train", "held_out", "n_training", "redshift")
         if "redshift" in experiment.model.condition:
             names += ("redshifts", "separate_boxes")
+        if experiment.input.is_used:
+            names += ("input",)
         recipe = experiment.section(*names)
         recipe["train"] = {name: value for name, value in recipe["train"].items() if name not in FREE}
         if manifest.exists():
             geometry = read_json(manifest).get("geometry")
             recipe["data"] = {"geometry": geometry, "manifest_sha256": checksum(manifest)}
+        if experiment.input.is_used and (quick := experiment.quick.shards_folder / "manifest.json").exists():
+            recipe["input_sha256"] = checksum(quick)
         return Receipt(experiment.folder, self.name, recipe)
 
     def is_done(self) -> bool:

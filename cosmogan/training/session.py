@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 
 from cosmogan.gan import released
 from cosmogan.training.checkpoint import Checkpoints
-from cosmogan.training.collapse import CollapseDetector
-from cosmogan.training.dataset import TrainingSet
+from cosmogan.training.collapse import N_COMPARED, CollapseDetector
+from cosmogan.training.dataset import Samples
 from cosmogan.training.metrics import MetricsLogger
 from cosmogan.training.trainer import Trainer
 from cosmogan.training.update import Collapse
@@ -72,7 +72,7 @@ class Clock:
         return time.monotonic() - self._start > self._seconds
 
 
-def run(trainer: Trainer, data: TrainingSet, folder: Path, preview: Preview) -> None:
+def run(trainer: Trainer, data: Samples, folder: Path, preview: Preview) -> None:
     """Train to the end, from where the newest checkpoint stands.
 
     Every epoch leaves its generators under ``generators/`` and a checkpoint under ``checkpoints/``, and so does
@@ -104,7 +104,7 @@ def run(trainer: Trainer, data: TrainingSet, folder: Path, preview: Preview) -> 
 
 def _train(
     trainer: Trainer,
-    data: TrainingSet,
+    data: Samples,
     folder: Path,
     store: Checkpoints,
     interruption: Interruption,
@@ -128,8 +128,8 @@ def _train(
             detector.add(outcome)
             progress.advance(1, logger.note())
             if trainer.epoch_ends:
-                trainer.calibrate(data.fake_conditions)
-                detector.check(trainer)
+                trainer.calibrate(data.fakes)
+                detector.check(trainer, data.previews(N_COMPARED))
                 if rank == 0:
                     save_generators(trainer, folder / "generators")
             if outcome.stop:
@@ -140,8 +140,8 @@ def _train(
                     store.save(_state(trainer, detector, logger.sums))
                 to_save.reset()
             if rank == 0 and to_preview.due():
-                trainer.calibrate(data.fake_conditions)
-                logger.show(preview(trainer.preview_samples(N_PREVIEW)))
+                trainer.calibrate(data.fakes)
+                logger.show(preview(trainer.preview_samples(data.previews(N_PREVIEW))))
                 to_preview.reset()
 
 

@@ -8,10 +8,12 @@ import numpy as np
 import torch
 
 from cosmogan import config
+from cosmogan.gan import local
 from cosmogan.gan.conditions import TrainingConditions
 from cosmogan.shards import Folder
 from cosmogan.shards.schema import in_bytes
-from cosmogan.training import crops, dataset, subvolumes
+from cosmogan.training import boxes, crops, dataset, subvolumes
+from cosmogan.training.design import LatentDesign, LocalDesign
 from cosmogan.training.preview import Preview
 from cosmogan.training.trainer import Trainer
 from hpc import memory, staging
@@ -111,7 +113,7 @@ def neighbours(folder: Folder, rows: np.ndarray) -> np.ndarray:
 
 def prepare(
     experiment: config.Experiment, processes: Processes, copies: Mapping[Path, Path] | None = None
-) -> tuple[Trainer, dataset.TrainingSet, Preview]:
+) -> tuple[Trainer, dataset.Samples, Preview]:
     """Make the trainer, at its first step, the training set, and the drawer of previews.
 
     Parameters
@@ -130,7 +132,9 @@ def prepare(
     # On one process: it opens many shards.
     processes.each(processes.rank == 0, lambda: check_densities(folder, rows, experiment.preprocess.subvolume))
     epoch_steps = settings.epoch_repeats * len(rows) // settings.batch_size
-    trainer = Trainer(experiment.model, settings, subvolume, epoch_steps, processes, device)
+    if experiment.input.is_used:
+        return _prepare_local(experiment, processes, device, folder, rows, epoch_steps)
+    trainer = Trainer(LatentDesign(experiment.model, subvolume), settings, epoch_steps, processes, device)
     n_bytes = len(rows) * subvolume**3 * 4
     cache = dataset.cache(settings.cache, n_bytes, device, processes.size)
     around = neighbours(folder, rows) if settings.random_crops else None
@@ -142,6 +146,25 @@ def prepare(
     conditions, kappa = training_conditions(experiment, folder, rows), experiment.model.kappa
     data = dataset.TrainingSet(folder.read, rows, subvolume, device, cache, conditions, around)
     if conditions is not None:  # previews are of one condition
-        trainer.preview_condition, kappa = conditions.of_preview()
+        _, kappa = conditions.of_preview()
         rows = rows[conditions.groups[0]]
     return trainer, data, Preview(folder, rows, kappa)
+
+
+def _prepare_local(
+    experiment: config.Experiment,
+    processes: Processes,
+    device: torch.device,
+    folder: Folder,
+    rows: np.ndarray,
+    epoch_steps: int,
+) -> tuple[Trainer, dataset.Samples, Preview]:
+    """Do as `prepare` for a local generator."""
+    model, halo, side = experiment.model, local.halo(experiment.input), folder.geometry.subvolume
+    quick = subvolumes.open_shards(experiment.quick)
+    simulations = np.unique(folder.simulations[rows]).tolist()
+    processes.each(processes.rank == 0, lambda: boxes.check_pairs(folder, quick, simulations))
+    design = LocalDesign(model, side, experiment.input)
+    trainer = Trainer(design, experiment.train, epoch_steps, processes, device)
+    data = boxes.PairedSet(boxes.Boxes(folder), boxes.Boxes(quick), simulations, side, halo, device)
+    return trainer, data, Preview(folder, rows, model.kappa)

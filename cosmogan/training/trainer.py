@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
-from cosmogan.config import Model, Train
-from cosmogan.gan import batch_norm, latent, losses, networks, scaling
+from cosmogan.config import Train
+from cosmogan.gan import batch_norm, latent, losses, scaling
 from cosmogan.training import cuda_graphs, schedule
 from cosmogan.training.dataset import Batch, Share
+from cosmogan.training.design import Design
 from cosmogan.training.learner import Learner, precision
 from cosmogan.training.update import DiscriminatorStep, GeneratorStep, Inputs, Outcome, r1_counts, update_networks
 from hpc.distributed import Processes
@@ -23,37 +24,27 @@ class Trainer:
 
     Parameters
     ----------
-    model, train : settings
-    subvolume : cells a side
+    design : the kind of generator
+    train : settings
     epoch_steps : batches in an epoch
     processes : this process's place
     device : where to compute
-
-    Attributes
-    ----------
-    preview_condition : of the samples of `preview_samples`, (1, numbers), standardised; whoever has the data sets it
     """
 
     def __init__(
-        self, model: Model, train: Train, subvolume: int, epoch_steps: int, processes: Processes, device: torch.device
+        self, design: Design, train: Train, epoch_steps: int, processes: Processes, device: torch.device
     ) -> None:
-        self.model, self.train, self.epoch_steps = model, train, epoch_steps
+        self.design, self.model, self.train, self.epoch_steps = design, design.model, train, epoch_steps
         self.processes, self.device = processes, device
         self.part = assign(train, processes)
         self.precision = precision(train.precision, device)
-        self._subvolume = subvolume
-        self.preview_condition: torch.Tensor | None = None
         self.begin(restarts=0)
 
     def begin(self, restarts: int) -> None:
         """Go to the first step, with the weights and the seed of the given restart."""
-        model, train = self.model, self.train
+        train = self.train
         self.restarts, self.step, self.pace = restarts, 0, schedule.Pace(train.discriminator_loss)
-        generator = networks.generator(model, self._subvolume, train.batch_norm_group)
-        objective = losses.OBJECTIVES[train.loss]
-        discriminator = objective.network(model, self._subvolume, train.batch_norm_group)
-        networks.initialise(generator, 2 * self.seed, output=networks.mean_output(model.kappa))
-        networks.initialise(discriminator, 2 * self.seed + 1, output=0.0)
+        generator, discriminator = self.design.networks(train, self.seed)
         for network in (generator, discriminator):
             network.to(self.device, self.precision.dtype)
         options = train.betas, self.precision.autocast
@@ -126,14 +117,9 @@ class Trainer:
     def _inputs(self, batch: Batch, votes: tuple[bool, bool]) -> Inputs:
         """Return the inputs of both networks' steps."""
         first, n = self.n_seen + self.part.offset, self.part.size
-        kappa: float | torch.Tensor = self.model.kappa
-        of_real: tuple[torch.Tensor, ...] = ()
-        of_fake: tuple[torch.Tensor, ...] = ()
-        if batch.conditions is not None:
-            kappa = self._to_device(batch.conditions.kappa)
-            of_real, of_fake = (self._to_device(batch.conditions.real),), (self._to_device(batch.conditions.fake),)
-        real = scaling.scale(self._to_device(batch.density), kappa)
-        latents = [self._latents(stream, first, n, *of_fake) for stream in (latent.DISCRIMINATOR, latent.GENERATOR)]
+        of_real, of_fake = (tuple(map(self._to_device, tensors)) for tensors in self.design.conditions(batch))
+        real = scaling.scale(self._to_device(batch.density), self._to_device(self.design.kappa(batch)))
+        latents = [self._latents(stream, first, batch) for stream in (latent.DISCRIMINATOR, latent.GENERATOR)]
         mix = torch.from_numpy(latent.uniform(self.seed, latent.MIX, first, (n, 1))[:, 0])
         both = [torch.cat(pair) for pair in zip(of_real, of_fake, strict=True)]
         compared = (real, *of_real) if losses.OBJECTIVES[self.train.loss].relative else ()
@@ -146,40 +132,33 @@ class Trainer:
         """Return a tensor in this training's precision and place; a number as it is."""
         return x.to(self.device, self.precision.dtype, non_blocking=True) if isinstance(x, torch.Tensor) else x
 
-    def _latents(self, stream: int, first: int, n: int, *conditions: torch.Tensor) -> torch.Tensor:
-        """Return latents, and the conditions after them, as the generator takes them."""
-        z = self._to_device(latent.draw(self.model, self.seed, stream, first, n))
-        return torch.cat((z, *conditions), dim=1)[:, :, None, None, None]
+    def _latents(self, stream: int, first: int, batch: Batch) -> torch.Tensor:
+        """Return what the generator takes in place of a batch's samples."""
+        return self._to_device(self.design.inputs(self.seed, stream, first, batch))
 
-    def calibrate(self, conditions: Callable[[int, int, int], torch.Tensor | None]) -> None:
+    def calibrate(self, fakes: Callable[[int, int, int], Batch]) -> None:
         """Set the EMA generator's running statistics to those of its own samples, the same ones each time.
 
         Those of the present generator, or their average, belong to other weights: P(k) comes out wrong by factors.
 
         Parameters
         ----------
-        conditions : (seed, first, n) → the conditions of those fakes, (n, numbers); None for unconditional networks
+        fakes : (seed, first, n) → a batch in the place of whose samples fakes are drawn
         """
         n = self.train.batch_size
+        if self.ema is not None and batch_norm.is_used(self.ema):
+            latents = (self._latents(latent.CALIBRATE, i, fakes(self.seed, i, n)) for i in range(0, CALIBRATION, n))
+            batch_norm.calibrate(self.ema, latents)
 
-        def latents(first: int) -> torch.Tensor:
-            values = conditions(self.seed, first, n)
-            return self._latents(latent.CALIBRATE, first, n, *(() if values is None else (self._to_device(values),)))
-
-        if self.ema is not None:
-            batch_norm.calibrate(self.ema, map(latents, range(0, CALIBRATION, n)))
-
-    def preview_samples(self, n: int) -> torch.Tensor:
-        """Draw always the same ``n`` samples, (n, m, m, m) scaled, from the EMA generator where there is one.
+    def preview_samples(self, batch: Batch) -> torch.Tensor:
+        """Draw samples for a batch, (n, m, m, m) scaled, from the EMA generator where there is one; always the same.
 
         Drawn as samples are, with the running statistics.
         """
         network = self.generator.network if self.ema is None else self.ema
         network.eval()
         with torch.no_grad():
-            shown = self.preview_condition
-            conditions = () if shown is None else (self._to_device(shown.expand(n, -1)),)
-            samples = network(self._latents(latent.SAMPLE, 0, n, *conditions))[:, 0]
+            samples = network(self._latents(latent.SAMPLE, 0, batch))[:, 0]
         network.train()
         return samples
 

@@ -8,9 +8,10 @@ from torch import nn
 
 from cosmogan.config import Model, Train
 from cosmogan.gan import latent, networks
-from cosmogan.gan.conditions import Conditions, TrainingConditions
+from cosmogan.gan.conditions import BatchConditions, Conditions, TrainingConditions
 from cosmogan.gan.layers import ConditionedConv
 from cosmogan.training.dataset import Batch, Share, TrainingSet
+from cosmogan.training.design import LatentDesign
 from cosmogan.training.trainer import Trainer
 from hpc.distributed import Processes
 
@@ -134,16 +135,14 @@ def batch():
 @pytest.mark.parametrize("loss", ["bce", "wasserstein"])
 def test_both_networks_learn_from_the_condition(loss):
     settings = Train(batch_size=8, batch_norm_group=4, loss=loss, gate=0.0, generator_rate=0.01)
-    made = Trainer(MODEL, settings, 16, 10, Processes(), CPU)
+    made = Trainer(LatentDesign(MODEL, 16), settings, 10, Processes(), CPU)
     first = made.generator.network[0]
     own = next(layer for layer in made.discriminator.network if isinstance(layer, ConditionedConv))
     before = first.weight[-1].clone(), own.weight[:, -1].clone()  # the weights of the condition
     made.update(batch(), (False, False))
     assert not torch.equal(first.weight[-1], before[0]) and not torch.equal(own.weight[:, -1], before[1])
-    made.preview_condition = torch.tensor([[1.0]])
-    drawn = made.preview_samples(2)
-    made.preview_condition = torch.tensor([[-1.0]])
-    assert not torch.equal(made.preview_samples(2), drawn)
+    previews = [Batch(torch.empty(2, 0), BatchConditions(*[torch.full((2, 1), z)] * 2, 1.0)) for z in (1.0, -1.0)]
+    assert not torch.equal(*map(made.preview_samples, previews))
 
 
 def test_an_unconditional_network_has_nothing_of_it():

@@ -15,12 +15,18 @@ from cosmogan.gan.conditions import TrainingConditions
 from cosmogan.training import cuda_graphs, update
 from cosmogan.training.cuda_graphs import WARM_UP
 from cosmogan.training.dataset import Batch
+from cosmogan.training.design import LatentDesign
 from cosmogan.training.trainer import Trainer
 from hpc.distributed import Processes
 
 CPU, M = torch.device("cpu"), 16  # M cells a side: the smallest discriminator with a BatchNorm
 PLAIN = Model(kappa=4.0, width=4, latent_dimension=6, density_bias=True)
 CONDITIONAL = Model(kappa=4.0, width=4, latent_dimension=6, condition=("redshift",), kappa_redshift=0.5)
+
+
+def fakes(seed, first, n):
+    """What consecutive fakes of an unconditional generator are drawn for."""
+    return Batch(torch.empty(n, 0))
 
 
 @pytest.fixture
@@ -34,7 +40,7 @@ def tapes(monkeypatch):
 
 def make(model=PLAIN, processes=None, device=CPU, **train):
     settings = Train(**{"batch_size": 8, "batch_norm_group": 4, "gate": 0.0, "epochs": 3} | train)
-    return Trainer(model, settings, M, 10, processes or Processes(), device)
+    return Trainer(LatentDesign(model, M), settings, 10, processes or Processes(), device)
 
 
 def batch(made):
@@ -97,8 +103,8 @@ def test_resumed_it_is_the_uninterrupted_one_bit_for_bit(tapes, stop):
     assert go(first, stop) == expected[:stop]
     state = copy.deepcopy(first.state())
     second.restore(copy.deepcopy(state))
-    second.calibrate(lambda *_: None)  # as at an epoch's end
-    second.preview_samples(4)
+    second.calibrate(fakes)  # as at an epoch's end
+    second.preview_samples(fakes(1, 0, 4))
     assert go(second, 24 - stop) == expected[stop:]
     go(first, 3)
     first.restore(state)  # into tensors that were recorded

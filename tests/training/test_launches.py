@@ -13,6 +13,7 @@ from cosmogan.gan import fused
 from cosmogan.training import cuda_graphs
 from cosmogan.training.cuda_graphs import WARM_UP
 from cosmogan.training.dataset import Batch
+from cosmogan.training.design import LatentDesign
 from cosmogan.training.trainer import Trainer
 from hpc.distributed import Processes
 
@@ -71,7 +72,7 @@ def launches(monkeypatch):
 
         with OtherDevice():
             train = Train(gate=0.0, precision="float32", cuda_graphs=True, **settings)
-            made = Trainer(Model(width=1, latent_dimension=2), train, side, 100, Processes(), DEVICE)
+            made = Trainer(LatentDesign(Model(width=1, latent_dimension=2), side), train, 100, Processes(), DEVICE)
             monkeypatch.setattr(fused, "_launch", launch)
             for _ in range(WARM_UP):
                 made.update(Batch(torch.zeros(train.batch_size, 1, *[side] * 3).to(DEVICE)), (False, False))

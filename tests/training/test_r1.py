@@ -11,6 +11,7 @@ from cosmogan.config import Model, Train
 from cosmogan.gan import latent, scaling
 from cosmogan.gan.conditions import TrainingConditions
 from cosmogan.training.dataset import Batch
+from cosmogan.training.design import LatentDesign
 from cosmogan.training.trainer import Trainer
 from cosmogan.training.update import R1_INTERVAL
 from hpc.distributed import Processes
@@ -24,7 +25,7 @@ R1 = 3.0
 def make(model=PLAIN, **train):
     """A trainer at its first step, with larger weights of the discriminator, so that its slope counts."""
     settings = Train(**{"batch_size": 8, "batch_norm_group": 4, "gate": 0.0, "precision": "float64"} | train)
-    made = Trainer(model, settings, M, 100, Processes(), torch.device("cpu"))
+    made = Trainer(LatentDesign(model, M), settings, 100, Processes(), torch.device("cpu"))
     with torch.no_grad():
         for parameter in made.discriminator.parameters:
             parameter *= 4
