@@ -22,6 +22,7 @@ ALLOWED = {
     "sampling": {"config", "gan", "shards", "training", "hpc"},
     "selection": {"config", "gan", "reporting", "shards", "statistics", "training", "hpc"},
     "validation": {"config", "gan", "nbody", "shards", "statistics", "training", "hpc"},
+    "boxes": {"config", "gan", "nbody", "shards", "simulations", "hpc"},
     "cli": {"config", "hpc"},
 }
 

@@ -6,6 +6,7 @@ Lengths are comoving Mpc/h, wavenumbers h/Mpc, masses 1e10 Msun/h.
 import math
 from pathlib import Path
 
+from cosmogan.config.box import Box
 from cosmogan.config.cosmology import Cosmology
 from cosmogan.config.experiment import CONDITIONAL, GENERATORS, PACKAGE, SMALLEST_GENERATOR, Experiment, generator_file
 from cosmogan.config.input import Input
@@ -22,6 +23,7 @@ __all__ = [
     "CONDITIONAL",
     "GENERATORS",
     "SMALLEST_GENERATOR",
+    "Box",
     "Cosmology",
     "Experiment",
     "Input",

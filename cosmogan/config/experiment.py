@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from cosmogan.config.box import Box
 from cosmogan.config.check import check
 from cosmogan.config.cosmology import Cosmology
 from cosmogan.config.input import Input
@@ -104,6 +105,7 @@ class Experiment:
     select: Select = field(default_factory=Select)
     sample: Sample = field(default_factory=Sample)
     validate: Validate = field(default_factory=Validate)
+    box: Box = field(default_factory=Box)
 
     def __post_init__(self) -> None:
         n = self.n_training
@@ -230,6 +232,11 @@ class Experiment:
         if self.sample.generator is None:
             return self.generator_path
         return generator_file(self.sample.generator)
+
+    @property
+    def box_folder(self) -> Path:
+        """Where `box` writes."""
+        return Path(self.box.output) if self.box.output else self.folder / f"box-{self.box.seed}-{self.box.number}"
 
     @property
     def discriminator_path(self) -> Path:

@@ -72,6 +72,11 @@ class Calibration(nn.Module):
         ]
         return torch.cat(parts).to(density.dtype)
 
+    def mapped(self, density: Tensor) -> Tensor:
+        """Return densities (…) of which each cell is mapped by itself, without the filter; of no condition."""
+        tables = self.tables(density.new_empty(0))
+        return mapped(gaussianised(density, tables), tables).to(density.dtype)
+
     def damage(self, condition: Tensor) -> str | None:
         """Return what is wrong with the tables under a condition; None where they are sound."""
         tables = self.tables(condition)

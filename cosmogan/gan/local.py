@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from cosmogan.config import Input, Model
-from cosmogan.gan import scaling
 from cosmogan.gan.networks import SLOPE
 
 FLOOR = 0.01  # in units of the mean, added before the logarithm of the input is taken: a quick run has empty cells
@@ -82,11 +81,6 @@ def logarithm(density: torch.Tensor) -> torch.Tensor:
 def network_input(density: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
     """Return what the generator takes: ln of the input density (n, m, m, m), and noise (n, noise, m, m, m)."""
     return torch.cat((logarithm(density)[:, None], noise), dim=1)
-
-
-def unscaled(output: torch.Tensor, kappa: float) -> torch.Tensor:
-    """Return the density (n, m, m, m) of the generator's output (n, 1, m, m, m), less the floor of its input."""
-    return (scaling.unscale(output[:, 0], kappa) - FLOOR).clamp_(min=0)
 
 
 def cell_noise(

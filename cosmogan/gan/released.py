@@ -263,6 +263,8 @@ def load(path: Path | str, device: torch.device | str = "cpu", sha256: str | Non
         when a file is missing, damaged, not a generator's, or not the one meant; the message names it.
     """
     settings, settings_path = read_settings(path), Path(path).with_suffix(".json")
+    if "input" in settings:
+        raise ValueError(f"{path}: a local generator, which draws boxes: load it by cosmogan.load_generator")
     if sha256 is not None and sha256.lower() != settings["sha256"]:
         raise ValueError(f"{path}: expected weights of the SHA-256 {sha256}, found {settings['sha256']}")
     try:
@@ -279,7 +281,9 @@ def load(path: Path | str, device: torch.device | str = "cpu", sha256: str | Non
         )
     tensors = load_weights(network, path)
     if tensors:
-        generator.calibration = _read_calibration(tensors, generator, path).to(device)
+        conditions = generator.conditions
+        values = torch.empty(1, 0) if conditions is None else conditions.standardised(np.array(conditions.distinct))
+        generator.calibration = read_calibration(tensors, values, path).to(device)
     return generator
 
 
@@ -314,16 +318,20 @@ def _stated(settings: dict[str, Any]) -> _Stated:
     return build(_Stated, {**stated, "subvolume": settings["geometry"].get("subvolume")}, source="settings")
 
 
-def _read_calibration(tensors: dict[str, torch.Tensor], generator: Released, path: Path | str) -> Calibration:
+def read_calibration(tensors: dict[str, torch.Tensor], values: torch.Tensor, path: Path | str) -> Calibration:
     """Return the calibration that stands beside a generator's weights.
+
+    Parameters
+    ----------
+    tensors : its own, as `load_weights` returns them
+    values : (n, names), the standardised conditions under which it shall be sound
+    path : of the weights, for messages
 
     Raises
     ------
     ValueError
         when it is damaged: says what is wrong with it.
     """
-    conditions = generator.conditions
-    values = torch.empty(1, 0) if conditions is None else conditions.standardised(np.array(conditions.distinct))
     try:
         tables = Tables(*(tensors[name] for name in Tables._fields))
         calibration = Calibration(tensors["wavenumbers"], tables)

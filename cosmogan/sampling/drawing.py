@@ -14,13 +14,16 @@ from cosmogan.gan.released import Released
 from cosmogan.sampling.plan import SamplingStage
 from cosmogan.shards import latents_file
 from cosmogan.training import subvolumes
+from cosmogan.training.local_samples import LocalSamples
 from hpc import hdf5, mpi
 from hpc.files import checksum
 from hpc.log import Progress, say
 from hpc.part import Part, share_of, title
 
+Generator = Released | LocalSamples
 
-def source(settings: Sample, generator: Released) -> dict[str, Any]:
+
+def source(settings: Sample, generator: Generator) -> dict[str, Any]:
     """Return the origin of the densities, beside their seed and index."""
     origin = {"generator": generator.settings["sha256"], "latent_scale": generator.latent_scale}
     if settings.from_latents is not None:
@@ -37,7 +40,7 @@ class _Shard(NamedTuple):
     latents: latents_file.Latents
 
 
-def _all(stage: SamplingStage, generator: Released, latents: latents_file.Latents) -> dict[Path, _Shard]:
+def _all(stage: SamplingStage, generator: Generator, latents: latents_file.Latents) -> dict[Path, _Shard]:
     """Return all shards: for each condition the same latents."""
     settings, every = stage.experiment.sample, {}
     for i, condition in enumerate(stage.conditions):
@@ -54,7 +57,7 @@ def _all(stage: SamplingStage, generator: Released, latents: latents_file.Latent
 
 
 def write(
-    stage: SamplingStage, generator: Released, latents: latents_file.Latents, comm: mpi.Comm, part: Part | None
+    stage: SamplingStage, generator: Generator, latents: latents_file.Latents, comm: mpi.Comm, part: Part | None
 ) -> None:
     """Draw this rank's shards, and, of the whole, list them all in the manifest."""
     if comm.rank == 0:
@@ -78,16 +81,18 @@ def write(
         shards.write_manifest(stage.target, geometry, "generated", listed, origin)
 
 
-def _warnings(generator: Released, values: np.ndarray | None) -> list[str]:
+def _warnings(generator: Generator, values: np.ndarray | None) -> list[str]:
     return [] if values is None or generator.conditions is None else generator.conditions.outside(values)
 
 
-def _fill(file: h5py.File, generator: Released, shard: _Shard, batch_size: int, progress: Progress) -> None:
+def _fill(file: h5py.File, generator: Generator, shard: _Shard, batch_size: int, progress: Progress) -> None:
     """Draw one shard."""
     latents = shard.latents
     file["seed"][:], file["index"][:] = latents.seed, latents.index
     for first in range(0, len(latents.index), batch_size):
-        batch = torch.from_numpy(latents.latent[first : first + batch_size])
+        rows = latents.rows(slice(first, first + batch_size))
+        local = isinstance(generator, LocalSamples)
+        batch = generator.latents(int(rows.seed[0]), rows.index) if local else torch.from_numpy(rows.latent)
         file["density"][first : first + len(batch)] = generator.volumes(batch, shard.values).cpu().numpy()
         progress.advance(len(batch))
 

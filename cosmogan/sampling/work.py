@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from cosmogan.gan import released
-from cosmogan.gan.released import Released
+from cosmogan.gan import local_generator, released
 from cosmogan.sampling import drawing, rejection
+from cosmogan.sampling.drawing import Generator
 from cosmogan.sampling.plan import SamplingStage
 from cosmogan.shards import latents_file
 from cosmogan.training import subvolumes
+from cosmogan.training.local_samples import LocalSamples
+from cosmogan.training.pairs import Boxes
 from hpc import memory, mpi
 from hpc.distributed import Processes
 from hpc.part import Part
@@ -33,7 +35,8 @@ def sample(stage: SamplingStage, comm: mpi.Comm, part: Part | None) -> Outcome:
     if comm.size > 1:
         torch.set_num_threads(1)  # one rank a core
     device = Processes(comm.rank, comm.size, comm.rank).device(experiment.train.device)
-    generator = released.load(experiment.drawn_from, device)
+    local = experiment.input.is_used
+    generator = _local(stage, device) if local else released.load(experiment.drawn_from, device)
     _check_fits(stage, generator.settings)
     latents = _latents(stage, generator, comm)
     if comm.rank == 0 and part is None:
@@ -49,6 +52,14 @@ def sample(stage: SamplingStage, comm: mpi.Comm, part: Part | None) -> Outcome:
     what = "latents" if only_latents else f"volumes of {generator.geometry['subvolume']}³ cells"
     each = f" under each of {n_conditions} conditions" if n_conditions > 1 else ""
     return Outcome({"samples": n}, (f"drew {n} {what}{each}: {stage.target}",))
+
+
+def _local(stage: SamplingStage, device: torch.device) -> LocalSamples:
+    """Return the local generator, to be drawn from the quick simulations of the held-out boxes, or of all."""
+    experiment = stage.experiment
+    folder = subvolumes.open_shards(experiment.quick)
+    rows = folder.rows_of(list(experiment.held_out)) if experiment.held_out else np.arange(len(folder))
+    return LocalSamples(local_generator.load(experiment.drawn_from, device), Boxes(folder), rows)
 
 
 def _check_fits(stage: SamplingStage, generator: dict[str, Any]) -> None:
@@ -92,13 +103,16 @@ def _wanted(stage: SamplingStage) -> dict[str, float]:
     return {"subvolume": experiment.preprocess.subvolume, **own}
 
 
-def _latents(stage: SamplingStage, generator: Released, comm: mpi.Comm) -> latents_file.Latents:
+def _latents(stage: SamplingStage, generator: Generator, comm: mpi.Comm) -> latents_file.Latents:
     """Return the latents to draw: the first of a seed, the accepted ones among them, or those of an archive."""
     settings = stage.experiment.sample
     if settings.from_latents is not None:
         path, sha256 = Path(settings.from_latents), generator.settings["sha256"]
         return latents_file.read(path, sha256, generator.model.latent_dimension)
-    index = rejection.accepted(stage, generator, comm) if settings.rejection else None
-    index = np.arange(settings.n_samples) if index is None else index
+    if isinstance(generator, LocalSamples):  # what it takes is larger than what it draws: made when it is drawn
+        index = np.arange(settings.n_samples)
+        return latents_file.Latents(np.empty((len(index), 0)), np.full(len(index), settings.seed), index)
+    accepted = rejection.accepted(stage, generator, comm) if settings.rejection else None
+    index = np.arange(settings.n_samples) if accepted is None else accepted
     drawn = generator.latents(settings.seed, index).numpy()
     return latents_file.Latents(drawn, np.full(len(index), settings.seed), index)

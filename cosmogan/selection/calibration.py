@@ -11,9 +11,8 @@ from torch import Tensor
 
 from cosmogan.gan import calibration
 from cosmogan.gan.calibration import Calibration, Tables
-from cosmogan.gan.released import Released
-from cosmogan.selection.candidates import Candidate, CandidateScorer, ScoringCondition
-from cosmogan.selection.fitting import FEWER, RECIPE, Draws, TrainingSet, check_enough, fit, wavenumbers
+from cosmogan.selection.candidates import Candidate, CandidateScorer, Generator, ScoringCondition
+from cosmogan.selection.fitting import FEWER, RECIPE, ROUNDS, Draws, TrainingSet, check_enough, fit, wavenumbers
 from hpc.log import Progress
 from hpc.partial_results import PartialResults
 
@@ -76,7 +75,7 @@ def _changed(batches: list[Tensor], layers: Calibration, values: Tensor, device:
 
 
 def _all_tables(
-    candidate: Candidate, generator: Released, scorer: CandidateScorer, partial: PartialResults
+    candidate: Candidate, generator: Generator, scorer: CandidateScorer, partial: PartialResults
 ) -> dict[int | None, list[Tables | None]]:
     """Return each condition's tables, fitted without each fold of the training boxes in turn, and then to all.
 
@@ -99,7 +98,9 @@ def _all_tables(
                 if draws is None or draws.n != n_samples[fold]:
                     draws = Draws(scorer, generator, condition, n_samples[fold])
                 target = training.target(fold)
-                recorded[name] = None if target is None else _plain(fit(draws, target))
+                recorded[name] = (
+                    None if target is None else _plain(fit(draws, target, 0 if scorer.is_local else ROUNDS))
+                )
                 if scorer.comm.rank == 0:
                     partial.add(name, recorded[name])
                 progress.advance()
@@ -114,7 +115,7 @@ def _read(plain: list[list[float]] | None) -> Tables | None:
     return None if plain is None else Tables(*(torch.tensor(values, dtype=torch.float64) for values in plain))
 
 
-def _condition_values(generator: Released, condition: ScoringCondition) -> Tensor:
+def _condition_values(generator: Generator, condition: ScoringCondition) -> Tensor:
     """Return a condition as the networks see it, (names,)."""
     if generator.conditions is None or condition.values is None:
         return torch.empty(0)

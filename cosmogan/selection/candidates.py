@@ -9,14 +9,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
 from cosmogan import shards
 from cosmogan.config import Experiment, generator_file
-from cosmogan.gan import networks, released, scaling
+from cosmogan.gan import local, networks, released, scaling
 from cosmogan.gan.calibration import Calibration
+from cosmogan.gan.local_generator import LocalGenerator
 from cosmogan.selection import scoring
 from cosmogan.statistics import bispectra, fourier, pdf, power
 from cosmogan.training import session, setup, subvolumes
+from cosmogan.training.local_samples import LocalSamples
+from cosmogan.training.pairs import Boxes
 from cosmogan.training.plan import TrainingStage
 from hpc import mpi
 from hpc.distributed import Processes
@@ -33,6 +37,7 @@ MAX_CONDITIONS = 8  # conditions at which a conditional generator is scored, spr
 
 MAX_FOLDS = 4  # parts of the training boxes, each left out in turn of what is fitted after choosing
 
+Generator = released.Released | LocalSamples
 Candidate = dict[str, Any]  # ``epoch`` and ``ema``, or ``generator``, the file of one that was released before
 
 
@@ -59,6 +64,7 @@ class CandidateScorer:
     ----------
     conditions : those at which generators are scored
     n_folds : of the training boxes
+    is_local : whether the generators start from quick simulations of the training boxes
     geometry : of the training subvolumes
     settings, device, comm : of this selection
     """
@@ -75,7 +81,13 @@ class CandidateScorer:
         self.geometry = self.folder.geometry
         if experiment.select.generator is not None:
             check_fits(generator_file(experiment.select.generator), self.folder)
-        self._network = networks.generator(experiment.model, self.geometry.subvolume, group=1)
+        self.is_local = experiment.input.is_used
+        self._network: nn.Sequential
+        if self.is_local:
+            self._network = local.Generator(experiment.model, experiment.input)
+            self._quick = Boxes(subvolumes.open_shards(experiment.quick))
+        else:
+            self._network = networks.generator(experiment.model, self.geometry.subvolume, group=1)
         triangles = bispectra.paper_triangles(self.geometry.subvolume_size, self.geometry.subvolume)
         self._triangles = triangles[PAIRS] if self.settings.bispectrum else []
         rows = setup.training_rows(experiment, self.folder)
@@ -123,11 +135,11 @@ class CandidateScorer:
         ]
         return self.scored([scoring.Summary.join(summaries) for summaries in drawn])
 
-    def drawn(self, generator: released.Released, n: int) -> list[scoring.Summary]:
+    def drawn(self, generator: Generator, n: int) -> list[scoring.Summary]:
         """Return the summaries of n samples, shared evenly among the conditions, which all ranks draw together."""
         return self.summaries(self._of_this_rank(generator, n))
 
-    def densities(self, generator: released.Released, n: int) -> list[list[torch.Tensor]]:
+    def densities(self, generator: Generator, n: int) -> list[list[torch.Tensor]]:
         """Return this rank's batches of the samples that `drawn` measures, under each condition, on the host."""
         return [[density.cpu() for density in batches] for batches in self._of_this_rank(generator, n)]
 
@@ -167,7 +179,7 @@ class CandidateScorer:
         value, error = np.transpose(amplitudes)
         return float(value.mean()), float(np.linalg.norm(error) / len(error))
 
-    def release(self, generator: released.Released, about: dict[str, Any]) -> None:
+    def release(self, generator: Generator, about: dict[str, Any]) -> None:
         """Write the released generator with its settings: all that it was made with, and ``about``."""
         settings = {**generator.settings, **about, "versions": provenance()}
         path = self.experiment.generator_path
@@ -191,15 +203,17 @@ class CandidateScorer:
         folder = self.experiment.train_folder / "generators"
         return session.generator_path(folder, candidate["epoch"], candidate["ema"])
 
-    def generator(
-        self, candidate: Candidate, latent_scale: float, calibration: Calibration | None = None
-    ) -> released.Released:
+    def generator(self, candidate: Candidate, latent_scale: float, calibration: Calibration | None = None) -> Generator:
         """Return a candidate as it is drawn from; the next call changes its weights."""
         released.load_weights(self._network, self.path(candidate))
         if self.settings.calibrate:  # before the fit, which is then to the very weights that are released
             released.rounded(self._network)
         settings = {**self._describe(candidate), "latent_scale": latent_scale}
-        return released.Released(settings, self._network.to(self.device), self.device, calibration)
+        network = self._network.to(self.device)
+        if isinstance(network, local.Generator):
+            rows = np.random.default_rng(SEED).permutation(setup.training_rows(self.experiment, self.folder))
+            return LocalSamples(LocalGenerator(settings, network, self.device, calibration), self._quick, rows)
+        return released.Released(settings, network, self.device, calibration)
 
     def _describe(self, candidate: Candidate) -> dict[str, Any]:
         """Return the settings of a candidate: what it draws and how it was made."""
@@ -214,15 +228,17 @@ class CandidateScorer:
             settings["conditions"] = self._training_conditions.conditions.plain()
         if self.settings.orient:
             settings["oriented"] = True
+        if self.is_local:
+            settings |= subvolumes.of_quick_simulation(self.experiment)
         origin = {"config": to_tree(self.experiment), "data": self.folder.checksum}
         return {**settings, **candidate, **origin}
 
-    def _of_this_rank(self, generator: released.Released, n: int) -> list[Iterator[torch.Tensor]]:
+    def _of_this_rank(self, generator: Generator, n: int) -> list[Iterator[torch.Tensor]]:
         ranks = self.comm.rank, self.comm.size
         return [self._batches(generator, condition, n, *ranks) for condition in self.conditions]
 
     def _batches(
-        self, generator: released.Released, condition: ScoringCondition, n: int, first: int, step: int
+        self, generator: Generator, condition: ScoringCondition, n: int, first: int, step: int
     ) -> Iterator[torch.Tensor]:
         """Yield every ``step``-th batch of samples under a condition; all conditions have the same latents."""
         for numbers in batches(np.arange(-(-n // len(self.conditions))))[first::step]:

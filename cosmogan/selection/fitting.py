@@ -14,8 +14,7 @@ from torch import Tensor
 
 from cosmogan.gan import calibration, latent
 from cosmogan.gan.calibration import Tables
-from cosmogan.gan.released import Released
-from cosmogan.selection.candidates import SEED, CandidateScorer, ScoringCondition, batches
+from cosmogan.selection.candidates import SEED, CandidateScorer, Generator, ScoringCondition, batches
 from cosmogan.statistics import fourier, pdf, power
 from hpc import mpi
 
@@ -76,7 +75,7 @@ class Draws:
     n : samples of all ranks
     """
 
-    def __init__(self, scorer: CandidateScorer, generator: Released, condition: ScoringCondition, n: int) -> None:
+    def __init__(self, scorer: CandidateScorer, generator: Generator, condition: ScoringCondition, n: int) -> None:
         self.n, self._comm, self._device, self._size = n, scorer.comm, scorer.device, scorer.geometry.subvolume_size
         mine = batches(np.arange(n))[scorer.comm.rank :: scorer.comm.size]
         drawn = [_sample(generator, numbers, condition.values).cpu() for numbers in mine]
@@ -117,14 +116,15 @@ class Draws:
         return torch.as_tensor(np.asarray(values, np.float64)).to(self._device)
 
 
-def fit(draws: Draws, target: Target) -> Tables:
+def fit(draws: Draws, target: Target, rounds: int = ROUNDS) -> Tables:
     """Return the tables that give samples the training set's mean P(k) and PDF, and the scatter of its mean density.
 
-    ln T(k) rises, `ROUNDS` times, by `STEP` ln(P(k) wanted / P(k)), at k = 0 with the variances of the mean density in
-    place of P(k); each step is smoothed in ln k.
+    ln T(k) rises, ``rounds`` times, by `STEP` ln(P(k) wanted / P(k)), at k = 0 with the variances of the mean density
+    in place of P(k); each step is smoothed in ln k. Without rounds T(k) stays 1, as for a local generator: a filter would
+    tie its cells together.
     """
     ln_transfer = np.zeros(len(draws.wavenumbers))
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         spectrum, scatter = draws.measured(draws.mapping(ln_transfer, target))
         wanted, measured = np.append(target.scatter, target.power), np.append(scatter, spectrum)
         ratio = np.divide(wanted, measured, out=np.ones_like(wanted), where=(wanted > 0) & (measured > 0))
@@ -220,7 +220,7 @@ def _with_last(knots: np.ndarray, last: float) -> np.ndarray:
     return np.append(knots, max(last, knots[-1]))
 
 
-def _sample(generator: Released, numbers: np.ndarray, values: np.ndarray | None) -> Tensor:
+def _sample(generator: Generator, numbers: np.ndarray, values: np.ndarray | None) -> Tensor:
     return generator.volumes(generator.latents(SEED, numbers, latent.FIT), values)
 
 

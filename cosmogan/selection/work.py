@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from cosmogan.gan.released import Released
 from cosmogan.reporting import figures_selection, style
 from cosmogan.selection import latent_scale
 from cosmogan.selection.calibration import calibrated
-from cosmogan.selection.candidates import Candidate, CandidateScorer
+from cosmogan.selection.candidates import Candidate, CandidateScorer, Generator
 from cosmogan.selection.latent_scale import Tuned
 from cosmogan.selection.plan import SelectionStage
 from hpc import mpi
@@ -92,7 +91,7 @@ def choose(table: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _calibrate(
     best: dict[str, Any], scorer: CandidateScorer, partial: PartialResults
-) -> tuple[dict[str, Any], Released]:
+) -> tuple[dict[str, Any], Generator]:
     """Return the best candidate with the scores that it has once it is calibrated, and the generator."""
     candidate, rank = scorer.candidate(best), scorer.comm.rank
     result = calibrated(candidate, scorer, partial)
@@ -107,7 +106,7 @@ def _calibrate(
     return {**best, **scores, **UNTUNED, "calibration": about}, generator
 
 
-def _tune(best: dict[str, Any], scorer: CandidateScorer, partial: PartialResults) -> tuple[dict[str, Any], Released]:
+def _tune(best: dict[str, Any], scorer: CandidateScorer, partial: PartialResults) -> tuple[dict[str, Any], Generator]:
     """Return the best candidate with its tuned latent scale and the scores that it has with it, and the generator.
 
     The scale stays 1 where one tuned on other training boxes is no better, by turns.
@@ -143,7 +142,7 @@ def _tune(best: dict[str, Any], scorer: CandidateScorer, partial: PartialResults
 
 def _tuned(
     best: dict[str, Any], scorer: CandidateScorer, tuned: Tuned, before: float, after: float
-) -> tuple[dict[str, Any], Released]:
+) -> tuple[dict[str, Any], Generator]:
     """Return what `_tune` does, of a scale that brings the score on boxes left out from ``before`` to ``after``."""
     better = after < before
     generator = scorer.generator(scorer.candidate(best), tuned.scale if better else 1.0)
@@ -165,7 +164,7 @@ def _write(
     table: list[dict[str, Any]],
     chosen: dict[str, Any],
     scorer: CandidateScorer,
-    generator: Released,
+    generator: Generator,
 ) -> None:
     """Write the scores as JSON and as a figure, and the released generator."""
     write_json(stage.folder / "scores.json", {"candidates": table, "chosen": chosen})

@@ -12,7 +12,7 @@ from cosmogan.gan import local
 from cosmogan.gan.conditions import TrainingConditions
 from cosmogan.shards import Folder
 from cosmogan.shards.schema import in_bytes
-from cosmogan.training import boxes, crops, dataset, subvolumes
+from cosmogan.training import crops, dataset, pairs, subvolumes
 from cosmogan.training.design import LatentDesign, LocalDesign
 from cosmogan.training.preview import Preview
 from cosmogan.training.trainer import Trainer
@@ -163,8 +163,8 @@ def _prepare_local(
     model, halo, side = experiment.model, local.halo(experiment.input), folder.geometry.subvolume
     quick = subvolumes.open_shards(experiment.quick)
     simulations = np.unique(folder.simulations[rows]).tolist()
-    processes.each(processes.rank == 0, lambda: boxes.check_pairs(folder, quick, simulations))
+    processes.each(processes.rank == 0, lambda: pairs.check_pairs(folder, quick, simulations))
     design = LocalDesign(model, side, experiment.input)
     trainer = Trainer(design, experiment.train, epoch_steps, processes, device)
-    data = boxes.PairedSet(boxes.Boxes(folder), boxes.Boxes(quick), simulations, side, halo, device)
+    data = pairs.PairedSet(pairs.Boxes(folder), pairs.Boxes(quick), simulations, side, halo, device)
     return trainer, data, Preview(folder, rows, model.kappa)

@@ -10,6 +10,7 @@ from cosmogan import shards
 from cosmogan.config import Experiment, Model
 from cosmogan.nbody.gadget import CRITICAL_DENSITY
 from cosmogan.shards.schema import in_words, same_redshift
+from hpc.settings import to_tree
 
 
 def open_shards(experiment: Experiment) -> shards.Folder:
@@ -17,6 +18,18 @@ def open_shards(experiment: Experiment) -> shards.Folder:
     if "redshift" in experiment.model.condition:
         return shards.open(experiment.shards_folder)
     return shards.open_one(experiment.shards_folder, experiment.redshift)
+
+
+def of_quick_simulation(experiment: Experiment) -> dict[str, Any]:
+    """Return what a local generator's settings say of the simulations that it starts from, and of their cosmology."""
+    quick, settings = experiment.quick.simulate, experiment.input
+    about = {
+        **to_tree(settings),
+        "redshift": quick.redshifts[-1],
+        "particles_per_cell": quick.n_particles / experiment.preprocess.n_mesh,  # along a side
+        "transfer": quick.transfer_found,
+    }
+    return {"input": about, "cosmology": to_tree(experiment.cosmology)}
 
 
 def column(folder: shards.Folder, name: str) -> np.ndarray:

@@ -91,7 +91,11 @@ class Mocks:
 def _as_trained(experiment: Experiment, sets: Comparison) -> Volumes | None:
     """Return as many samples as there are held-out volumes, drawn without calibration; None where there is none."""
     path = experiment.drawn_from
-    if experiment.model.condition or not (path.exists() and path.with_suffix(".json").exists()):
+    if (
+        experiment.model.condition
+        or experiment.input.is_used
+        or not (path.exists() and path.with_suffix(".json").exists())
+    ):
         return None
     settings = read_json(path.with_suffix(".json"))
     if not settings.get("calibration", {}).get("kept"):

@@ -59,6 +59,8 @@ def _latents(stage: ValidationStage) -> statistics_file.Tree:
     folder, path = stage.compared.generated.source, stage.experiment.drawn_from
     if not isinstance(folder, shards.Folder) or not (path.exists() and path.with_suffix(".json").exists()):
         return {}
+    if stage.experiment.input.is_used:
+        return {}
     generator = released.load(path)
     if folder.source.get("generator") != generator.settings["sha256"]:
         return {}
