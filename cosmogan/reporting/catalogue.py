@@ -9,6 +9,7 @@ import numpy as np
 
 from cosmogan.reporting import (
     figures_bispectra,
+    figures_boxes,
     figures_conditions,
     figures_covariance,
     figures_density,
@@ -46,6 +47,22 @@ CATALOGUE = (
         "Scaling of the density",
         "A choice, not a result: the curve in colour is steepest at the densities that the networks resolve best.",
         figures_density.scaling,
+    ),
+    Entry(
+        "boxes",
+        "",
+        "Whole boxes beside their simulations",
+        "Good: ratios of P(k) and of the scatter are near 1; the mean of many draws correlates better than the quick one.",
+        figures_boxes.refinement,
+        several=False,
+    ),
+    Entry(
+        "box-slabs",
+        "",
+        "A slab of a box",
+        "Good: filaments and clumps are as sharp as the simulation's, and no seam or pattern of tiles is to be seen.",
+        figures_boxes.slabs,
+        several=False,
     ),
     Entry(
         "losses",

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from cosmogan.reporting.criteria import BELOW_NYQUIST
 from cosmogan.reporting.exhibit import Drawn
-from cosmogan.reporting.layout import Margins, new_grid
+from cosmogan.reporting.layout import Margins, new_panels
 from cosmogan.reporting.palette import BLACK, GREY
 from cosmogan.reporting.runs import Run
 from cosmogan.reporting.style import NARROW, WIDE, k_axis, level_line, name_ends, show_slab
@@ -29,31 +29,27 @@ def refinement(runs: Sequence[Run]) -> Drawn:
     at = int(np.argmax(off))
     faces = group["faces"].mean(0)
     caption = (
-        f"Whole held-out boxes, {group['n_draws']} draws of each, beside the simulation of the same initial modes; bars "
-        "are errors over boxes. Left: mean P(k) over the simulation's. Middle: correlation with the simulation. A draw "
-        "is as likely as the simulation where its correlation is the square of that of the mean of many draws. Right: "
+        f"Whole held-out boxes, {group['n_draws']} draws of each, beside the simulation of the same initial modes; "
+        "bars are errors over boxes. Left: mean P(k) over the simulation's. Middle: correlation with the simulation. A "
+        "draw is as likely as the simulation where its correlation is the square of that of the mean of many draws. Right: "
         "power of the draws about their mean over that of the simulation about it. "
         f"{run.name}: P(k) is furthest off at k = {group['k'][low][at]:.2g} h/Mpc ({100 * off[at]:.1f} %). Steps of "
-        f"ln density between neighbours are {faces[0]:.3f} rms across faces of subvolumes, and {faces[1]:.3f} elsewhere."
+        f"ln ρ between neighbours are {faces[0]:.3f} rms across faces of subvolumes, and {faces[1]:.3f} elsewhere."
     )
     return Drawn(_panels(run, group, 3), caption, table, narrow=_panels(run, group, 1))
 
 
 def _panels(run: Run, group: Tree, columns: int) -> Figure:
     margins = Margins(left=0.8, right=1.1, top=0.3, across=1.2, down=0.7)
-    fig, axes = new_grid((WIDE if columns == 3 else NARROW, 3.2 * 3 / columns), margins, 3 // columns, columns)
+    fig, axes = new_panels((WIDE if columns == 3 else NARROW, 3.2 * 3 / columns), margins, 3 // columns, columns)
     power, correlation, scatter = np.ravel(axes)
     drawn, mean, quick = (run.color, "-"), (run.color, "--"), (GREY, "-")
     _lines(power, group, {"power_ratio": (run.name, *drawn), "quick_ratio": ("quick", *quick)})
     for level in (0.98, 1.02):
         level_line(power, level)
     power.set(ylabel="P / P of the simulation", ylim=(min(0.6, group["quick_ratio"]["mean"].min()), 1.3))
-    names = {
-        "correlation": ("draw", *drawn),
-        "mean_correlation": ("mean", *mean),
-        "quick_correlation": ("quick", *quick),
-    }
-    _lines(correlation, group, names)
+    names = {"correlation": ("draw", *drawn), "mean_correlation": ("mean", *mean)}
+    _lines(correlation, group, names | {"quick_correlation": ("quick", *quick)})
     correlation.set(ylabel="correlation r", ylim=(None, 1.01))
     _lines(scatter, group, {"scatter_ratio": (run.name, *drawn)})
     for level in (0.8, 1.2):
@@ -90,7 +86,7 @@ def _images(images: np.ndarray, size: float, columns: int) -> Figure:
     rows = 3 // columns
     margins = Margins(left=0.6, right=0.15, top=0.3, across=0.25, down=0.6)
     width = WIDE if columns == 3 else NARROW
-    fig, axes = new_grid((width, rows * ((width - 0.6) / columns + 0.6)), margins, rows, columns)
+    fig, axes = new_panels((width, rows * ((width - 0.6) / columns + 0.6)), margins, rows, columns)
     norm = LogNorm(*np.quantile(images[images > 0], (0.01, 0.999)))
     for ax, image, name in zip(np.ravel(axes), images, SLABS, strict=True):
         show_slab(ax, image, norm, size)

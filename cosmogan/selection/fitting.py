@@ -120,8 +120,8 @@ def fit(draws: Draws, target: Target, rounds: int = ROUNDS) -> Tables:
     """Return the tables that give samples the training set's mean P(k) and PDF, and the scatter of its mean density.
 
     ln T(k) rises, ``rounds`` times, by `STEP` ln(P(k) wanted / P(k)), at k = 0 with the variances of the mean density
-    in place of P(k); each step is smoothed in ln k. Without rounds T(k) stays 1, as for a local generator: a filter would
-    tie its cells together.
+    in place of P(k); each step is smoothed in ln k. Without rounds T(k) stays 1, as for a local generator, whose cells
+    a filter would tie together.
     """
     ln_transfer = np.zeros(len(draws.wavenumbers))
     for _ in range(rounds):

@@ -7,7 +7,7 @@ import numpy as np
 from cosmogan import shards
 from cosmogan.gan import released
 from cosmogan.shards import statistics_file
-from cosmogan.validation import conditional, measure, proposals
+from cosmogan.validation import conditional, measure, proposals, whole_boxes
 from cosmogan.validation.baselines import Mocks
 from cosmogan.validation.plan import ValidationStage
 from hpc import mpi
@@ -33,6 +33,7 @@ def validate(stage: ValidationStage, comm: mpi.Comm) -> Outcome:
     if comm.rank == 0 and isinstance(mocks, Mocks):
         tree |= {"mocks_off": mocks.boxes.recipe.off, "mocks_clipped": mocks.boxes.recipe.clipped}
     tree |= proposals.everything(experiment, compared, stage.folder, comm)
+    tree |= whole_boxes.everything(experiment, comm)
     if comm.rank > 0:
         return Outcome({}, ())
     for line in json.loads(tree["warnings"])[len(compared.warnings) :]:
