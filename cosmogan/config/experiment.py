@@ -40,6 +40,7 @@ CONDITIONAL: tuple[tuple[str, str], ...] = (
     ("train", "fake_conditions"),
     ("train", "random_crops"),
     ("train", "r1"),
+    ("train", "energy_score"),
     ("train", "discriminator_loss"),
     ("select", "orient"),
     ("select", "calibrate"),
@@ -127,6 +128,10 @@ class Experiment:
             not (self.sample.rejection and self.model.condition),
             "sample.rejection: expected false with model.condition, as the acceptance would differ by condition",
         )
+        check(
+            self.input.is_used or self.train.energy_score == 0,
+            f"train.energy_score: expected 0 without input.n_steps, found {self.train.energy_score}",
+        )
         if self.input.is_used:
             self._check_local()
 
@@ -169,14 +174,8 @@ class Experiment:
         )
         gridding = dataclasses.replace(self.preprocess, output=None)
         folder = str(self.data_folder / "input")
-        return dataclasses.replace(
-            self,
-            name=f"{self.name}, input",
-            output=folder,
-            data=None,
-            simulate=settings,
-            preprocess=gridding,
-            input=Input(),
+        return Experiment(
+            f"{self.name}, input", folder, cosmology=self.cosmology, simulate=settings, preprocess=gridding
         )
 
     @property

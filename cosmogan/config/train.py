@@ -46,6 +46,11 @@ class Train:
     r1: float = 0.0
     """The weight γ of the R1 penalty, γ/2 |∇D|² at real samples. With 0 it is not computed."""
 
+    energy_score: float = 0.0
+    """The weight of the energy score in a local generator's loss, beside the discriminator's part. It compares draws
+    with the simulation of the same box, and makes them scatter as the simulation does (docs/boxes.md).
+    """
+
     n_critic: int = 1
     """The number of batches, and of the discriminator's steps, per step of the generator."""
 
@@ -140,6 +145,7 @@ class Train:
         )
         check(self.gradient_penalty >= 0, f"gradient_penalty: expected no negative one, found {self.gradient_penalty}")
         check(self.r1 >= 0, f"r1: expected no negative weight, found {self.r1}")
+        check(self.energy_score >= 0, f"energy_score: expected no negative weight, found {self.energy_score}")
         for name in ("n_critic", "decay_every"):
             check(getattr(self, name) >= 1, f"{name}: expected at least 1, found {getattr(self, name)}")
         check(0 <= self.gate <= 1, f"gate: expected a score in [0, 1], found {self.gate}")

@@ -11,7 +11,7 @@ from cosmogan.config import Model
 
 # What the numbers are for; each has its own sequence under one seed.
 SAMPLE, DISCRIMINATOR, GENERATOR, SHUFFLE, SYMMETRY, MIX, JUDGED, BOUND, ACCEPT, CONDITION, TURN, CALIBRATE = range(12)
-CROP, FIT = 12, 13
+CROP, FIT, DIRECTION = 12, 13, 14
 
 
 def bits(seed: int, stream: int, first: int, shape: tuple[int, int]) -> np.ndarray:

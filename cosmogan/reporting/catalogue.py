@@ -52,7 +52,7 @@ CATALOGUE = (
         "boxes",
         "",
         "Whole boxes beside their simulations",
-        "Good: ratios of P(k) and of the scatter are near 1; the mean of many draws correlates better than the quick one.",
+        "Good: ratios of P(k) and of the scatter are near 1; the mean of draws correlates better than the quick run.",
         figures_boxes.refinement,
         several=False,
     ),

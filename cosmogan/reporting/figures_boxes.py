@@ -31,8 +31,8 @@ def refinement(runs: Sequence[Run]) -> Drawn:
     caption = (
         f"Whole held-out boxes, {group['n_draws']} draws of each, beside the simulation of the same initial modes; "
         "bars are errors over boxes. Left: mean P(k) over the simulation's. Middle: correlation with the simulation. A "
-        "draw is as likely as the simulation where its correlation is the square of that of the mean of many draws. Right: "
-        "power of the draws about their mean over that of the simulation about it. "
+        "draw is as likely as the simulation where its correlation is the square of that of the mean of many draws. "
+        "Right: power of the draws about their mean over that of the simulation about it. "
         f"{run.name}: P(k) is furthest off at k = {group['k'][low][at]:.2g} h/Mpc ({100 * off[at]:.1f} %). Steps of "
         f"ln ρ between neighbours are {faces[0]:.3f} rms across faces of subvolumes, and {faces[1]:.3f} elsewhere."
     )

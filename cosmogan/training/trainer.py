@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from cosmogan.config import Train
-from cosmogan.gan import batch_norm, latent, losses, scaling
+from cosmogan.gan import batch_norm, energy, latent, local, losses, scaling
 from cosmogan.training import cuda_graphs, schedule
 from cosmogan.training.dataset import Batch, Share
 from cosmogan.training.design import Design
@@ -57,7 +57,7 @@ class Trainer:
         """Make the steps of both networks, on a GPU in CUDA graphs; anew whenever tensors lie elsewhere."""
         learners = self.train, self.generator, self.discriminator
         self._discriminator_steps = [DiscriminatorStep(*learners, penalised) for penalised in (False, True)]
-        self._generator_step = GeneratorStep(*learners, self.ema)
+        self._generator_step = GeneratorStep(*learners, self.ema, local.FLOOR / self.model.kappa)
         wanted = self.train.cuda_graphs
         if wanted or (wanted is None and self.device.type == "cuda"):
             graphs = cuda_graphs.Graphs(cuda_graphs.Recorder(self.device), self.processes.rank)
@@ -123,9 +123,12 @@ class Trainer:
         mix = torch.from_numpy(latent.uniform(self.seed, latent.MIX, first, (n, 1))[:, 0])
         both = [torch.cat(pair) for pair in zip(of_real, of_fake, strict=True)]
         compared = (real, *of_real) if losses.OBJECTIVES[self.train.loss].relative else ()
+        scored: tuple[torch.Tensor, ...] = ()
+        if self.train.energy_score > 0:
+            scored = real, self._to_device(energy.directions(self.seed, self.step))
         return Inputs(
             (real, latents[0], self._to_device(mix), self._to_device(torch.tensor(votes)), *both),
-            (latents[1], of_fake, compared),
+            (latents[1], of_fake, compared, scored),
         )
 
     def _to_device(self, x: Any) -> Any:

@@ -13,6 +13,7 @@ from torch import nn
 
 from cosmogan.config import Train
 from cosmogan.gan import losses, networks
+from cosmogan.gan.energy import energy_score
 from cosmogan.training import schedule
 from cosmogan.training.learner import Learner
 from hpc.distributed import Processes
@@ -50,7 +51,7 @@ class Inputs(NamedTuple):
     """The arguments of `DiscriminatorStep.score` and of `GeneratorStep.backward`."""
 
     discriminator: tuple[torch.Tensor, ...]
-    generator: tuple[torch.Tensor, tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]
+    generator: tuple[torch.Tensor, tuple[torch.Tensor, ...], tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]
 
 
 def update_networks(d: "DiscriminatorStep", g: "GeneratorStep | None", inputs: Inputs, processes: Processes) -> Outcome:
@@ -67,7 +68,7 @@ def update_networks(d: "DiscriminatorStep", g: "GeneratorStep | None", inputs: I
     Collapse
         when the loss is not a finite number.
     """
-    numbers, *forward = d.score(*inputs.discriminator)
+    numbers, fake, *forward = d.score(*inputs.discriminator)
     loss, score_real, score_fake, stop, save = processes.mean(numbers).tolist()
     if not math.isfinite(loss):
         raise Collapse(f"the loss is {loss}; lower {schedule.in_words(d.train)}")
@@ -80,7 +81,7 @@ def update_networks(d: "DiscriminatorStep", g: "GeneratorStep | None", inputs: I
         outcome = outcome._replace(gradient_discriminator=norm)
     del forward  # its memory is the generator's
     if g is not None:
-        g.backward(*inputs.generator)
+        g.backward(*inputs.generator, fake)
         g.generator.average_gradients(processes)
         loss_generator, norm = g.descend()
         outcome = outcome._replace(gradient_generator=norm, loss_generator=loss_generator)
@@ -120,7 +121,7 @@ class DiscriminatorStep:
 
         Returns
         -------
-        `Outcome`'s first five numbers (5,), whose loss is without the R1 penalty; then what `backward` takes
+        `Outcome`'s first five numbers (5,), whose loss is without the R1 penalty; the fakes; then what `backward` takes
         """
         objective = losses.OBJECTIVES[self.train.loss]
         with torch.no_grad():
@@ -136,8 +137,8 @@ class DiscriminatorStep:
         means = torch.stack((loss, objective.score(of_real).mean(), objective.score(of_fake).mean()))
         numbers = torch.cat((means.detach(), votes))
         if not self.penalised:
-            return numbers, loss
-        return numbers, loss, outputs if objective.relative else of_real, samples
+            return numbers, fake, loss
+        return numbers, fake, loss, outputs if objective.relative else of_real, samples
 
     def backward(self, loss: torch.Tensor, *penalised: torch.Tensor) -> None:
         """Compute the gradients of the loss, and of the R1 penalty (outputs and samples) where it counts."""
@@ -159,9 +160,15 @@ class GeneratorStep:
     generator: Learner
     discriminator: Learner
     ema: nn.Module | None
+    floor: float  # of the energy score's logarithm, in units of kappa
 
     def backward(
-        self, latents: torch.Tensor, conditions: tuple[torch.Tensor, ...], real: tuple[torch.Tensor, ...]
+        self,
+        latents: torch.Tensor,
+        conditions: tuple[torch.Tensor, ...],
+        real: tuple[torch.Tensor, ...],
+        scored: tuple[torch.Tensor, ...],
+        other: torch.Tensor,
     ) -> None:
         """Draw fakes, and compute the generator's loss and its gradients.
 
@@ -170,12 +177,17 @@ class GeneratorStep:
         latents : (n, numbers, 1, 1, 1)
         conditions : of the fakes, (n, numbers), for conditional networks
         real : for a relative loss real samples (n, 1, m, m, m), scaled, and their conditions
+        scored : for the energy score real samples, and the directions of its features
+        other : the discriminator's fakes, other draws for the same samples
         """
         objective = losses.OBJECTIVES[self.train.loss]
         with torch.no_grad():
             of_real = [self.discriminator(*real)] if objective.relative else []
-        of_fake = self.discriminator(self.generator(latents), *conditions)
-        self.generator.backward(objective.generator(of_fake, *of_real))
+        fake = self.generator(latents)
+        loss = objective.generator(self.discriminator(fake, *conditions), *of_real)
+        if scored:
+            loss = loss + self.train.energy_score * energy_score(fake, scored[0], other, scored[1], self.floor)
+        self.generator.backward(loss)
 
     def descend(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Take the generator's step, and move its EMA; return its loss and the norm of its gradient."""

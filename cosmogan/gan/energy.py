@@ -1,0 +1,49 @@
+"""Score draws of a local generator by how likely the simulation is among them: the energy score of random features.
+
+For a vector y and two draws x, x' of its distribution the mean of |y - x| - |x - x'| / 2 is smallest for the right
+distribution (Gneiting & Raftery 2007, section 4.2). Numbers take the place of vectors: projections of neighbourhoods
+on random directions, whose distributions together are that of the neighbourhood (Cramér & Wold 1936).
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from cosmogan.gan import latent
+from cosmogan.gan.layers import log_density
+
+N_DIRECTIONS, SIDE = 8, 3  # random directions in each step, in neighbourhoods of 3³ cells
+COARSER = (1, 2, 4)  # cells of so many a side, averaged: neighbourhoods of 3, 6 and 12 cells
+N_VIEWS = 2  # of the density: scaled, and in logarithms
+
+
+def directions(seed: int, step: int) -> torch.Tensor:
+    """Return random directions in neighbourhoods, (N_VIEWS N_DIRECTIONS, 1, 3, 3, 3) float32, of length about 1."""
+    n = N_VIEWS * N_DIRECTIONS * SIDE**3
+    u, v = latent.uniform(seed, latent.DIRECTION, step, (2, n))
+    normal = np.sqrt(-2 * np.log(u)) * np.cos(2 * np.pi * v) / SIDE**1.5
+    return torch.from_numpy(normal.astype(np.float32)).view(-1, 1, SIDE, SIDE, SIDE)
+
+
+def energy_score(
+    fake: torch.Tensor, real: torch.Tensor, other: torch.Tensor, directions: torch.Tensor, floor: float
+) -> torch.Tensor:
+    """Return what has the gradient of the energy score: the mean of |y - x| - |x - x'| over features and scales.
+
+    Only x is followed; by symmetry half of the gradient of |x - x'| comes through x', which counts twice here instead.
+
+    Parameters
+    ----------
+    fake : x, (n, 1, m, m, m), scaled, with gradients
+    real : y, the simulation
+    other : x', other draws under the same input
+    directions : of `directions`
+    floor : of the logarithm, in units of kappa
+    """
+    score = fake.new_zeros(())
+    views = [torch.cat((x, log_density(x, floor)), 1) for x in (fake, real, other)]
+    for side in COARSER:
+        fields = [F.avg_pool3d(view, side) if side > 1 else view for view in views]
+        x, y, z = (F.conv3d(field, directions.to(field), groups=N_VIEWS) for field in fields)
+        score = score + (y - x).abs().mean() - (x - z).abs().mean()
+    return score
