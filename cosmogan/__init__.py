@@ -4,14 +4,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cosmogan.boxes.generator import BoxGenerator
     from cosmogan.gan.released import Released
 
 __version__ = "0.1.0"
 __all__ = ["load_generator", "shards", "statistics"]
 
 
-def load_generator(name: Path | str = "web-32", device: str = "cpu", sha256: str | None = None) -> "Released":
+def load_generator(
+    name: Path | str = "web-32", device: str = "cpu", sha256: str | None = None
+) -> "Released | BoxGenerator":
     """Read a released generator: ``load_generator(name).sample(n, seed=…)`` is (n, m, m, m) densities.
+
+    One that draws boxes has ``box(box_size, n_mesh, seed)`` instead, (n_mesh, n_mesh, n_mesh).
 
     Parameters
     ----------
@@ -24,7 +29,7 @@ def load_generator(name: Path | str = "web-32", device: str = "cpu", sha256: str
 
     Returns
     -------
-    cosmogan.gan.released.Released
+    cosmogan.gan.released.Released, or cosmogan.boxes.generator.BoxGenerator
 
     Raises
     ------
@@ -32,6 +37,11 @@ def load_generator(name: Path | str = "web-32", device: str = "cpu", sha256: str
         when there is none of that name, or a file is missing, damaged, or not a generator's, or cannot be downloaded,
         or is not the one meant; the message names it.
     """
-    from cosmogan.gan import fetched, released  # loads torch, which preprocessing does without
+    from cosmogan.gan import fetched, local_generator, released  # loads torch, which preprocessing does without
 
-    return released.load(fetched.find(str(name), sha256), device, sha256)
+    path = fetched.find(str(name), sha256)
+    if local_generator.is_local(path):
+        from cosmogan.boxes import generator  # loads the simulator
+
+        return generator.load(path, device)
+    return released.load(path, device, sha256)

@@ -29,6 +29,7 @@ PAGE = {
     },
     "use a generator": {
         "sample": "draw volumes; --pretrained takes one that comes with the package",
+        "box": "draw a box of any size from a local generator; with mpirun on many ranks",
     },
     "judge it": {
         "validate": "measure generated volumes, or anyone's, against held-out simulations",

@@ -42,3 +42,22 @@ def write_values(folder, redshifts=(0.5, 0.5)):
         lines.append(shards.describe(path))
     shards.write_manifest(folder, at(redshifts[0]), "simulated", lines, {"files": ["a"]})
     return folder
+
+
+def write_boxes(folder, boxes, m, without=None):
+    """Write whole boxes (n, N, N, N), a shard of subvolumes of m³ cells each; one row may be left out."""
+    n_mesh = boxes.shape[-1]
+    geometry = shards.Geometry(0.0, float(n_mesh), n_mesh, m, 8.0)
+    side = n_mesh // m
+    corners = m * np.stack(np.unravel_index(np.arange(side**3), (side,) * 3), axis=1)
+    corners = np.delete(corners, [] if without is None else without, axis=0)
+    lines = []
+    for number, box in enumerate(boxes):
+        path = folder / f"box{number}.h5"
+        with shards.create(path, len(corners), geometry, "simulated", {}) as file:
+            file["density"][:] = [box[x : x + m, y : y + m, z : z + m] for x, y, z in corners]
+            file["simulation"][:] = number
+            file["corner"][:] = corners
+        lines.append(shards.describe(path))
+    shards.write_manifest(folder, geometry, "simulated", lines, {})
+    return folder

@@ -14,21 +14,21 @@ from cosmogan.gan.layers import log_density
 
 N_DIRECTIONS, SIDE = 8, 3  # random directions in each step, in neighbourhoods of 3³ cells
 COARSER = (1, 2, 4)  # cells of so many a side, averaged: neighbourhoods of 3, 6 and 12 cells
-N_VIEWS = 2  # of the density: scaled, and in logarithms
+FLOORS = (0.01, 1.0)  # in units of the mean, added before logarithms are taken: one resolves voids, one clumps
 
 
 def directions(seed: int, step: int) -> torch.Tensor:
-    """Return random directions in neighbourhoods, (N_VIEWS N_DIRECTIONS, 1, 3, 3, 3) float32, of length about 1."""
-    n = N_VIEWS * N_DIRECTIONS * SIDE**3
+    """Return random directions in neighbourhoods, `N_DIRECTIONS` a view, (…, 1, 3, 3, 3) float32, of length about 1."""
+    n = len(FLOORS) * N_DIRECTIONS * SIDE**3
     u, v = latent.uniform(seed, latent.DIRECTION, step, (2, n))
     normal = np.sqrt(-2 * np.log(u)) * np.cos(2 * np.pi * v) / SIDE**1.5
     return torch.from_numpy(normal.astype(np.float32)).view(-1, 1, SIDE, SIDE, SIDE)
 
 
 def energy_score(
-    fake: torch.Tensor, real: torch.Tensor, other: torch.Tensor, directions: torch.Tensor, floor: float
+    fake: torch.Tensor, real: torch.Tensor, other: torch.Tensor, directions: torch.Tensor, kappa: float
 ) -> torch.Tensor:
-    """Return what has the gradient of the energy score: the mean of |y - x| - |x - x'| over features and scales.
+    """Return what has the gradient of the energy score: the mean of |y - x| - |x - x'|, summed over scales.
 
     Only x is followed; by symmetry half of the gradient of |x - x'| comes through x', which counts twice here instead.
 
@@ -38,12 +38,12 @@ def energy_score(
     real : y, the simulation
     other : x', other draws under the same input
     directions : of `directions`
-    floor : of the logarithm, in units of kappa
+    kappa : of the scaling
     """
     score = fake.new_zeros(())
-    views = [torch.cat((x, log_density(x, floor)), 1) for x in (fake, real, other)]
-    for side in COARSER:
+    views = [torch.cat([log_density(x, floor / kappa) for floor in FLOORS], 1) for x in (fake, real, other)]
+    for side in (side for side in COARSER if fake.shape[-1] >= SIDE * side):
         fields = [F.avg_pool3d(view, side) if side > 1 else view for view in views]
-        x, y, z = (F.conv3d(field, directions.to(field), groups=N_VIEWS) for field in fields)
+        x, y, z = (F.conv3d(field, directions.to(field), groups=len(FLOORS)) for field in fields)
         score = score + (y - x).abs().mean() - (x - z).abs().mean()
     return score

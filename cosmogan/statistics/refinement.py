@@ -76,6 +76,7 @@ def refinement(simulation: Density, quick: Density, draws: Density, box_size: fl
     with_mean = crossed.mean(0)
     about_mean = of_draws.mean(0) - of_mean  # of the draws about their mean
     missed = truth - 2 * with_mean + of_mean  # of the simulation about it
+    scatter = np.divide(about_mean, missed, out=np.full_like(missed, np.nan), where=missed > 0)
     return Refinement(
         k=of_simulation.k,
         k_nyquist=of_simulation.k_nyquist,
@@ -86,7 +87,7 @@ def refinement(simulation: Density, quick: Density, draws: Density, box_size: fl
         correlation=(crossed / np.sqrt(of_draws * truth)).mean(0),
         mean_correlation=with_mean / np.sqrt(of_mean * truth),
         quick_correlation=cross(quick, simulation) / np.sqrt(of_quick * truth),
-        scatter_ratio=about_mean * (1 + 1 / d) / (1 - 1 / d) / missed,
+        scatter_ratio=scatter * (1 + 1 / d) / (1 - 1 / d),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from cosmogan.config import Train
-from cosmogan.gan import batch_norm, energy, latent, local, losses, scaling
+from cosmogan.gan import batch_norm, energy, latent, losses, scaling
 from cosmogan.training import cuda_graphs, schedule
 from cosmogan.training.dataset import Batch, Share
 from cosmogan.training.design import Design
@@ -57,7 +57,7 @@ class Trainer:
         """Make the steps of both networks, on a GPU in CUDA graphs; anew whenever tensors lie elsewhere."""
         learners = self.train, self.generator, self.discriminator
         self._discriminator_steps = [DiscriminatorStep(*learners, penalised) for penalised in (False, True)]
-        self._generator_step = GeneratorStep(*learners, self.ema, local.FLOOR / self.model.kappa)
+        self._generator_step = GeneratorStep(*learners, self.ema, self.model.kappa)
         wanted = self.train.cuda_graphs
         if wanted or (wanted is None and self.device.type == "cuda"):
             graphs = cuda_graphs.Graphs(cuda_graphs.Recorder(self.device), self.processes.rank)

@@ -160,7 +160,7 @@ class GeneratorStep:
     generator: Learner
     discriminator: Learner
     ema: nn.Module | None
-    floor: float  # of the energy score's logarithm, in units of kappa
+    kappa: float
 
     def backward(
         self,
@@ -186,7 +186,7 @@ class GeneratorStep:
         fake = self.generator(latents)
         loss = objective.generator(self.discriminator(fake, *conditions), *of_real)
         if scored:
-            loss = loss + self.train.energy_score * energy_score(fake, scored[0], other, scored[1], self.floor)
+            loss = loss + self.train.energy_score * energy_score(fake, scored[0], other, scored[1], self.kappa)
         self.generator.backward(loss)
 
     def descend(self) -> tuple[torch.Tensor, torch.Tensor]:

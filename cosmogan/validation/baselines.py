@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -125,7 +125,7 @@ class AsTrained:
 
     @cached_property
     def _generator(self) -> "Released":
-        return load_generator(self.path).as_trained()
+        return cast("Released", load_generator(self.path)).as_trained()
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Draw samples by their numbers, (rows, m, m, m) float32."""
