@@ -20,7 +20,7 @@ SLABS = ("simulation", "quick simulation", "generated")
 
 def refinement(runs: Sequence[Run]) -> Drawn:
     """Draw the power, the correlation with the simulation, and the scatter among draws, against k."""
-    run, group = runs[0], runs[0].need("boxes")
+    run, group = runs[0], runs[0].need("whole_boxes")
     table = {"k [h/Mpc]": group["k"]}
     for name in ("power_ratio", "quick_ratio", "correlation", "mean_correlation", "quick_correlation", "scatter_ratio"):
         table |= {name: group[name]["mean"], f"{name} error": group[name]["error"]}
@@ -72,7 +72,7 @@ def _lines(ax: Axes, group: Tree, names: dict[str, tuple[str, str, str]]) -> Non
 
 def slabs(runs: Sequence[Run]) -> Drawn:
     """Draw a slab of the first held-out box: the simulation, the quick one, and a draw."""
-    group, tree = runs[0].need("boxes"), runs[0].tree
+    group, tree = runs[0].need("whole_boxes"), runs[0].tree
     images = group["slabs"]
     size = tree["cell_size"] * images.shape[1]
     caption = (

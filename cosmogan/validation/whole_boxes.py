@@ -19,7 +19,7 @@ SLAB = 8  # a slab is a side over this deep
 
 
 def everything(experiment: Experiment, comm: mpi.Comm) -> statistics_file.Tree:
-    """Return the group ``boxes`` of the file of statistics, on rank 0; an empty tree without a local generator.
+    """Return the group ``whole_boxes`` of the file of statistics, on rank 0; an empty tree without a local generator.
 
     Boxes of which fewer than two whole draws are there are left out.
     """
@@ -45,7 +45,7 @@ def everything(experiment: Experiment, comm: mpi.Comm) -> statistics_file.Tree:
     if gathered is None:
         return {}
     every = {number: kept for of_rank in gathered for number, kept in of_rank.items()}
-    return {"boxes": _tree([every[i] for i in sorted(every)], n_draws)}
+    return {"whole_boxes": _tree([every[i] for i in sorted(every)], n_draws)}
 
 
 def _box(samples: shards.Folder, quick: Boxes, held_out: list[int], place: int, draw: int) -> torch.Tensor:

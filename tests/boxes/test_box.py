@@ -59,7 +59,7 @@ def chain(tmp_path_factory):
 def test_a_chain_ends_with_a_report_of_whole_boxes(chain):
     folder, _ = chain
     tree = statistics_file.read(folder / "run/statistics.h5")
-    boxes = tree["boxes"]
+    boxes = tree["whole_boxes"]
     assert boxes["n_draws"] == 2 and boxes["slabs"].shape == (3, 32, 32)
     low = boxes["k"] < 0.3
     assert (boxes["correlation"]["mean"][low] > 0.95).all()  # a draw has the large scales of its box
