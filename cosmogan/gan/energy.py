@@ -11,15 +11,17 @@ import torch.nn.functional as F
 
 from cosmogan.gan import latent
 from cosmogan.gan.layers import log_density
+from cosmogan.gan.scaling import unscale
 
 N_DIRECTIONS, SIDE = 8, 3  # random directions in each step, in neighbourhoods of 3³ cells
 COARSER = (1, 2, 4)  # cells of so many a side, averaged: neighbourhoods of 3, 6 and 12 cells
-FLOORS = (0.01, 1.0)  # in units of the mean, added before logarithms are taken: one resolves voids, one clumps
+FLOORS = (0.01, 1.0)  # in units of the mean, added before logarithms are taken: one resolves voids, one sheets
+N_VIEWS = len(FLOORS) + 1  # of the density: in logarithms, and as it is, of which clumps make most
 
 
 def directions(seed: int, step: int) -> torch.Tensor:
     """Return random directions in neighbourhoods, `N_DIRECTIONS` a view, (…, 1, 3, 3, 3) float32, of length about 1."""
-    n = len(FLOORS) * N_DIRECTIONS * SIDE**3
+    n = N_VIEWS * N_DIRECTIONS * SIDE**3
     u, v = latent.uniform(seed, latent.DIRECTION, step, (2, n))
     normal = np.sqrt(-2 * np.log(u)) * np.cos(2 * np.pi * v) / SIDE**1.5
     return torch.from_numpy(normal.astype(np.float32)).view(-1, 1, SIDE, SIDE, SIDE)
@@ -41,9 +43,15 @@ def energy_score(
     kappa : of the scaling
     """
     score = fake.new_zeros(())
-    views = [torch.cat([log_density(x, floor / kappa) for floor in FLOORS], 1) for x in (fake, real, other)]
+    views = [_views(x, kappa) for x in (fake, real, other)]
     for side in (side for side in COARSER if fake.shape[-1] >= SIDE * side):
         fields = [F.avg_pool3d(view, side) if side > 1 else view for view in views]
-        x, y, z = (F.conv3d(field, directions.to(field), groups=len(FLOORS)) for field in fields)
+        x, y, z = (F.conv3d(field, directions.to(field), groups=N_VIEWS) for field in fields)
         score = score + (y - x).abs().mean() - (x - z).abs().mean()
     return score
+
+
+def _views(scaled: torch.Tensor, kappa: float) -> torch.Tensor:
+    """Return a scaled density (n, 1, m, m, m) in logarithms and, in units of kappa, as it is, (n, N_VIEWS, m, m, m)."""
+    logarithms = [log_density(scaled, floor / kappa) for floor in FLOORS]
+    return torch.cat([*logarithms, unscale(scaled, 1.0)], 1)

@@ -103,11 +103,12 @@ def test_the_energy_score_is_smallest_for_the_right_scatter():
 
 def features(field, side, directions):
     """The features of `energy_score`, by the definition: an average, then a sum over the neighbourhood."""
-    view = torch.cat([energy.log_density(field, floor / KAPPA) for floor in energy.FLOORS], 1)
+    logarithms = [energy.log_density(field, floor / KAPPA) for floor in energy.FLOORS]
+    view = torch.cat([*logarithms, (1 + field) / (1 - field)], 1)
     n = view.shape[-1] // side
     coarse = view.reshape(*view.shape[:2], n, side, n, side, n, side).mean((3, 5, 7))
     windows = coarse.unfold(2, 3, 1).unfold(3, 3, 1).unfold(4, 3, 1)
-    kernels = directions.view(2, -1, 3, 3, 3)
+    kernels = directions.view(3, -1, 3, 3, 3)
     return torch.einsum("nvxyzabc,vdabc->nvdxyz", windows, kernels)
 
 
