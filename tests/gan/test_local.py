@@ -87,8 +87,8 @@ def test_the_energy_score_is_smallest_for_the_right_scatter():
 
     def score(width, shift=0.0):
         """Of |y - x| - |x - x'| / 2, which `energy_score` has the gradient of."""
-        x, other_x = (0.2 * (width * field + shift) for field in (one, other))
-        y = 0.2 * real
+        x, other_x = (0.1 * (width * field + shift) for field in (one, other))
+        y = 0.1 * real
         half = sum(
             (a - b).abs().mean() / 2
             for side in energy.COARSER
