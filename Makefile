@@ -19,7 +19,7 @@ else
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install reference demo reproduce test lint docs wheel clean
+.PHONY: help install reference demo demo-box reproduce test lint docs wheel clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -30,6 +30,9 @@ reference: $(REFERENCE)  ## add nbodykit and Pylians, which some tests compare w
 
 demo: $(INSTALLED)  ## run the whole chain at a small size: configs/demo.yaml
 	$(PYTHON) -m cosmogan.run configs/demo.yaml
+
+demo-box: $(INSTALLED)  ## the same for a generator of boxes of any size: configs/demo-box.yaml
+	$(PYTHON) -m cosmogan.run configs/demo-box.yaml
 
 reproduce: $(INSTALLED)  ## the paper from nothing: REPRODUCE_SCALE=smoke (default), quarter or full; docs/reproduction.md
 	PYTHON=$(PYTHON) scripts/reproduce.sh
