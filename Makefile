@@ -22,7 +22,7 @@ endif
 .PHONY: help install reference demo demo-box reproduce test lint docs wheel clean
 
 help:  ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 install: $(INSTALLED)  ## make .venv and install cosmogan with all it needs, MPI included (VENV=dir: elsewhere)
 

@@ -10,7 +10,14 @@ from cosmogan import __version__
 NAVIGATION = {
     "Start": ("docs/tutorial", "docs/data", "docs/clusters", "docs/troubleshooting"),
     "The stages": ("docs/simulations", "docs/training", "docs/selection", "docs/sampling", "docs/validation"),
-    "More": ("docs/gallery", "docs/conditions", "docs/boxes", "docs/reproduction", "docs/scaling", "cosmogan/data/README"),
+    "More": (
+        "docs/gallery",
+        "docs/conditions",
+        "docs/boxes",
+        "docs/reproduction",
+        "docs/scaling",
+        "cosmogan/data/README",
+    ),
     "Reference": ("docs/settings", "docs/api", "docs/conventions", "docs/glossary"),
     "Project": ("CONTRIBUTING", "CHANGELOG"),
 }

@@ -55,7 +55,9 @@ def test_files_of_the_repository_that_a_page_names_exist(page):
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=name)
 def test_settings_that_a_page_names_exist(page):
     fields = {f"{section}.{field.name}" for section, kind in SECTIONS.items() for field in dataclasses.fields(kind)}
-    named = re.findall(rf"(?<![\w./-])((?:{'|'.join(SECTIONS)})\.(?!py|yaml|sh)[a-z]\w*)\b(?![(/])", page.read_text())
+    named = re.findall(
+        rf"(?<![\w./-])((?:{'|'.join(SECTIONS)})\.(?!py|yaml|sh|h5)[a-z]\w*)\b(?![(/])", page.read_text()
+    )
     assert not set(named) - fields
 
 

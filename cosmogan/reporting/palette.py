@@ -17,4 +17,5 @@ LABELS = {"nbody": ("N-body", BLACK), "generated": ("generated", BLUE), "trainin
 BESIDE = {  # more sets that a run measured: name, colour, dash, marker
     "mocks": ("mapped Gaussian", ORANGE, "--", "s"),
     "as_trained": ("as trained", SKY, ":", "D"),
+    "mapped_input": ("mapped quick run", GREEN, "-.", "^"),
 }

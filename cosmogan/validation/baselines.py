@@ -10,6 +10,7 @@ import numpy as np
 
 from cosmogan import load_generator, shards
 from cosmogan.config import Experiment
+from cosmogan.training import subvolumes
 from cosmogan.validation import comparison
 from cosmogan.validation.comparison import Comparison, Volumes
 from hpc.files import read_json
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from cosmogan.gan.released import Released
     from cosmogan.validation.mock_boxes import MockBoxes
 
+MAPPED_BY = 256  # training volumes, at most, that say what quick simulations are mapped to
 N_BOXES = 4  # of the training set, whose P(k) is measured
 
 
@@ -25,7 +27,7 @@ def compared(experiment: Experiment) -> Comparison:
     """Return all sets that an experiment's `validate` compares; see `comparison.of_experiment`."""
     sets = comparison.of_experiment(experiment)
     mocks = None if experiment.model.condition else _mocks(sets)
-    beside = {"mocks": mocks, "as_trained": _as_trained(experiment, sets)}
+    beside = {"mocks": mocks, "as_trained": _as_trained(experiment, sets), "mapped_input": _mapped(experiment, sets)}
     return dataclasses.replace(sets, beside={name: some for name, some in beside.items() if some is not None})
 
 
@@ -86,6 +88,54 @@ class Mocks:
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Draw mocks, (rows, m, m, m) float32; those of one box should be asked for one after another."""
         return self.boxes.read(rows)
+
+
+def _mapped(experiment: Experiment, sets: Comparison) -> Volumes | None:
+    """Return the held-out volumes of the quick simulations, mapped; None where the generator starts from none."""
+    if not experiment.input.is_used or sets.training is None:
+        return None
+    source = MappedInput(subvolumes.open_shards(experiment.quick), sets.training)
+    return comparison.of_rows(source, source.rows_of(sets.nbody))
+
+
+class MappedInput:
+    """Volumes of quick simulations, with a monotone map of the density that gives them a training set's PDF.
+
+    Parameters
+    ----------
+    folder : of the quick simulations
+    training : the set
+    """
+
+    def __init__(self, folder: shards.Folder, training: Volumes) -> None:
+        self._folder, self._training = folder, training
+        self.path, self.geometry, self.simulations = folder.path, folder.geometry, folder.simulations
+        self.checksum = f"mapped {folder.checksum} {training.source.checksum}"
+
+    def __len__(self) -> int:
+        return len(self._folder)
+
+    def rows_of(self, volumes: Volumes) -> np.ndarray:
+        """Return the rows of the quick simulations that belong to some volumes of the simulations themselves."""
+        places = map(tuple, np.column_stack([self.simulations, self._folder.corners]).tolist())
+        row = {place: i for i, place in enumerate(places)}
+        wanted = np.column_stack([volumes.boxes, volumes.corners]).tolist()
+        return np.array([row[tuple(place)] for place in wanted])
+
+    @cached_property
+    def _map(self) -> tuple[np.ndarray, np.ndarray]:
+        """Densities of the quick simulations, and those that take their place."""
+        volumes = self._training.picked(slice(None, None, -(-len(self._training) // MAPPED_BY)))
+        n_cells = len(volumes) * self.geometry.subvolume**3
+        levels = np.concatenate([np.linspace(0, 0.99, 1000), 1 - np.geomspace(0.01, 1 / n_cells, 1000)[1:], [1.0]])
+        quick = np.quantile(self._folder.read(self.rows_of(volumes)), levels)
+        target = np.quantile(volumes.source.read(volumes.rows), levels)
+        distinct, first = np.unique(quick, return_index=True)
+        return distinct, target[first]
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """Read volumes and map them, (rows, m, m, m) float32."""
+        return np.interp(self._folder.read(rows), *self._map).astype(np.float32)
 
 
 def _as_trained(experiment: Experiment, sets: Comparison) -> Volumes | None:

@@ -31,6 +31,14 @@ class VolumeSource(Protocol):
         """Read volumes, (rows, m, m, m) float32, in units of the mean density."""
 
 
+class SimulatedVolumes(VolumeSource, Protocol):
+    """Volumes of simulated boxes."""
+
+    @property
+    def simulations(self) -> np.ndarray:
+        """The simulation of each row, (n,) int."""
+
+
 @dataclass(frozen=True)
 class Volumes:
     """Some rows of a source."""
@@ -56,7 +64,7 @@ class Volumes:
         assert isinstance(self.source, shards.Folder)
         return self.source.corners[self.rows]
 
-    def picked(self, which: np.ndarray) -> "Volumes":
+    def picked(self, which: np.ndarray | slice) -> "Volumes":
         """Return some of the volumes, in the order that is asked for."""
         return dataclasses.replace(self, rows=self.rows[which], boxes=self.boxes[which])
 
@@ -163,7 +171,7 @@ def of_experiment(experiment: Experiment) -> Comparison:
     )
 
 
-def of_rows(folder: shards.Folder, rows: np.ndarray) -> Volumes:
+def of_rows(folder: SimulatedVolumes, rows: np.ndarray) -> Volumes:
     """Return volumes of a folder of simulated ones, which know the boxes that they are of."""
     return Volumes(folder, rows, folder.simulations[rows])
 
