@@ -14,7 +14,7 @@ import scipy.fft
 from cosmogan.nbody import kernels
 from cosmogan.nbody.transforms import as_field, backward_planes, columns, forward_planes, in_place, in_threads, pieces
 
-SLAB = 4  # mesh planes that one thread paints; the slabs of even number touch no plane in common, nor do the odd
+SIDE = 8  # mesh planes that one thread paints; those of even number touch no plane in common, nor do the odd
 PIECE = 1 << 18  # particles that a thread takes at once
 NEAR, FAR = 2 / 3, -1 / 12  # weights of the four-point difference, as in _gravity.c
 
@@ -46,17 +46,19 @@ class Field:
 
     def paint(self, positions: np.ndarray) -> np.ndarray:
         """Return the CIC particle counts (n_mesh, n_mesh, n_mesh) of positions (n, 3), in this field's memory."""
-        mesh, ends = as_field(self._modes), self._sort(positions)
-        n_slabs = len(ends) - 1
-        in_threads(lambda start, stop: self._modes[start:stop].fill(0), pieces(self.n_mesh, SLAB))
+        self.sort(positions)
+        mesh = as_field(self._modes)
+        in_threads(lambda start, stop: self._modes[start:stop].fill(0), pieces(self.n_mesh, SIDE))
 
-        def work(slab: int) -> None:
-            kernels.paint_some(positions, self._order[ends[slab] : ends[slab + 1]], self.per_length, mesh)
+        def work(start: int) -> None:
+            kernels.paint_pencils(positions, self._pencils(start), self.per_length, mesh)
 
-        # The last slab reaches into the first: where both are even it comes alone.
-        turns = [2 if slab == n_slabs - 1 and slab % 2 == 0 else slab % 2 for slab in range(n_slabs)]
+        # The last planes reach into the first: where both are of even number they come alone.
+        starts = list(range(0, self.n_mesh, SIDE))
+        last = len(starts) - 1
+        turns = [2 if i == last and i % 2 == 0 else i % 2 for i in range(len(starts))]
         for turn in range(3):
-            in_threads(work, [(slab,) for slab in range(n_slabs) if turns[slab] == turn])
+            in_threads(work, [(start,) for start, its in zip(starts, turns, strict=True) if its == turn])
         return mesh
 
     def potential(self, positions: np.ndarray) -> np.ndarray:
@@ -76,28 +78,39 @@ class Field:
         columns(modes, solve)
         return backward_planes(modes)
 
-    def _sort(self, positions: np.ndarray) -> np.ndarray:
-        """Put the particles' numbers in the order of slabs, rising within; return the slabs' first places, and n."""
+    def push(self, particles: tuple[np.ndarray, np.ndarray], potential: np.ndarray, factors: np.ndarray) -> None:
+        """Kick and move the particles that were painted last, as `kernels.push_pencils` does."""
+
+        def work(start: int) -> None:
+            kernels.push_pencils(particles, self._pencils(start), self.per_length, potential, factors)
+
+        in_threads(work, [(start,) for start in range(0, self.n_mesh, SIDE)])
+
+    def _pencils(self, start: int) -> kernels.Pencils:
+        """Return the pencils whose first plane is ``start``."""
+        n_side = -(-self.n_mesh // SIDE)
+        first = start // SIDE * n_side
+        return kernels.Pencils(self._order, self._ends[first : first + n_side + 1], start, SIDE)
+
+    def sort(self, positions: np.ndarray) -> None:
+        """Put the particles' numbers in the order of pencils, rising within."""
+        n_side = -(-self.n_mesh // SIDE)
         parts = [(positions[start:stop], start) for start, stop in pieces(len(positions), PIECE)]
-        counts = np.zeros((len(parts), -(-self.n_mesh // SLAB)), np.int64)
+        counts = np.zeros((len(parts), n_side**2), np.int64)
         size = (self.per_length, self.n_mesh)
         in_threads(_count, [(part, *size, row) for (part, _), row in zip(parts, counts, strict=True)])
-        # a piece's first place in a slab: after all smaller slabs, and after the pieces before it
+        # a piece's first place in a pencil: after all smaller ones, and after the pieces before it
         places = np.ascontiguousarray(np.cumsum(counts.T).reshape(counts.T.shape).T - counts)
-        ends = np.append(places[0], len(positions))
+        self._ends = np.append(places[0], len(positions))
         calls = [(part, first, *size, row, self._order) for (part, first), row in zip(parts, places, strict=True)]
         in_threads(_scatter, calls)
-        return ends
 
 
 def slope(positions: np.ndarray, potential: np.ndarray, box_size: float) -> np.ndarray:
     """Return ∇φ (n, 3) at the positions."""
-    values, per_length = np.empty_like(positions), potential.shape[0] / box_size
-
-    def work(start: int, stop: int) -> None:
-        kernels.slope(positions[start:stop], per_length, potential, values[start:stop])
-
-    in_threads(work, pieces(len(positions), PIECE))
+    field, values = Field(len(positions), potential.shape[0], box_size), np.zeros_like(positions)
+    field.sort(positions)
+    field.push((positions.copy(), values), potential, np.array((0, -1, 0, np.inf), np.float32))
     return values
 
 
@@ -114,25 +127,21 @@ def kick_and_drift(
     particles: tuple[np.ndarray, np.ndarray], field: Field, kick: tuple[float, float], growth: float
 ) -> None:
     """Change velocities to kick[0] v + kick[1] g, and move the particles by them times a step in D, in place."""
-    positions, velocities = particles
-    factors = np.array((*kick, growth, field.box_size), np.float32)
-    potential = field.potential(positions)
-
-    def work(start: int, stop: int) -> None:
-        kernels.push(positions[start:stop], velocities[start:stop], field.per_length, potential, factors)
-
-    in_threads(work, pieces(len(positions), PIECE))
+    potential = field.potential(particles[0])
+    field.push(particles, potential, np.array((*kick, growth, field.box_size), np.float32))
 
 
 @kernel
-def _slab(x: np.float32, per_length: float, n_mesh: int) -> int:
-    return (int(np.floor(x * per_length)) % n_mesh) // SLAB  # the plane that `paint_some` begins at, to the last bit
+def _pencil(position: np.ndarray, per_length: float, n_mesh: int) -> int:
+    a = int(np.floor(position[0] * per_length)) % n_mesh  # to the last bit as in _gravity.c
+    b = int(np.floor(position[1] * per_length)) % n_mesh
+    return (a // SIDE) * ((n_mesh + SIDE - 1) // SIDE) + b // SIDE
 
 
 @kernel
 def _count(positions: np.ndarray, per_length: float, n_mesh: int, counts: np.ndarray) -> None:
     for p in range(positions.shape[0]):
-        counts[_slab(positions[p, 0], per_length, n_mesh)] += 1
+        counts[_pencil(positions[p], per_length, n_mesh)] += 1
 
 
 @kernel
@@ -140,9 +149,9 @@ def _scatter(
     positions: np.ndarray, first: int, per_length: float, n_mesh: int, places: np.ndarray, order: np.ndarray
 ) -> None:
     for p in range(positions.shape[0]):
-        slab = _slab(positions[p, 0], per_length, n_mesh)
-        order[places[slab]] = first + p
-        places[slab] += 1
+        pencil = _pencil(positions[p], per_length, n_mesh)
+        order[places[pencil]] = first + p
+        places[pencil] += 1
 
 
 @kernel

@@ -3,6 +3,7 @@
 import ctypes
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -82,7 +83,7 @@ def load(path: Path) -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(path))
         library.cosmogan_paint.restype = library.cosmogan_address.restype = ctypes.c_int64
-        for name in ("sort", "paint_some", "slope", "push"):
+        for name in ("sort", "paint_pencils", "push_pencils"):
             getattr(library, f"cosmogan_{name}").restype = None
     except (OSError, AttributeError) as error:
         reason = str(error).removeprefix(f"{path}: ") if path.exists() else "not found"
@@ -136,24 +137,62 @@ class _Field(ctypes.Structure):
     )
 
 
-def paint_some(positions: np.ndarray, order: np.ndarray, per_length: float, mesh: np.ndarray) -> None:
-    """Add the CIC clouds of some of the positions (n, 3), whose numbers are given, to a mesh (m, m, m)."""
-    given = (_checked(positions, np.float32), _checked(order, np.uint32))
-    _library().cosmogan_paint_some(*given, ctypes.c_int64(len(order)), _field(per_length, mesh))
+class Pencils(NamedTuple):
+    """Particles by pencils of the mesh (columns along its last axis), those that have their first plane in common.
+
+    Parameters
+    ----------
+    order : the particles' numbers, uint32, pencil by pencil
+    ends : (pencils + 1,) int64, where in it each pencil begins, and the last one ends
+    plane : the first of them
+    side : planes and rows of a pencil, fewer in the last one where the mesh ends
+    """
+
+    order: np.ndarray
+    ends: np.ndarray
+    plane: int
+    side: int
 
 
-def slope(positions: np.ndarray, per_length: float, potential: np.ndarray, out: np.ndarray) -> None:
-    """Set ``out`` (n, 3) to ∇φ at positions (n, 3): the four-point difference along each axis, interpolated by CIC."""
-    given = (_checked(positions, np.float32), ctypes.c_int64(len(positions)), _field(per_length, potential))
-    _library().cosmogan_slope(*given, _checked(out, np.float32))
+class _Pencils(ctypes.Structure):
+    _fields_ = (
+        ("order", ctypes.c_void_p),
+        ("ends", ctypes.c_void_p),
+        ("plane", ctypes.c_int64),
+        ("side", ctypes.c_int64),
+        ("copy", ctypes.c_void_p),
+    )
+
+    def __init__(self, pencils: Pencils, n: int) -> None:
+        self.nodes = np.empty((pencils.side + 5) ** 2 * (n + 5), np.float32)  # of a pencil and what is read around it
+        given = _checked(pencils.order, np.uint32), _checked(pencils.ends, np.int64)
+        super().__init__(*given, pencils.plane, pencils.side, _checked(self.nodes, np.float32))
 
 
-def push(
-    positions: np.ndarray, velocities: np.ndarray, per_length: float, potential: np.ndarray, factors: np.ndarray
+def paint_pencils(positions: np.ndarray, pencils: Pencils, per_length: float, mesh: np.ndarray) -> None:
+    """Add the CIC clouds of the positions (n, 3) in some pencils to a mesh (m, m, m)."""
+    given = (_checked(positions, np.float32), ctypes.byref(_Pencils(pencils, len(mesh))))
+    _library().cosmogan_paint_pencils(*given, _field(per_length, mesh))
+
+
+def push_pencils(
+    particles: tuple[np.ndarray, np.ndarray],
+    pencils: Pencils,
+    per_length: float,
+    potential: np.ndarray,
+    factors: np.ndarray,
 ) -> None:
-    """Kick particles by -∇φ and move them, in place; ``factors``: of v, of the kick, of the move, and the box size."""
-    given = (_checked(positions, np.float32), _checked(velocities, np.float32), ctypes.c_int64(len(positions)))
-    _library().cosmogan_push(*given, _field(per_length, potential), _checked(factors, np.float32))
+    """Kick the particles in some pencils by -∇φ and move them, in place.
+
+    The gradient is the four-point difference along each axis, interpolated by CIC.
+
+    Parameters
+    ----------
+    particles : positions and velocities (n, 3)
+    factors : of v, of the kick, of the move, and the box size
+    """
+    given = (*(_checked(values, np.float32) for values in particles), ctypes.byref(_Pencils(pencils, len(potential))))
+    _library().cosmogan_push_pencils(*given, _field(per_length, potential), _checked(factors, np.float32))
 
 
 def _field(per_length: float, mesh: np.ndarray) -> object:
