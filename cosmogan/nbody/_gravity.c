@@ -17,6 +17,7 @@
 #endif
 
 enum {
+    SIDE = 8,    /* planes and rows of a pencil, fewer in the last one where the mesh ends */
     BLOCK = 256, /* particles located at once */
     BEFORE = 2,  /* nodes that a slope is read from before a particle's cell, */
     BEYOND = 3,  /* and after it */
@@ -31,12 +32,12 @@ typedef struct {
     double per_length;
 } Field;
 
-/* The pencils that have their first plane in common: `side` rows each, the last one what is left. */
+/* The pencils that have their first plane in common. */
 typedef struct {
     const uint32_t *order; /* the particles, by pencil */
     const int64_t *ends;   /* where in it each pencil's first is, and the last one's end */
-    int64_t plane, side;
-    float *copy; /* room for (side + 5)² rows of n + 5 */
+    int64_t plane;
+    float *copy; /* room for (SIDE + 5)² rows of n + 5 */
 } Pencils;
 
 typedef struct {
@@ -70,10 +71,10 @@ static inline int64_t wrapped(int64_t node, int64_t n)
 /* Return a copy of a pencil, its nodes not set, that has some more of them before and beyond the pencil. */
 static Copy copy_of(const Pencils *pencils, int64_t pencil, const Field *field, int64_t before, int64_t beyond)
 {
-    const int64_t n = field->n, side = pencils->side, more = before + beyond;
-    Copy copy = {.nodes = pencils->copy, .first = {pencils->plane - before, pencil * side - before}};
-    copy.rows[0] = smaller(side, n - pencils->plane) + more;
-    copy.rows[1] = smaller(side, n - pencil * side) + more;
+    const int64_t n = field->n, more = before + beyond;
+    Copy copy = {.nodes = pencils->copy, .first = {pencils->plane - before, pencil * SIDE - before}};
+    copy.rows[0] = smaller(SIDE, n - pencils->plane) + more;
+    copy.rows[1] = smaller(SIDE, n - pencil * SIDE) + more;
     copy.row = n + more;
     copy.plane = copy.rows[1] * copy.row;
     return copy;
@@ -85,13 +86,9 @@ static inline float *row_of(const Field *field, const Copy *copy, int64_t i, int
     return field->cells + (a * field->n + b) * field->row;
 }
 
-/* Find the cells of the particles at a place of the order, at most a block of them. */
-static inline void locate(const float *positions, const uint32_t *order, int64_t rest, const Field *field, Block *at)
+/* Find the cells of a block's particles. */
+static inline void locate(const Field *field, Block *at)
 {
-    at->order = order;
-    at->count = smaller(rest, BLOCK);
-    for (int64_t p = 0; p < at->count; p++)
-        memcpy(at->x + 3 * p, positions + 3 * (int64_t)order[p], 3 * sizeof *positions);
     int32_t outside = 0;
     for (int64_t p = 0; p < 3 * at->count; p++) {
         const double u = at->x[p] * field->per_length;
@@ -105,6 +102,52 @@ static inline void locate(const float *positions, const uint32_t *order, int64_t
         at->cell[p] = (int32_t)wrapped((int64_t)low, field->n);
         at->far[p] = (float)(u - low);
     }
+}
+
+/* Set the pencils of particles (n, 3), at most a block of them. */
+static inline void pencils_of(const float *positions, int64_t count, const Field *field, Block *at, int32_t *pencils)
+{
+    const int32_t n_side = ((int32_t)field->n + SIDE - 1) / SIDE;
+    at->count = count;
+    memcpy(at->x, positions, 3 * count * sizeof *positions);
+    locate(field, at);
+    for (int64_t p = 0; p < count; p++)
+        pencils[p] = at->cell[3 * p] / SIDE * n_side + at->cell[3 * p + 1] / SIDE;
+}
+
+/* Count the particles (n, 3) of each pencil; pencils are numbered with the second axis fastest. */
+CLONED void cosmogan_count(const float *positions, int64_t n, const Field *field, int64_t *counts)
+{
+    int32_t pencils[BLOCK];
+    Block at;
+    for (int64_t start = 0; start < n; start += BLOCK) {
+        pencils_of(positions + 3 * start, smaller(n - start, BLOCK), field, &at, pencils);
+        for (int64_t p = 0; p < at.count; p++)
+            counts[pencils[p]]++;
+    }
+}
+
+/* Put the numbers of particles (n, 3), from `first` on, each to its pencil's next place, which is moved along. */
+CLONED void cosmogan_number(const float *positions, int64_t n, const Field *field, uint32_t first, int64_t *places,
+                            uint32_t *order)
+{
+    int32_t pencils[BLOCK];
+    Block at;
+    for (int64_t start = 0; start < n; start += BLOCK) {
+        pencils_of(positions + 3 * start, smaller(n - start, BLOCK), field, &at, pencils);
+        for (int64_t p = 0; p < at.count; p++)
+            order[places[pencils[p]]++] = first + (uint32_t)(start + p);
+    }
+}
+
+/* Find the cells of the particles at a place of the order, at most a block of them. */
+static inline void take(const float *positions, const uint32_t *order, int64_t rest, const Field *field, Block *at)
+{
+    at->order = order;
+    at->count = smaller(rest, BLOCK);
+    for (int64_t p = 0; p < at->count; p++)
+        memcpy(at->x + 3 * p, positions + 3 * (int64_t)order[p], 3 * sizeof *positions);
+    locate(field, at);
 }
 
 /* Ask for what is read of a particle in the next block, which the processor would only then find missing. */
@@ -143,12 +186,12 @@ static inline void add_copy(const Copy *copy, const Field *field)
 CLONED void cosmogan_paint_pencils(const float *positions, const Pencils *pencils, const Field *field)
 {
     Block at;
-    for (int64_t pencil = 0; pencil * pencils->side < field->n; pencil++) {
+    for (int64_t pencil = 0; pencil * SIDE < field->n; pencil++) {
         const Copy copy = copy_of(pencils, pencil, field, 0, 1);
         memset(copy.nodes, 0, copy.rows[0] * copy.plane * sizeof *copy.nodes);
         const int64_t end = pencils->ends[pencil + 1];
         for (int64_t start = pencils->ends[pencil]; start < end; start += BLOCK) {
-            locate(positions, pencils->order + start, end - start, field, &at);
+            take(positions, pencils->order + start, end - start, field, &at);
             for (int64_t p = 0; p < at.count; p++) {
                 const int32_t *cell = at.cell + 3 * p;
                 fetch(positions, &at, p, end - start);
@@ -249,13 +292,13 @@ CLONED void cosmogan_push_pencils(float *positions, float *velocities, const Pen
     const float weights[2] = {(float)(2.0 / 3.0 * field->per_length), (float)(-1.0 / 12.0 * field->per_length)};
     float slopes[3 * BLOCK];
     Block at;
-    for (int64_t pencil = 0; pencil * pencils->side < field->n; pencil++) {
+    for (int64_t pencil = 0; pencil * SIDE < field->n; pencil++) {
         const Copy copy = copy_of(pencils, pencil, field, BEFORE, BEYOND);
         const int64_t end = pencils->ends[pencil + 1];
         if (pencils->ends[pencil] < end)
             fill_copy(&copy, field);
         for (int64_t start = pencils->ends[pencil]; start < end; start += BLOCK) {
-            locate(positions, pencils->order + start, end - start, field, &at);
+            take(positions, pencils->order + start, end - start, field, &at);
             for (int64_t p = 0; p < at.count; p++) {
                 const int32_t *cell = at.cell + 3 * p;
                 fetch(positions, &at, p, end - start);

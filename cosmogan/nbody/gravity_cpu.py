@@ -12,9 +12,9 @@ import numpy as np
 import scipy.fft
 
 from cosmogan.nbody import kernels
+from cosmogan.nbody.kernels import SIDE
 from cosmogan.nbody.transforms import as_field, backward_planes, columns, forward_planes, in_place, in_threads, pieces
 
-SIDE = 8  # mesh planes that one thread paints; those of even number touch no plane in common, nor do the odd
 PIECE = 1 << 18  # particles that a thread takes at once
 NEAR, FAR = 2 / 3, -1 / 12  # weights of the four-point difference, as in _gravity.c
 
@@ -90,20 +90,19 @@ class Field:
         """Return the pencils whose first plane is ``start``."""
         n_side = -(-self.n_mesh // SIDE)
         first = start // SIDE * n_side
-        return kernels.Pencils(self._order, self._ends[first : first + n_side + 1], start, SIDE)
+        return kernels.Pencils(self._order, self._ends[first : first + n_side + 1], start)
 
     def sort(self, positions: np.ndarray) -> None:
         """Put the particles' numbers in the order of pencils, rising within."""
         n_side = -(-self.n_mesh // SIDE)
         parts = [(positions[start:stop], start) for start, stop in pieces(len(positions), PIECE)]
-        counts = np.zeros((len(parts), n_side**2), np.int64)
-        size = (self.per_length, self.n_mesh)
-        in_threads(_count, [(part, *size, row) for (part, _), row in zip(parts, counts, strict=True)])
+        counts, mesh = np.zeros((len(parts), n_side**2), np.int64), (self.per_length, as_field(self._modes))
+        in_threads(kernels.count, [(part, *mesh, row) for (part, _), row in zip(parts, counts, strict=True)])
         # a piece's first place in a pencil: after all smaller ones, and after the pieces before it
         places = np.ascontiguousarray(np.cumsum(counts.T).reshape(counts.T.shape).T - counts)
         self._ends = np.append(places[0], len(positions))
-        calls = [(part, first, *size, row, self._order) for (part, first), row in zip(parts, places, strict=True)]
-        in_threads(_scatter, calls)
+        calls = [(part, first, mesh, row, self._order) for (part, first), row in zip(parts, places, strict=True)]
+        in_threads(kernels.number, calls)
 
 
 def slope(positions: np.ndarray, potential: np.ndarray, box_size: float) -> np.ndarray:
@@ -129,29 +128,6 @@ def kick_and_drift(
     """Change velocities to kick[0] v + kick[1] g, and move the particles by them times a step in D, in place."""
     potential = field.potential(particles[0])
     field.push(particles, potential, np.array((*kick, growth, field.box_size), np.float32))
-
-
-@kernel
-def _pencil(position: np.ndarray, per_length: float, n_mesh: int) -> int:
-    a = int(np.floor(position[0] * per_length)) % n_mesh  # to the last bit as in _gravity.c
-    b = int(np.floor(position[1] * per_length)) % n_mesh
-    return (a // SIDE) * ((n_mesh + SIDE - 1) // SIDE) + b // SIDE
-
-
-@kernel
-def _count(positions: np.ndarray, per_length: float, n_mesh: int, counts: np.ndarray) -> None:
-    for p in range(positions.shape[0]):
-        counts[_pencil(positions[p], per_length, n_mesh)] += 1
-
-
-@kernel
-def _scatter(
-    positions: np.ndarray, first: int, per_length: float, n_mesh: int, places: np.ndarray, order: np.ndarray
-) -> None:
-    for p in range(positions.shape[0]):
-        pencil = _pencil(positions[p], per_length, n_mesh)
-        order[places[pencil]] = first + p
-        places[pencil] += 1
 
 
 @kernel

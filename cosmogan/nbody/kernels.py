@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+SIDE = 8  # planes and rows of a pencil, as in _gravity.c
 CARRIES = 1 << 17  # that are listed at most; the kernels want room for 512 particles of 64 cells
 
 
@@ -83,7 +84,7 @@ def load(path: Path) -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(path))
         library.cosmogan_paint.restype = library.cosmogan_address.restype = ctypes.c_int64
-        for name in ("sort", "paint_pencils", "push_pencils"):
+        for name in ("sort", "count", "number", "paint_pencils", "push_pencils"):
             getattr(library, f"cosmogan_{name}").restype = None
     except (OSError, AttributeError) as error:
         reason = str(error).removeprefix(f"{path}: ") if path.exists() else "not found"
@@ -137,6 +138,23 @@ class _Field(ctypes.Structure):
     )
 
 
+def count(positions: np.ndarray, per_length: float, mesh: np.ndarray, counts: np.ndarray) -> None:
+    """Add the number of positions (n, 3) in each pencil of a mesh (m, m, m) to ``counts``."""
+    given = (_checked(positions, np.float32), ctypes.c_int64(len(positions)), _field(per_length, mesh))
+    _library().cosmogan_count(*given, _checked(counts, np.int64))
+
+
+def number(positions: np.ndarray, first: int, mesh: tuple[float, np.ndarray], places: np.ndarray, order: np.ndarray) -> None:
+    """Put the numbers of positions (n, 3), from ``first`` on, each to its pencil's next place, which is moved along.
+
+    Parameters
+    ----------
+    mesh : cells per length, and the mesh (m, m, m)
+    """
+    given = (_checked(positions, np.float32), ctypes.c_int64(len(positions)), _field(*mesh), ctypes.c_uint32(first))
+    _library().cosmogan_number(*given, _checked(places, np.int64), _checked(order, np.uint32))
+
+
 class Pencils(NamedTuple):
     """Particles by pencils of the mesh (columns along its last axis), those that have their first plane in common.
 
@@ -145,13 +163,11 @@ class Pencils(NamedTuple):
     order : the particles' numbers, uint32, pencil by pencil
     ends : (pencils + 1,) int64, where in it each pencil begins, and the last one ends
     plane : the first of them
-    side : planes and rows of a pencil, fewer in the last one where the mesh ends
     """
 
     order: np.ndarray
     ends: np.ndarray
     plane: int
-    side: int
 
 
 class _Pencils(ctypes.Structure):
@@ -159,14 +175,13 @@ class _Pencils(ctypes.Structure):
         ("order", ctypes.c_void_p),
         ("ends", ctypes.c_void_p),
         ("plane", ctypes.c_int64),
-        ("side", ctypes.c_int64),
         ("copy", ctypes.c_void_p),
     )
 
     def __init__(self, pencils: Pencils, n: int) -> None:
-        self.nodes = np.empty((pencils.side + 5) ** 2 * (n + 5), np.float32)  # of a pencil and what is read around it
+        self.nodes = np.empty((SIDE + 5) ** 2 * (n + 5), np.float32)  # of a pencil and what is read around it
         given = _checked(pencils.order, np.uint32), _checked(pencils.ends, np.int64)
-        super().__init__(*given, pencils.plane, pencils.side, _checked(self.nodes, np.float32))
+        super().__init__(*given, pencils.plane, _checked(self.nodes, np.float32))
 
 
 def paint_pencils(positions: np.ndarray, pencils: Pencils, per_length: float, mesh: np.ndarray) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cosmogan.nbody import gravity, gravity_cpu
+from cosmogan.nbody import gravity, gravity_cpu, kernels
 from cosmogan.nbody.paint import Painter
 
 N_MESH, BOX = 16, 40.0
@@ -33,14 +33,16 @@ def test_counts_in_threads_are_those_of_preprocess(n_mesh):
     np.testing.assert_allclose(counts.numpy(), painter.density()[0][0], rtol=2e-5, atol=1e-5)
 
 
-def test_particles_are_sorted_by_slab_and_keep_their_order(monkeypatch):
+@pytest.mark.parametrize("n_mesh", [16, 21])
+def test_particles_are_sorted_by_pencil_and_keep_their_order(n_mesh, monkeypatch):
     monkeypatch.setattr(gravity_cpu, "PIECE", 257)
-    positions = random_positions().numpy()
-    slabs = np.floor(positions[:, 0] * (N_MESH / BOX)).astype(int) % N_MESH // gravity_cpu.SLAB
-    field = gravity_cpu.Field(len(positions), N_MESH, BOX)
-    ends = field._sort(positions)
-    np.testing.assert_array_equal(field._order, np.argsort(slabs, kind="stable"))
-    np.testing.assert_array_equal(np.diff(ends), np.bincount(slabs, minlength=N_MESH // gravity_cpu.SLAB))
+    positions, n_side = random_positions().numpy(), -(-n_mesh // kernels.SIDE)
+    cells = np.floor(positions * (n_mesh / BOX)).astype(int) % n_mesh // kernels.SIDE
+    pencils = cells[:, 0] * n_side + cells[:, 1]
+    field = gravity_cpu.Field(len(positions), n_mesh, BOX)
+    field.sort(positions)
+    np.testing.assert_array_equal(field._order, np.argsort(pencils, kind="stable"))
+    np.testing.assert_array_equal(np.diff(field._ends), np.bincount(pencils, minlength=n_side**2))
 
 
 def test_same_bytes_for_any_number_of_threads(threads):
