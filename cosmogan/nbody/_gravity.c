@@ -311,3 +311,31 @@ CLONED void cosmogan_push_pencils(float *positions, float *velocities, const Pen
         }
     }
 }
+
+/* Multiply modes by factor / k² and the inverse windows; the mean is set to 0. Of n planes each has `rows` rows, from the
+ * `first` of the second axis on, of `row` modes; planes are `plane` modes apart. k² and the windows: for each of n. */
+typedef struct {
+    float *modes; /* real and imaginary parts in turn */
+    int64_t n, first, rows, row, plane;
+    const float *k_squared, *inverse;
+    float factor;
+} Modes;
+
+CLONED void cosmogan_solve(const Modes *modes, float *values)
+{
+    for (int64_t i = 0; i < modes->n; i++)
+        for (int64_t j = 0; j < modes->rows; j++) {
+            const int64_t other = modes->first + j;
+            const float k_squared = modes->k_squared[i] + modes->k_squared[other];
+            const float scale = modes->factor * modes->inverse[i] * modes->inverse[other];
+            for (int64_t c = 0; c < modes->row; c++)
+                values[c] = scale * modes->inverse[c] / (k_squared + modes->k_squared[c]);
+            if (i == 0 && other == 0)
+                values[0] = 0.0f;
+            float *row = modes->modes + 2 * (i * modes->plane + j * modes->row);
+            for (int64_t c = 0; c < modes->row; c++) {
+                row[2 * c] *= values[c];
+                row[2 * c + 1] *= values[c];
+            }
+        }
+}

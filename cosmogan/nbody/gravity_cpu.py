@@ -68,11 +68,11 @@ class Field:
         k = np.fft.fftfreq(n_mesh, 1 / n_mesh).astype(np.float32)
         # The windows of painting and reading, as `gravity.potential` divides by them.
         inverse = (1 / np.sinc(k / n_mesh) ** 4 if n_mesh**3 <= n else np.ones(n_mesh)).astype(np.float32)
-        factor = np.float32(-((self.box_size / (2 * np.pi)) ** 2) * n_mesh**3 / n)
+        factor = -((self.box_size / (2 * np.pi)) ** 2) * n_mesh**3 / n
 
         def solve(block: np.ndarray, start: int) -> None:
             in_place(scipy.fft.fft, block, 0)
-            _invert_laplacian(block.view(np.float32), start, k**2, inverse, factor)
+            kernels.solve(block, start, k**2, inverse, factor)
             in_place(scipy.fft.ifft, block, 0)
 
         columns(modes, solve)
@@ -128,23 +128,6 @@ def kick_and_drift(
     """Change velocities to kick[0] v + kick[1] g, and move the particles by them times a step in D, in place."""
     potential = field.potential(particles[0])
     field.push(particles, potential, np.array((*kick, growth, field.box_size), np.float32))
-
-
-@kernel
-def _invert_laplacian(
-    block: np.ndarray, start: int, k_squared: np.ndarray, inverse: np.ndarray, factor: np.float32
-) -> None:
-    """Multiply modes (n, columns, 2 (n//2 + 1)), real and imaginary parts in turn, by factor/k² and the windows."""
-    for i in range(block.shape[0]):
-        for j in range(block.shape[1]):
-            other = k_squared[i] + k_squared[start + j]
-            scale = factor * inverse[i] * inverse[start + j]
-            for c in range(block.shape[2] // 2):
-                value = scale * inverse[c] / (other + k_squared[c])
-                block[i, j, 2 * c] *= value
-                block[i, j, 2 * c + 1] *= value
-    if start == 0:
-        block[0, 0, 0] = block[0, 0, 1] = 0
 
 
 @kernel

@@ -84,7 +84,7 @@ def load(path: Path) -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(path))
         library.cosmogan_paint.restype = library.cosmogan_address.restype = ctypes.c_int64
-        for name in ("sort", "count", "number", "paint_pencils", "push_pencils"):
+        for name in ("sort", "count", "number", "paint_pencils", "push_pencils", "solve"):
             getattr(library, f"cosmogan_{name}").restype = None
     except (OSError, AttributeError) as error:
         reason = str(error).removeprefix(f"{path}: ") if path.exists() else "not found"
@@ -208,6 +208,37 @@ def push_pencils(
     """
     given = (*(_checked(values, np.float32) for values in particles), ctypes.byref(_Pencils(pencils, len(potential))))
     _library().cosmogan_push_pencils(*given, _field(per_length, potential), _checked(factors, np.float32))
+
+
+class _Modes(ctypes.Structure):
+    _fields_ = (
+        ("modes", ctypes.c_void_p),
+        ("n", ctypes.c_int64),
+        ("first", ctypes.c_int64),
+        ("rows", ctypes.c_int64),
+        ("row", ctypes.c_int64),
+        ("plane", ctypes.c_int64),
+        ("k_squared", ctypes.c_void_p),
+        ("inverse", ctypes.c_void_p),
+        ("factor", ctypes.c_float),
+    )
+
+
+def solve(modes: np.ndarray, first: int, k_squared: np.ndarray, inverse: np.ndarray, factor: float) -> None:
+    """Multiply modes by factor/k² and the inverse windows, in place, and set the mean to zero.
+
+    Parameters
+    ----------
+    modes : (n, rows, n//2 + 1) complex64, of the second axis those from ``first`` on
+    k_squared, inverse : (n,) float32, for each mode along an axis: its share of k², and of the inverse windows
+    """
+    n, rows, row = modes.shape
+    plane, step, number = modes.strides
+    assert modes.dtype == np.complex64 and number == 8 and step == 8 * row, (modes.dtype, modes.strides)
+    given = (modes.ctypes.data, n, first, rows, row, plane // 8)
+    values = np.empty(row, np.float32)
+    tables = _checked(k_squared, np.float32), _checked(inverse, np.float32)
+    _library().cosmogan_solve(ctypes.byref(_Modes(*given, *tables, factor)), _checked(values, np.float32))
 
 
 def _field(per_length: float, mesh: np.ndarray) -> object:
