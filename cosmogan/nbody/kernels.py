@@ -84,6 +84,7 @@ def load(path: Path) -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(path))
         library.cosmogan_paint.restype = library.cosmogan_address.restype = ctypes.c_int64
+        library.cosmogan_density.restype = ctypes.c_uint64
         for name in ("sort", "count", "number", "paint_pencils", "push_pencils", "solve"):
             getattr(library, f"cosmogan_{name}").restype = None
     except (OSError, AttributeError) as error:
@@ -102,6 +103,12 @@ def paint(particles: Particles, mesh: Mesh, slots: np.ndarray, sums: Sums) -> in
     """
     given = (ctypes.byref(mesh), _checked(slots, np.int32), ctypes.byref(sums))
     return int(_library().cosmogan_paint(_particles(particles), *given))
+
+
+def density(cells: np.ndarray, unit: float) -> int:
+    """Turn sums (n,) uint32, in place, into float32 numbers of ``unit`` each; return their total in units."""
+    given = (_checked(cells, np.uint32), ctypes.c_int64(len(cells)), ctypes.c_double(unit))
+    return int(_library().cosmogan_density(*given))
 
 
 def address(particles: Particles, mesh: Mesh, owner: np.ndarray, destination: np.ndarray, counts: np.ndarray) -> int:
