@@ -145,23 +145,22 @@ static inline void add_units(Sums *sums, int64_t cell, float units)
 /* Add one cloud cell by cell, each to the subvolume that it lies in. */
 static void add_split(int64_t p, float weight, Mesh mesh, const int32_t *slots, const Located *at, Sums *sums)
 {
-    const int64_t side = mesh.side;
     float spline[3][MAX_ORDER];
-    int32_t sub[3][MAX_ORDER], cell[3][MAX_ORDER]; /* of the cloud's nodes on each axis */
-    for (int axis = 0; axis < 3; axis++) {
+    for (int axis = 0; axis < 3; axis++)
         axis_weights(mesh.order, at->fraction[3 * p + axis], spline[axis]);
-        int32_t s = at->sub[3 * p + axis], c = at->first[3 * p + axis];
-        for (int i = 0; i < mesh.order; i++, step(&s, &c, mesh))
-            sub[axis][i] = s, cell[axis][i] = c;
-    }
-    for (int i = 0; i < mesh.order; i++)
-        for (int j = 0; j < mesh.order; j++)
-            for (int k = 0; k < mesh.order; k++) {
-                const int64_t slot = slots[number_of(mesh, sub[0][i], sub[1][j], sub[2][k])];
+    int32_t sa = at->sub[3 * p], a = at->first[3 * p];
+    for (int i = 0; i < mesh.order; i++, step(&sa, &a, mesh)) {
+        int32_t sb = at->sub[3 * p + 1], b = at->first[3 * p + 1];
+        for (int j = 0; j < mesh.order; j++, step(&sb, &b, mesh)) {
+            int32_t sc = at->sub[3 * p + 2], c = at->first[3 * p + 2];
+            for (int k = 0; k < mesh.order; k++, step(&sc, &c, mesh)) {
+                const int64_t slot = slots[number_of(mesh, sa, sb, sc)];
                 if (slot >= 0)
-                    add_units(sums, ((slot * side + cell[0][i]) * side + cell[1][j]) * side + cell[2][k],
+                    add_units(sums, ((slot * mesh.side + a) * mesh.side + b) * mesh.side + c,
                               spline[0][i] * weight * (spline[1][j] * spline[2][k]));
             }
+        }
+    }
 }
 
 /* Add a CIC cloud's four cells of one plane; return which of the sums went beyond their 32 bits. */
@@ -171,12 +170,12 @@ static inline FourCells add_plane(Four shares, float weight, int64_t side, uint3
     uint64_t rows[2];
     memcpy(rows, cells, sizeof *rows);
     memcpy(rows + 1, cells + side, sizeof *rows);
-    const FourCells old = (FourCells)(TwoPairs){rows[0], rows[1]}, sum = old + units;
+    const FourCells sum = (FourCells)(TwoPairs){rows[0], rows[1]} + units;
     const TwoPairs pairs = (TwoPairs)sum;
     rows[0] = pairs[0], rows[1] = pairs[1];
     memcpy(cells, rows, sizeof *rows);
     memcpy(cells + side, rows + 1, sizeof *rows);
-    return old & ~sum;
+    return (FourCells)(sum < units);
 }
 
 /* Add one CIC cloud that lies in one subvolume and weighs less than 2^31 units. */
@@ -189,10 +188,10 @@ static inline void add_cic(float weight, const float *fraction, int64_t side, in
         const float of_plane = (i ? fraction[0] : 1.0f - fraction[0]) * weight;
         beyond[i] = add_plane(shares, of_plane, side, sums->cells + place + i * side * side);
     }
-    const TwoPairs any = (TwoPairs)(beyond[0] | beyond[1]) & 0x8000000080000000u;
+    const TwoPairs any = (TwoPairs)(beyond[0] | beyond[1]);
     if (any[0] | any[1])
         for (int i = 0; i < 8; i++)
-            if (beyond[i / 4][i % 4] >> 31)
+            if (beyond[i / 4][i % 4])
                 carry(sums, place + ((i / 4) * side + (i / 2) % 2) * side + i % 2, 1);
 }
 
@@ -213,25 +212,21 @@ static inline void add_any(float weight, const float *fraction, int order, int64
  * Returns whether any of them is wanted. */
 CLONED static int place_block(int64_t count, Mesh mesh, const int32_t *slots, Located *restrict at)
 {
-    const int32_t *first = at->first, side = mesh.side, last = side - mesh.order;
-    const int64_t cells = (int64_t)side * side * side;
-    const int alike = in_one_subvolume(count, mesh, at);
-    const int64_t slot = slots[number_of(mesh, at->sub[0], at->sub[1], at->sub[2])];
-    if (alike && slot < 0)
-        return 0;
-    for (int64_t p = 0; p < count; p++) {
-        const uint32_t row = (uint32_t)(first[3 * p] * side + first[3 * p + 1]);
-        at->place[p] = (int64_t)((uint64_t)row * (uint32_t)side) + first[3 * p + 2];
-    }
-    if (alike) {
+    const int64_t side = mesh.side;
+    const int32_t *first = at->first;
+    if (in_one_subvolume(count, mesh, at)) {
+        const int64_t slot = slots[number_of(mesh, at->sub[0], at->sub[1], at->sub[2])];
+        if (slot < 0)
+            return 0;
         for (int64_t p = 0; p < count; p++)
-            at->place[p] += slot * cells;
+            at->place[p] = ((slot * side + first[3 * p]) * side + first[3 * p + 1]) * side + first[3 * p + 2];
         return 1;
     }
+    const int32_t last = mesh.side - mesh.order;
     for (int64_t p = 0; p < count; p++) {
         const int32_t *sub = at->sub + 3 * p, a = first[3 * p], b = first[3 * p + 1], c = first[3 * p + 2];
-        const int64_t its = slots[(sub[0] * mesh.n_side + sub[1]) * mesh.n_side + sub[2]];
-        const int64_t begin = its >= 0 ? its * cells + at->place[p] : NOBODY;
+        const int64_t slot = slots[number_of(mesh, sub[0], sub[1], sub[2])];
+        const int64_t begin = slot >= 0 ? ((slot * side + a) * side + b) * side + c : NOBODY;
         at->place[p] = (a <= last) & (b <= last) & (c <= last) ? begin : SEVERAL;
     }
     return 1;
