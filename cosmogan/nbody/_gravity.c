@@ -104,40 +104,35 @@ static inline void locate(const Field *field, Block *at)
     }
 }
 
-/* Set the pencils of particles (n, 3), at most a block of them. */
-static inline void pencils_of(const float *positions, int64_t count, const Field *field, Block *at, int32_t *pencils)
+/* Return the cell of a coordinate, as `locate` does. */
+static inline int32_t cell_of(float x, const Field *field)
 {
-    const int32_t n_side = ((int32_t)field->n + SIDE - 1) / SIDE;
-    at->count = count;
-    memcpy(at->x, positions, 3 * count * sizeof *positions);
-    locate(field, at);
-    for (int64_t p = 0; p < count; p++)
-        pencils[p] = at->cell[3 * p] / SIDE * n_side + at->cell[3 * p + 1] / SIDE;
+    const double u = x * field->per_length;
+    const int32_t cell = (int32_t)u;
+    return x >= 0.0f && cell < field->n ? cell : (int32_t)wrapped((int64_t)floor(u), field->n);
 }
 
-/* Count the particles (n, 3) of each pencil; pencils are numbered with the second axis fastest. */
+/* Return a particle's pencil; they are numbered with the second axis fastest. */
+static inline int32_t pencil_of(const float *position, const Field *field)
+{
+    const int32_t n_side = ((int32_t)field->n + SIDE - 1) / SIDE;
+    const uint32_t a = (uint32_t)cell_of(position[0], field), b = (uint32_t)cell_of(position[1], field);
+    return (int32_t)(a / SIDE) * n_side + (int32_t)(b / SIDE);
+}
+
+/* Count the particles (n, 3) of each pencil. */
 CLONED void cosmogan_count(const float *positions, int64_t n, const Field *field, int64_t *counts)
 {
-    int32_t pencils[BLOCK];
-    Block at;
-    for (int64_t start = 0; start < n; start += BLOCK) {
-        pencils_of(positions + 3 * start, smaller(n - start, BLOCK), field, &at, pencils);
-        for (int64_t p = 0; p < at.count; p++)
-            counts[pencils[p]]++;
-    }
+    for (int64_t p = 0; p < n; p++)
+        counts[pencil_of(positions + 3 * p, field)]++;
 }
 
 /* Put the numbers of particles (n, 3), from `first` on, each to its pencil's next place, which is moved along. */
 CLONED void cosmogan_number(const float *positions, int64_t n, const Field *field, uint32_t first, int64_t *places,
                             uint32_t *order)
 {
-    int32_t pencils[BLOCK];
-    Block at;
-    for (int64_t start = 0; start < n; start += BLOCK) {
-        pencils_of(positions + 3 * start, smaller(n - start, BLOCK), field, &at, pencils);
-        for (int64_t p = 0; p < at.count; p++)
-            order[places[pencils[p]]++] = first + (uint32_t)(start + p);
-    }
+    for (int64_t p = 0; p < n; p++)
+        order[places[pencil_of(positions + 3 * p, field)]++] = first + (uint32_t)p;
 }
 
 /* Find the cells of the particles at a place of the order, at most a block of them. */
