@@ -263,7 +263,20 @@ static inline void slope_of(const float *node, const float *far, const Copy *cop
                ((high[2] - high[0]) * weights[0] + (high[3] - low[1]) * weights[1]) * dc;
 }
 
-/* Kick a block of particles and move them; one that is less than a box length outside then is put inside. */
+/* Return a coordinate less than a box length outside as one in the box, its far face included. */
+static inline float inside(float x, float box_size)
+{
+    return x < 0.0f ? x + box_size : x >= box_size ? x - box_size : x;
+}
+
+/* Move n coordinates. */
+CLONED void cosmogan_drift(float *positions, const float *velocities, int64_t n, float growth, float box_size)
+{
+    for (int64_t i = 0; i < n; i++)
+        positions[i] = inside(positions[i] + growth * velocities[i], box_size);
+}
+
+/* Kick a block of particles and move them. */
 static inline void push_block(const Push *push, const float *slopes, Block *at, float *positions, float *velocities)
 {
     float v[3 * BLOCK];
@@ -271,8 +284,7 @@ static inline void push_block(const Push *push, const float *slopes, Block *at, 
         memcpy(v + 3 * p, velocities + 3 * (int64_t)at->order[p], 3 * sizeof *v);
     for (int64_t p = 0; p < 3 * at->count; p++) {
         v[p] = push->kept * v[p] - push->pull * slopes[p];
-        const float x = at->x[p] + push->growth * v[p];
-        at->x[p] = x < 0.0f ? x + push->box_size : x >= push->box_size ? x - push->box_size : x;
+        at->x[p] = inside(at->x[p] + push->growth * v[p], push->box_size);
     }
     for (int64_t p = 0; p < at->count; p++) {
         memcpy(velocities + 3 * (int64_t)at->order[p], v + 3 * p, 3 * sizeof *v);

@@ -1,13 +1,9 @@
 """Compute gravity on a mesh on a CPU: compiled kernels in threads, one array for counts, modes and potential.
 
-Whatever a thread does at once (a slab of planes, a block of modes, a piece of the particles) depends on their numbers
-alone, and so do the bytes: they are the same on any number of threads.
+Whatever a thread does at once (pencils of the mesh, a block of modes, a piece of the particles) depends on their
+numbers alone, and so do the bytes: they are the same on any number of threads.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
-import numba
 import numpy as np
 import scipy.fft
 
@@ -16,14 +12,8 @@ from cosmogan.nbody.kernels import SIDE
 from cosmogan.nbody.transforms import as_field, backward_planes, columns, forward_planes, in_place, in_threads, pieces
 
 PIECE = 1 << 18  # particles that a thread takes at once
+MOST_PIECES = 64  # that are counted, for each has numbers of its own for all pencils
 NEAR, FAR = 2 / 3, -1 / 12  # weights of the four-point difference, as in _gravity.c
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def kernel(function: Function) -> Function:
-    """Return a function as compiled code that runs beside Python."""
-    return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
 class Field:
@@ -42,7 +32,20 @@ class Field:
         self._modes = np.empty((n_mesh, n_mesh, n_mesh // 2 + 1), np.complex64)
         if n >= 2**32:
             raise ValueError(f"simulate.n_particles: expected fewer than 2³² particles on a CPU, found {n}")
-        self._order = np.empty(n, np.uint32)
+        self._order, self._ends = np.empty(n, np.uint32), np.empty(0, np.int64)  # of the particles sorted last
+
+    def sort(self, positions: np.ndarray) -> None:
+        """Put the particles' numbers in the order of pencils, rising within."""
+        n_side = -(-self.n_mesh // SIDE)
+        size = max(PIECE, -(-len(positions) // MOST_PIECES))
+        parts = [(positions[start:stop], start) for start, stop in pieces(len(positions), size)]
+        counts, mesh = np.zeros((len(parts), n_side**2), np.int64), (self.per_length, as_field(self._modes))
+        in_threads(kernels.count, [(part, *mesh, row) for (part, _), row in zip(parts, counts, strict=True)])
+        # a piece's first place in a pencil: after all smaller ones, and after the pieces before it
+        places = np.ascontiguousarray(np.cumsum(counts.T).reshape(counts.T.shape).T - counts)
+        self._ends = np.append(places[0], len(positions))
+        calls = [(part, first, mesh, row, self._order) for (part, first), row in zip(parts, places, strict=True)]
+        in_threads(kernels.number, calls)
 
     def paint(self, positions: np.ndarray) -> np.ndarray:
         """Return the CIC particle counts (n_mesh, n_mesh, n_mesh) of positions (n, 3), in this field's memory."""
@@ -79,7 +82,7 @@ class Field:
         return backward_planes(modes)
 
     def push(self, particles: tuple[np.ndarray, np.ndarray], potential: np.ndarray, factors: np.ndarray) -> None:
-        """Kick and move the particles that were painted last, as `kernels.push_pencils` does."""
+        """Kick and move the particles that were sorted last, as `kernels.push_pencils` does."""
 
         def work(start: int) -> None:
             kernels.push_pencils(particles, self._pencils(start), self.per_length, potential, factors)
@@ -91,18 +94,6 @@ class Field:
         n_side = -(-self.n_mesh // SIDE)
         first = start // SIDE * n_side
         return kernels.Pencils(self._order, self._ends[first : first + n_side + 1], start)
-
-    def sort(self, positions: np.ndarray) -> None:
-        """Put the particles' numbers in the order of pencils, rising within."""
-        n_side = -(-self.n_mesh // SIDE)
-        parts = [(positions[start:stop], start) for start, stop in pieces(len(positions), PIECE)]
-        counts, mesh = np.zeros((len(parts), n_side**2), np.int64), (self.per_length, as_field(self._modes))
-        in_threads(kernels.count, [(part, *mesh, row) for (part, _), row in zip(parts, counts, strict=True)])
-        # a piece's first place in a pencil: after all smaller ones, and after the pieces before it
-        places = np.ascontiguousarray(np.cumsum(counts.T).reshape(counts.T.shape).T - counts)
-        self._ends = np.append(places[0], len(positions))
-        calls = [(part, first, mesh, row, self._order) for (part, first), row in zip(parts, places, strict=True)]
-        in_threads(kernels.number, calls)
 
 
 def slope(positions: np.ndarray, potential: np.ndarray, box_size: float) -> np.ndarray:
@@ -117,7 +108,7 @@ def drift(positions: np.ndarray, velocities: np.ndarray, growth: float, box_size
     """Move particles by their velocities times a step in D, in place."""
 
     def work(start: int, stop: int) -> None:
-        _drift(positions[start:stop], velocities[start:stop], np.float32(growth), np.float32(box_size))
+        kernels.drift(positions[start:stop], velocities[start:stop], growth, box_size)
 
     in_threads(work, pieces(len(positions), PIECE))
 
@@ -128,18 +119,3 @@ def kick_and_drift(
     """Change velocities to kick[0] v + kick[1] g, and move the particles by them times a step in D, in place."""
     potential = field.potential(particles[0])
     field.push(particles, potential, np.array((*kick, growth, field.box_size), np.float32))
-
-
-@kernel
-def _inside(x: np.float32, box_size: np.float32) -> np.float32:
-    """Return a coordinate less than a box length outside as one in the box, its far face included."""
-    if x < 0:
-        return x + box_size
-    return x - box_size if x >= box_size else x
-
-
-@kernel
-def _drift(positions: np.ndarray, velocities: np.ndarray, growth: np.float32, box_size: np.float32) -> None:
-    for p in range(positions.shape[0]):
-        for i in range(3):
-            positions[p, i] = _inside(positions[p, i] + growth * velocities[p, i], box_size)

@@ -85,7 +85,7 @@ def load(path: Path) -> ctypes.CDLL:
         library = ctypes.CDLL(str(path))
         library.cosmogan_paint.restype = library.cosmogan_address.restype = ctypes.c_int64
         library.cosmogan_density.restype = ctypes.c_uint64
-        for name in ("sort", "count", "number", "paint_pencils", "push_pencils", "solve"):
+        for name in ("sort", "count", "number", "paint_pencils", "push_pencils", "drift", "solve"):
             getattr(library, f"cosmogan_{name}").restype = None
     except (OSError, AttributeError) as error:
         reason = str(error).removeprefix(f"{path}: ") if path.exists() else "not found"
@@ -151,7 +151,9 @@ def count(positions: np.ndarray, per_length: float, mesh: np.ndarray, counts: np
     _library().cosmogan_count(*given, _checked(counts, np.int64))
 
 
-def number(positions: np.ndarray, first: int, mesh: tuple[float, np.ndarray], places: np.ndarray, order: np.ndarray) -> None:
+def number(
+    positions: np.ndarray, first: int, mesh: tuple[float, np.ndarray], places: np.ndarray, order: np.ndarray
+) -> None:
     """Put the numbers of positions (n, 3), from ``first`` on, each to its pencil's next place, which is moved along.
 
     Parameters
@@ -215,6 +217,12 @@ def push_pencils(
     """
     given = (*(_checked(values, np.float32) for values in particles), ctypes.byref(_Pencils(pencils, len(potential))))
     _library().cosmogan_push_pencils(*given, _field(per_length, potential), _checked(factors, np.float32))
+
+
+def drift(positions: np.ndarray, velocities: np.ndarray, growth: float, box_size: float) -> None:
+    """Move positions (n, 3) by velocities (n, 3) times ``growth``, less than a box length, in place."""
+    given = _checked(positions, np.float32), _checked(velocities, np.float32), ctypes.c_int64(positions.size)
+    _library().cosmogan_drift(*given, ctypes.c_float(growth), ctypes.c_float(box_size))
 
 
 class _Modes(ctypes.Structure):

@@ -96,7 +96,7 @@ def second_order_source(phi_k: torch.Tensor, box_size: float) -> torch.Tensor:
 
 
 def _empty(shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
-    """Return float32 memory, on a CPU of numpy, which asks the system for huge pages: steps go through it in no order."""
+    """Return float32 memory: on a CPU numpy's, which asks the system for huge pages."""
     return torch.from_numpy(np.empty(shape, np.float32)) if device.type == "cpu" else torch.empty(shape, device=device)
 
 
