@@ -53,11 +53,13 @@ def test_same_bytes_for_any_number_of_threads(threads):
     assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
 
 
-def test_torch_paints_and_reads_as_the_compiled_kernels_do(monkeypatch):
+@pytest.mark.parametrize("n_mesh", [3, 16, 21])
+def test_torch_paints_and_reads_as_the_compiled_kernels_do(n_mesh, monkeypatch):
+    """Meshes smaller than what is read around a pencil, of whole pencils, and of some that are cut off."""
     monkeypatch.setattr(gravity, "GPU_PIECE", 1000)
     positions = random_positions()
-    counts = gravity.paint_cpu(positions, BOX, N_MESH)
-    torch.testing.assert_close(gravity.paint_torch(positions, BOX, N_MESH), counts, rtol=2e-5, atol=1e-5)
+    counts = gravity.paint_cpu(positions, BOX, n_mesh)
+    torch.testing.assert_close(gravity.paint_torch(positions, BOX, n_mesh), counts, rtol=2e-5, atol=1e-5)
     slope = gravity.read_slope_cpu(positions, counts, BOX)
     torch.testing.assert_close(gravity.read_slope_torch(positions, counts, BOX), slope, rtol=1e-4, atol=1e-4)
 
