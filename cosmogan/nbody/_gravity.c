@@ -95,7 +95,7 @@ static inline void locate(const Field *field, Block *at)
         const int32_t cell = (int32_t)u; /* the floor, from 0 on */
         at->cell[p] = cell;
         at->far[p] = (float)(u - (double)cell);
-        outside |= ((int32_t)field->n - 1 - cell) | -(at->x[p] < 0.0f);
+        outside |= cell | (int32_t)((uint32_t)field->n - 1u - (uint32_t)cell) | -(at->x[p] < 0.0f);
     }
     for (int64_t p = 0; p < 3 * at->count && outside < 0; p++) {
         const double u = at->x[p] * field->per_length, low = floor(u);
@@ -109,7 +109,7 @@ static inline int32_t cell_of(float x, const Field *field)
 {
     const double u = x * field->per_length;
     const int32_t cell = (int32_t)u;
-    return x >= 0.0f && cell < field->n ? cell : (int32_t)wrapped((int64_t)floor(u), field->n);
+    return x >= 0.0f && (uint32_t)cell < field->n ? cell : (int32_t)wrapped((int64_t)floor(u), field->n);
 }
 
 /* Return a particle's pencil; they are numbered with the second axis fastest. */

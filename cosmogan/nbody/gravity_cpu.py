@@ -82,7 +82,7 @@ class Field:
         return backward_planes(modes)
 
     def push(self, particles: tuple[np.ndarray, np.ndarray], potential: np.ndarray, factors: np.ndarray) -> None:
-        """Kick and move the particles that were sorted last, as `kernels.push_pencils` does."""
+        """Kick and move the particles, at the positions that were sorted last, as `kernels.push_pencils` does."""
 
         def work(start: int) -> None:
             kernels.push_pencils(particles, self._pencils(start), self.per_length, potential, factors)

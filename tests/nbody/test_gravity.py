@@ -45,6 +45,12 @@ def test_particles_are_sorted_by_pencil_and_keep_their_order(n_mesh, monkeypatch
     np.testing.assert_array_equal(np.diff(field._ends), np.bincount(pencils, minlength=n_side**2))
 
 
+def test_particles_of_a_run_gone_wrong_stay_in_the_mesh():
+    """Velocities without bound carry them anywhere: the memory beside the mesh must not be written to."""
+    positions = torch.tensor([[-1e12, 1e12, 1.0], [1e30, -1e30, 1.0], [-0.1, 2 * BOX, 1.0]])
+    assert gravity.paint_cpu(positions, BOX, N_MESH).sum().item() == pytest.approx(len(positions))
+
+
 def test_same_bytes_for_any_number_of_threads(threads):
     positions, results = random_positions(), []
     for n in (1, 2, 3):
