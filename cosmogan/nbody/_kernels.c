@@ -336,7 +336,26 @@ static void address_block(int64_t count, Mesh mesh, const int32_t *owner, const 
 #define NAME(kernel) kernel##_double
 #include "_located.h"
 
-/* The three that Python calls. */
+/* Turn sums of less than 2^32 units into numbers of `unit` each, in place; return their total in units. */
+CLONED uint64_t cosmogan_density(uint32_t *cells, int64_t n, double unit)
+{
+    uint64_t total = 0;
+    for (int64_t start = 0; start < n; start += BLOCK) {
+        const int64_t count = n - start < BLOCK ? n - start : BLOCK;
+        uint32_t sums[BLOCK];
+        float density[BLOCK];
+        memcpy(sums, cells + start, count * sizeof *sums);
+        for (int64_t i = 0; i < count; i++) {
+            total += sums[i];
+            /* 2^31 less, for there is no instruction that turns an unsigned number into a double */
+            density[i] = (float)(((double)(int32_t)(sums[i] ^ 0x80000000u) + 2147483648.0) * unit);
+        }
+        memcpy(cells + start, density, count * sizeof *density);
+    }
+    return total;
+}
+
+/* The others that Python calls. */
 
 /* Paint as many particles as there is room for carries, and return how many, or the first that cannot be in the box as
  * -1 less its number. */

@@ -1,29 +1,19 @@
 """Compute gravity on a mesh on a CPU: compiled kernels in threads, one array for counts, modes and potential.
 
-Whatever a thread does at once (a slab of planes, a block of modes, a piece of the particles) depends on their numbers
-alone, and so do the bytes: they are the same on any number of threads.
+Whatever a thread does at once (pencils of the mesh, a block of modes, a piece of the particles) depends on their
+numbers alone, and so do the bytes: they are the same on any number of threads.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
-import numba
 import numpy as np
 import scipy.fft
 
 from cosmogan.nbody import kernels
+from cosmogan.nbody.kernels import SIDE
 from cosmogan.nbody.transforms import as_field, backward_planes, columns, forward_planes, in_place, in_threads, pieces
 
-SLAB = 4  # mesh planes that one thread paints; the slabs of even number touch no plane in common, nor do the odd
 PIECE = 1 << 18  # particles that a thread takes at once
+MOST_PIECES = 64  # that are counted, for each has numbers of its own for all pencils
 NEAR, FAR = 2 / 3, -1 / 12  # weights of the four-point difference, as in _gravity.c
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def kernel(function: Function) -> Function:
-    """Return a function as compiled code that runs beside Python."""
-    return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
 class Field:
@@ -42,21 +32,36 @@ class Field:
         self._modes = np.empty((n_mesh, n_mesh, n_mesh // 2 + 1), np.complex64)
         if n >= 2**32:
             raise ValueError(f"simulate.n_particles: expected fewer than 2³² particles on a CPU, found {n}")
-        self._order = np.empty(n, np.uint32)
+        self._order, self._ends = np.empty(n, np.uint32), np.empty(0, np.int64)  # of the particles sorted last
+
+    def sort(self, positions: np.ndarray) -> None:
+        """Put the particles' numbers in the order of pencils, rising within."""
+        n_side = -(-self.n_mesh // SIDE)
+        size = max(PIECE, -(-len(positions) // MOST_PIECES))
+        parts = [(positions[start:stop], start) for start, stop in pieces(len(positions), size)]
+        counts, mesh = np.zeros((len(parts), n_side**2), np.int64), (self.per_length, as_field(self._modes))
+        in_threads(kernels.count, [(part, *mesh, row) for (part, _), row in zip(parts, counts, strict=True)])
+        # a piece's first place in a pencil: after all smaller ones, and after the pieces before it
+        places = np.ascontiguousarray(np.cumsum(counts.T).reshape(counts.T.shape).T - counts)
+        self._ends = np.append(places[0], len(positions))
+        calls = [(part, first, mesh, row, self._order) for (part, first), row in zip(parts, places, strict=True)]
+        in_threads(kernels.number, calls)
 
     def paint(self, positions: np.ndarray) -> np.ndarray:
         """Return the CIC particle counts (n_mesh, n_mesh, n_mesh) of positions (n, 3), in this field's memory."""
-        mesh, ends = as_field(self._modes), self._sort(positions)
-        n_slabs = len(ends) - 1
-        in_threads(lambda start, stop: self._modes[start:stop].fill(0), pieces(self.n_mesh, SLAB))
+        self.sort(positions)
+        mesh = as_field(self._modes)
+        in_threads(lambda start, stop: self._modes[start:stop].fill(0), pieces(self.n_mesh, SIDE))
 
-        def work(slab: int) -> None:
-            kernels.paint_some(positions, self._order[ends[slab] : ends[slab + 1]], self.per_length, mesh)
+        def work(start: int) -> None:
+            kernels.paint_pencils(positions, self._pencils(start), self.per_length, mesh)
 
-        # The last slab reaches into the first: where both are even it comes alone.
-        turns = [2 if slab == n_slabs - 1 and slab % 2 == 0 else slab % 2 for slab in range(n_slabs)]
+        # The last planes reach into the first: where both are of even number they come alone.
+        starts = list(range(0, self.n_mesh, SIDE))
+        last = len(starts) - 1
+        turns = [2 if i == last and i % 2 == 0 else i % 2 for i in range(len(starts))]
         for turn in range(3):
-            in_threads(work, [(slab,) for slab in range(n_slabs) if turns[slab] == turn])
+            in_threads(work, [(start,) for start, its in zip(starts, turns, strict=True) if its == turn])
         return mesh
 
     def potential(self, positions: np.ndarray) -> np.ndarray:
@@ -66,38 +71,36 @@ class Field:
         k = np.fft.fftfreq(n_mesh, 1 / n_mesh).astype(np.float32)
         # The windows of painting and reading, as `gravity.potential` divides by them.
         inverse = (1 / np.sinc(k / n_mesh) ** 4 if n_mesh**3 <= n else np.ones(n_mesh)).astype(np.float32)
-        factor = np.float32(-((self.box_size / (2 * np.pi)) ** 2) * n_mesh**3 / n)
+        factor = -((self.box_size / (2 * np.pi)) ** 2) * n_mesh**3 / n
 
         def solve(block: np.ndarray, start: int) -> None:
             in_place(scipy.fft.fft, block, 0)
-            _invert_laplacian(block.view(np.float32), start, k**2, inverse, factor)
+            kernels.solve(block, start, k**2, inverse, factor)
             in_place(scipy.fft.ifft, block, 0)
 
         columns(modes, solve)
         return backward_planes(modes)
 
-    def _sort(self, positions: np.ndarray) -> np.ndarray:
-        """Put the particles' numbers in the order of slabs, rising within; return the slabs' first places, and n."""
-        parts = [(positions[start:stop], start) for start, stop in pieces(len(positions), PIECE)]
-        counts = np.zeros((len(parts), -(-self.n_mesh // SLAB)), np.int64)
-        size = (self.per_length, self.n_mesh)
-        in_threads(_count, [(part, *size, row) for (part, _), row in zip(parts, counts, strict=True)])
-        # a piece's first place in a slab: after all smaller slabs, and after the pieces before it
-        places = np.ascontiguousarray(np.cumsum(counts.T).reshape(counts.T.shape).T - counts)
-        ends = np.append(places[0], len(positions))
-        calls = [(part, first, *size, row, self._order) for (part, first), row in zip(parts, places, strict=True)]
-        in_threads(_scatter, calls)
-        return ends
+    def push(self, particles: tuple[np.ndarray, np.ndarray], potential: np.ndarray, factors: np.ndarray) -> None:
+        """Kick and move the particles, at the positions that were sorted last, as `kernels.push_pencils` does."""
+
+        def work(start: int) -> None:
+            kernels.push_pencils(particles, self._pencils(start), self.per_length, potential, factors)
+
+        in_threads(work, [(start,) for start in range(0, self.n_mesh, SIDE)])
+
+    def _pencils(self, start: int) -> kernels.Pencils:
+        """Return the pencils whose first plane is ``start``."""
+        n_side = -(-self.n_mesh // SIDE)
+        first = start // SIDE * n_side
+        return kernels.Pencils(self._order, self._ends[first : first + n_side + 1], start)
 
 
 def slope(positions: np.ndarray, potential: np.ndarray, box_size: float) -> np.ndarray:
     """Return ∇φ (n, 3) at the positions."""
-    values, per_length = np.empty_like(positions), potential.shape[0] / box_size
-
-    def work(start: int, stop: int) -> None:
-        kernels.slope(positions[start:stop], per_length, potential, values[start:stop])
-
-    in_threads(work, pieces(len(positions), PIECE))
+    field, values = Field(len(positions), potential.shape[0], box_size), np.zeros_like(positions)
+    field.sort(positions)
+    field.push((positions.copy(), values), potential, np.array((0, -1, 0, np.inf), np.float32))
     return values
 
 
@@ -105,7 +108,7 @@ def drift(positions: np.ndarray, velocities: np.ndarray, growth: float, box_size
     """Move particles by their velocities times a step in D, in place."""
 
     def work(start: int, stop: int) -> None:
-        _drift(positions[start:stop], velocities[start:stop], np.float32(growth), np.float32(box_size))
+        kernels.drift(positions[start:stop], velocities[start:stop], growth, box_size)
 
     in_threads(work, pieces(len(positions), PIECE))
 
@@ -114,64 +117,5 @@ def kick_and_drift(
     particles: tuple[np.ndarray, np.ndarray], field: Field, kick: tuple[float, float], growth: float
 ) -> None:
     """Change velocities to kick[0] v + kick[1] g, and move the particles by them times a step in D, in place."""
-    positions, velocities = particles
-    factors = np.array((*kick, growth, field.box_size), np.float32)
-    potential = field.potential(positions)
-
-    def work(start: int, stop: int) -> None:
-        kernels.push(positions[start:stop], velocities[start:stop], field.per_length, potential, factors)
-
-    in_threads(work, pieces(len(positions), PIECE))
-
-
-@kernel
-def _slab(x: np.float32, per_length: float, n_mesh: int) -> int:
-    return (int(np.floor(x * per_length)) % n_mesh) // SLAB  # the plane that `paint_some` begins at, to the last bit
-
-
-@kernel
-def _count(positions: np.ndarray, per_length: float, n_mesh: int, counts: np.ndarray) -> None:
-    for p in range(positions.shape[0]):
-        counts[_slab(positions[p, 0], per_length, n_mesh)] += 1
-
-
-@kernel
-def _scatter(
-    positions: np.ndarray, first: int, per_length: float, n_mesh: int, places: np.ndarray, order: np.ndarray
-) -> None:
-    for p in range(positions.shape[0]):
-        slab = _slab(positions[p, 0], per_length, n_mesh)
-        order[places[slab]] = first + p
-        places[slab] += 1
-
-
-@kernel
-def _invert_laplacian(
-    block: np.ndarray, start: int, k_squared: np.ndarray, inverse: np.ndarray, factor: np.float32
-) -> None:
-    """Multiply modes (n, columns, 2 (n//2 + 1)), real and imaginary parts in turn, by factor/k² and the windows."""
-    for i in range(block.shape[0]):
-        for j in range(block.shape[1]):
-            other = k_squared[i] + k_squared[start + j]
-            scale = factor * inverse[i] * inverse[start + j]
-            for c in range(block.shape[2] // 2):
-                value = scale * inverse[c] / (other + k_squared[c])
-                block[i, j, 2 * c] *= value
-                block[i, j, 2 * c + 1] *= value
-    if start == 0:
-        block[0, 0, 0] = block[0, 0, 1] = 0
-
-
-@kernel
-def _inside(x: np.float32, box_size: np.float32) -> np.float32:
-    """Return a coordinate less than a box length outside as one in the box, its far face included."""
-    if x < 0:
-        return x + box_size
-    return x - box_size if x >= box_size else x
-
-
-@kernel
-def _drift(positions: np.ndarray, velocities: np.ndarray, growth: np.float32, box_size: np.float32) -> None:
-    for p in range(positions.shape[0]):
-        for i in range(3):
-            positions[p, i] = _inside(positions[p, i] + growth * velocities[p, i], box_size)
+    potential = field.potential(particles[0])
+    field.push(particles, potential, np.array((*kick, growth, field.box_size), np.float32))

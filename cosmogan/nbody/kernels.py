@@ -3,9 +3,11 @@
 import ctypes
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+SIDE = 8  # planes and rows of a pencil, as in _gravity.c
 CARRIES = 1 << 17  # that are listed at most; the kernels want room for 512 particles of 64 cells
 
 
@@ -82,7 +84,8 @@ def load(path: Path) -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(path))
         library.cosmogan_paint.restype = library.cosmogan_address.restype = ctypes.c_int64
-        for name in ("sort", "paint_some", "slope", "push"):
+        library.cosmogan_density.restype = ctypes.c_uint64
+        for name in ("sort", "count", "number", "paint_pencils", "push_pencils", "drift", "solve"):
             getattr(library, f"cosmogan_{name}").restype = None
     except (OSError, AttributeError) as error:
         reason = str(error).removeprefix(f"{path}: ") if path.exists() else "not found"
@@ -100,6 +103,12 @@ def paint(particles: Particles, mesh: Mesh, slots: np.ndarray, sums: Sums) -> in
     """
     given = (ctypes.byref(mesh), _checked(slots, np.int32), ctypes.byref(sums))
     return int(_library().cosmogan_paint(_particles(particles), *given))
+
+
+def density(cells: np.ndarray, unit: float) -> int:
+    """Turn sums (n,) uint32, in place, into float32 numbers of ``unit`` each; return their total in units."""
+    given = (_checked(cells, np.uint32), ctypes.c_int64(len(cells)), ctypes.c_double(unit))
+    return int(_library().cosmogan_density(*given))
 
 
 def address(particles: Particles, mesh: Mesh, owner: np.ndarray, destination: np.ndarray, counts: np.ndarray) -> int:
@@ -136,24 +145,115 @@ class _Field(ctypes.Structure):
     )
 
 
-def paint_some(positions: np.ndarray, order: np.ndarray, per_length: float, mesh: np.ndarray) -> None:
-    """Add the CIC clouds of some of the positions (n, 3), whose numbers are given, to a mesh (m, m, m)."""
-    given = (_checked(positions, np.float32), _checked(order, np.uint32))
-    _library().cosmogan_paint_some(*given, ctypes.c_int64(len(order)), _field(per_length, mesh))
+def count(positions: np.ndarray, per_length: float, mesh: np.ndarray, counts: np.ndarray) -> None:
+    """Add the number of positions (n, 3) in each pencil of a mesh (m, m, m) to ``counts``."""
+    given = (_checked(positions, np.float32), ctypes.c_int64(len(positions)), _field(per_length, mesh))
+    _library().cosmogan_count(*given, _checked(counts, np.int64))
 
 
-def slope(positions: np.ndarray, per_length: float, potential: np.ndarray, out: np.ndarray) -> None:
-    """Set ``out`` (n, 3) to ∇φ at positions (n, 3): the four-point difference along each axis, interpolated by CIC."""
-    given = (_checked(positions, np.float32), ctypes.c_int64(len(positions)), _field(per_length, potential))
-    _library().cosmogan_slope(*given, _checked(out, np.float32))
-
-
-def push(
-    positions: np.ndarray, velocities: np.ndarray, per_length: float, potential: np.ndarray, factors: np.ndarray
+def number(
+    positions: np.ndarray, first: int, mesh: tuple[float, np.ndarray], places: np.ndarray, order: np.ndarray
 ) -> None:
-    """Kick particles by -∇φ and move them, in place; ``factors``: of v, of the kick, of the move, and the box size."""
-    given = (_checked(positions, np.float32), _checked(velocities, np.float32), ctypes.c_int64(len(positions)))
-    _library().cosmogan_push(*given, _field(per_length, potential), _checked(factors, np.float32))
+    """Put the numbers of positions (n, 3), from ``first`` on, each to its pencil's next place, which is moved along.
+
+    Parameters
+    ----------
+    mesh : cells per length, and the mesh (m, m, m)
+    """
+    given = (_checked(positions, np.float32), ctypes.c_int64(len(positions)), _field(*mesh), ctypes.c_uint32(first))
+    _library().cosmogan_number(*given, _checked(places, np.int64), _checked(order, np.uint32))
+
+
+class Pencils(NamedTuple):
+    """Particles by pencils of the mesh (columns along its last axis), those that have their first plane in common.
+
+    Parameters
+    ----------
+    order : the particles' numbers, uint32, pencil by pencil
+    ends : (pencils + 1,) int64, where in it each pencil begins, and the last one ends
+    plane : the first of them
+    """
+
+    order: np.ndarray
+    ends: np.ndarray
+    plane: int
+
+
+class _Pencils(ctypes.Structure):
+    _fields_ = (
+        ("order", ctypes.c_void_p),
+        ("ends", ctypes.c_void_p),
+        ("plane", ctypes.c_int64),
+        ("copy", ctypes.c_void_p),
+    )
+
+    def __init__(self, pencils: Pencils, n: int) -> None:
+        self.nodes = np.empty((SIDE + 5) ** 2 * (n + 5), np.float32)  # of a pencil and what is read around it
+        given = _checked(pencils.order, np.uint32), _checked(pencils.ends, np.int64)
+        super().__init__(*given, pencils.plane, _checked(self.nodes, np.float32))
+
+
+def paint_pencils(positions: np.ndarray, pencils: Pencils, per_length: float, mesh: np.ndarray) -> None:
+    """Add the CIC clouds of the positions (n, 3) in some pencils to a mesh (m, m, m)."""
+    given = (_checked(positions, np.float32), ctypes.byref(_Pencils(pencils, len(mesh))))
+    _library().cosmogan_paint_pencils(*given, _field(per_length, mesh))
+
+
+def push_pencils(
+    particles: tuple[np.ndarray, np.ndarray],
+    pencils: Pencils,
+    per_length: float,
+    potential: np.ndarray,
+    factors: np.ndarray,
+) -> None:
+    """Kick the particles in some pencils by -∇φ and move them, in place.
+
+    The gradient is the four-point difference along each axis, interpolated by CIC.
+
+    Parameters
+    ----------
+    particles : positions and velocities (n, 3)
+    factors : of v, of the kick, of the move, and the box size
+    """
+    given = (*(_checked(values, np.float32) for values in particles), ctypes.byref(_Pencils(pencils, len(potential))))
+    _library().cosmogan_push_pencils(*given, _field(per_length, potential), _checked(factors, np.float32))
+
+
+def drift(positions: np.ndarray, velocities: np.ndarray, growth: float, box_size: float) -> None:
+    """Move positions (n, 3) by velocities (n, 3) times ``growth``, less than a box length, in place."""
+    given = _checked(positions, np.float32), _checked(velocities, np.float32), ctypes.c_int64(positions.size)
+    _library().cosmogan_drift(*given, ctypes.c_float(growth), ctypes.c_float(box_size))
+
+
+class _Modes(ctypes.Structure):
+    _fields_ = (
+        ("modes", ctypes.c_void_p),
+        ("n", ctypes.c_int64),
+        ("first", ctypes.c_int64),
+        ("rows", ctypes.c_int64),
+        ("row", ctypes.c_int64),
+        ("plane", ctypes.c_int64),
+        ("k_squared", ctypes.c_void_p),
+        ("inverse", ctypes.c_void_p),
+        ("factor", ctypes.c_float),
+    )
+
+
+def solve(modes: np.ndarray, first: int, k_squared: np.ndarray, inverse: np.ndarray, factor: float) -> None:
+    """Multiply modes by factor/k² and the inverse windows, in place, and set the mean to zero.
+
+    Parameters
+    ----------
+    modes : (n, rows, n//2 + 1) complex64, of the second axis those from ``first`` on
+    k_squared, inverse : (n,) float32, for each mode along an axis: its share of k², and of the inverse windows
+    """
+    n, rows, row = modes.shape
+    plane, step, number = modes.strides
+    assert modes.dtype == np.complex64 and number == 8 and step == 8 * row, (modes.dtype, modes.strides)
+    given = (modes.ctypes.data, n, first, rows, row, plane // 8)
+    values = np.empty(row, np.float32)
+    tables = _checked(k_squared, np.float32), _checked(inverse, np.float32)
+    _library().cosmogan_solve(ctypes.byref(_Modes(*given, *tables, factor)), _checked(values, np.float32))
 
 
 def _field(per_length: float, mesh: np.ndarray) -> object:

@@ -95,6 +95,11 @@ def second_order_source(phi_k: torch.Tensor, box_size: float) -> torch.Tensor:
     return source
 
 
+def _empty(shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """Return float32 memory: on a CPU numpy's, which asks the system for huge pages."""
+    return torch.from_numpy(np.empty(shape, np.float32)) if device.type == "cpu" else torch.empty(shape, device=device)
+
+
 def displace(delta_k: torch.Tensor, box_size: float, a: float, omega_m: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the particles, one a mesh node at the outset, at scale factor a.
 
@@ -116,10 +121,10 @@ def displace(delta_k: torch.Tensor, box_size: float, a: float, omega_m: float) -
     growth, growth_second = float(cosmology.growth(a, omega_m)), float(cosmology.growth_second(a, omega_m))
     slope = float(cosmology.growth_second_slope(a, omega_m))
     nodes = torch.arange(n, device=device) * (box_size / n)
-    positions = torch.stack(torch.meshgrid(nodes, nodes, nodes, indexing="ij"), -1)
-    velocities = torch.empty_like(positions)
+    positions, velocities = (_empty((n, n, n, 3), device) for _ in range(2))
     for axis in range(3):
         psi, psi_second = -_derivative(first, box_size, axis), _derivative(second, box_size, axis)
-        positions[..., axis] += growth * psi + growth_second * psi_second
+        of_nodes = nodes.view([-1 if i == axis else 1 for i in range(3)])
+        positions[..., axis] = of_nodes + (growth * psi + growth_second * psi_second)
         velocities[..., axis] = psi + slope * psi_second
     return positions.view(-1, 3).remainder_(box_size), velocities.view(-1, 3)

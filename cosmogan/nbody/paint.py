@@ -13,8 +13,7 @@ from cosmogan.nbody import kernels
 WINDOWS = {"ngp": 1, "cic": 2, "tsc": 3, "pcs": 4}  # nodes a side that a particle's cloud covers
 UNIT = 2.0**-27  # of the lightest particle's weight: less than a share's own rounding, but for shares below 1/8
 LIGHTEST = 2.0**-10  # of the mean weight: of lighter particles the share is rounded as of one that has so much
-CELLS_AT_ONCE = 1 << 14
-CARRY = 2.0**32  # units
+CARRY = 2**32  # units
 
 
 class Painter:
@@ -72,18 +71,12 @@ class Painter:
         """
         self._list_carries()
         self._merge_carries()
-        cells, out = self._cells.reshape(-1), self._cells.view(np.float32).reshape(-1)
-        total, buffer = 0.0, np.empty(CELLS_AT_ONCE)
-        for start in range(0, len(cells), CELLS_AT_ONCE):
-            part = cells[start : start + CELLS_AT_ONCE]
-            sums = buffer[: len(part)]
-            sums[:] = part
-            first, last = np.searchsorted(self._beyond[:, 0], (start, start + len(sums)))
-            sums[self._beyond[first:last, 0] - start] += self._beyond[first:last, 1] * CARRY
-            total += float(sums.sum())
-            sums *= self._unit * scale
-            out[start : start + len(sums)] = sums
-        return out.reshape(self._cells.shape), total * self._unit * scale
+        cells, (place, carries) = self._cells.reshape(-1), self._beyond.T
+        crowded = (cells[place] + carries * float(CARRY)) * (self._unit * scale)
+        total = kernels.density(cells, self._unit * scale) + int(carries.sum()) * CARRY
+        density = self._cells.view(np.float32)
+        density.reshape(-1)[place] = crowded
+        return density, float(total) * self._unit * scale
 
     def _list_carries(self) -> None:
         """Take over the kernels' list of carries; merge it once it is longer than the merged ones."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cosmogan.nbody import gravity, gravity_cpu
+from cosmogan.nbody import gravity, gravity_cpu, kernels
 from cosmogan.nbody.paint import Painter
 
 N_MESH, BOX = 16, 40.0
@@ -33,14 +33,22 @@ def test_counts_in_threads_are_those_of_preprocess(n_mesh):
     np.testing.assert_allclose(counts.numpy(), painter.density()[0][0], rtol=2e-5, atol=1e-5)
 
 
-def test_particles_are_sorted_by_slab_and_keep_their_order(monkeypatch):
+@pytest.mark.parametrize("n_mesh", [16, 21])
+def test_particles_are_sorted_by_pencil_and_keep_their_order(n_mesh, monkeypatch):
     monkeypatch.setattr(gravity_cpu, "PIECE", 257)
-    positions = random_positions().numpy()
-    slabs = np.floor(positions[:, 0] * (N_MESH / BOX)).astype(int) % N_MESH // gravity_cpu.SLAB
-    field = gravity_cpu.Field(len(positions), N_MESH, BOX)
-    ends = field._sort(positions)
-    np.testing.assert_array_equal(field._order, np.argsort(slabs, kind="stable"))
-    np.testing.assert_array_equal(np.diff(ends), np.bincount(slabs, minlength=N_MESH // gravity_cpu.SLAB))
+    positions, n_side = random_positions().numpy(), -(-n_mesh // kernels.SIDE)
+    cells = np.floor(positions * (n_mesh / BOX)).astype(int) % n_mesh // kernels.SIDE
+    pencils = cells[:, 0] * n_side + cells[:, 1]
+    field = gravity_cpu.Field(len(positions), n_mesh, BOX)
+    field.sort(positions)
+    np.testing.assert_array_equal(field._order, np.argsort(pencils, kind="stable"))
+    np.testing.assert_array_equal(np.diff(field._ends), np.bincount(pencils, minlength=n_side**2))
+
+
+def test_particles_of_a_run_gone_wrong_stay_in_the_mesh():
+    """Velocities without bound carry them anywhere: the memory beside the mesh must not be written to."""
+    positions = torch.tensor([[-1e12, 1e12, 1.0], [1e30, -1e30, 1.0], [-0.1, 2 * BOX, 1.0]])
+    assert gravity.paint_cpu(positions, BOX, N_MESH).sum().item() == pytest.approx(len(positions))
 
 
 def test_same_bytes_for_any_number_of_threads(threads):
@@ -51,11 +59,13 @@ def test_same_bytes_for_any_number_of_threads(threads):
     assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
 
 
-def test_torch_paints_and_reads_as_the_compiled_kernels_do(monkeypatch):
+@pytest.mark.parametrize("n_mesh", [3, 16, 21])
+def test_torch_paints_and_reads_as_the_compiled_kernels_do(n_mesh, monkeypatch):
+    """Meshes smaller than what is read around a pencil, of whole pencils, and of some that are cut off."""
     monkeypatch.setattr(gravity, "GPU_PIECE", 1000)
     positions = random_positions()
-    counts = gravity.paint_cpu(positions, BOX, N_MESH)
-    torch.testing.assert_close(gravity.paint_torch(positions, BOX, N_MESH), counts, rtol=2e-5, atol=1e-5)
+    counts = gravity.paint_cpu(positions, BOX, n_mesh)
+    torch.testing.assert_close(gravity.paint_torch(positions, BOX, n_mesh), counts, rtol=2e-5, atol=1e-5)
     slope = gravity.read_slope_cpu(positions, counts, BOX)
     torch.testing.assert_close(gravity.read_slope_torch(positions, counts, BOX), slope, rtol=1e-4, atol=1e-4)
 
