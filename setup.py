@@ -124,7 +124,6 @@ setup(
         "scipy>=1.10",
         # Earlier ones write the time into every file: the same data would be other bytes.
         "h5py>=3.15",
-        "numba>=0.57",
         "pyyaml>=6.0",
         # From here on its wheel finds the MPI library at run time: a site's own, or the one of the extra `mpi`.
         "mpi4py>=4.1",
@@ -141,7 +140,17 @@ setup(
         "reference": ["nbodykit==0.3.16", "Pylians==0.12"],
         # The documentation site: `make docs`.
         "docs": ["sphinx", "myst-parser", "numpydoc", "furo"],
-        "test": ["pytest", "pytest-timeout", "pytest-xdist", "ruff", "mypy", "types-PyYAML", *BUILT_WITH, *TESTED_WITH],
+        "test": [
+            "pytest",
+            "pytest-timeout",
+            "pytest-xdist",
+            "ruff",
+            "mypy",
+            "types-PyYAML",
+            "numba",
+            *BUILT_WITH,
+            *TESTED_WITH,
+        ],
     },
     zip_safe=False,
 )

@@ -132,4 +132,4 @@ def mpirun() -> str:
 
 def thread_environment(threads: int | str) -> dict[str, str]:
     """Return the environment that keeps each process to so many threads."""
-    return {"OMP_NUM_THREADS": str(threads), "NUMBA_NUM_THREADS": str(threads)}
+    return {"OMP_NUM_THREADS": str(threads)}

@@ -18,7 +18,7 @@ from hpc.files import read_json, write_json
 @cache
 def provenance() -> dict[str, str]:
     """Return the versions of all that computes here and the git revision, where there is one."""
-    names = ("cosmogan", "torch", "numpy", "h5py", "numba", "mpi4py")
+    names = ("cosmogan", "torch", "numpy", "h5py", "mpi4py")
     versions = {"python": platform.python_version()}
     for name in names:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -71,4 +71,4 @@ cd "$(dirname "$0")/.."
 install_torch
 say "cosmogan, what it needs, MPI and the test tools"
 "$PY" -m pip install -qq --editable '.[mpi,test]'
-"$PY" -c 'import torch, h5py, numba, mpi4py; print(f"install: ready, torch {torch.__version__}")'
+"$PY" -c 'import torch, h5py, mpi4py; print(f"install: ready, torch {torch.__version__}")'
