@@ -47,7 +47,8 @@ def energy_score(
     for side in (side for side in COARSER if fake.shape[-1] >= SIDE * side):
         fields = [F.avg_pool3d(view, side) if side > 1 else view for view in views]
         x, y, z = (F.conv3d(field, directions.to(field), groups=N_VIEWS) for field in fields)
-        score = score + (y - x).abs().mean() - (x - z).abs().mean()
+        weight = side**1.5  # independent cells then count alike on all scales
+        score = score + weight * ((y - x).abs().mean() - (x - z).abs().mean())
     return score
 
 

@@ -90,7 +90,7 @@ def test_the_energy_score_is_smallest_for_the_right_scatter():
         x, other_x = (0.1 * (width * field + shift) for field in (one, other))
         y = 0.1 * real
         half = sum(
-            (a - b).abs().mean() / 2
+            side**1.5 * (a - b).abs().mean() / 2
             for side in energy.COARSER
             for a, b in [[features(field, side, directions) for field in (x, other_x)]]
         )
@@ -118,7 +118,7 @@ def test_the_energy_score_by_its_definition():
     expected = 0.0
     for side in energy.COARSER:
         a, b, c = (features(field, side, directions) for field in (x, y, z))
-        expected += (b - a).abs().mean() - (a - c).abs().mean()
+        expected += side**1.5 * ((b - a).abs().mean() - (a - c).abs().mean())
     torch.testing.assert_close(energy.energy_score(x, y, z, directions, KAPPA), expected, rtol=1e-4, atol=1e-6)
 
 
