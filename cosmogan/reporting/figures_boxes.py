@@ -40,7 +40,7 @@ def refinement(runs: Sequence[Run]) -> Drawn:
 
 
 def _panels(run: Run, group: Tree, columns: int) -> Figure:
-    margins = Margins(left=0.8, right=1.1, top=0.3, across=1.2, down=0.7)
+    margins = Margins(left=0.8, right=1.1, top=0.3, across=1.75, down=0.7)
     fig, axes = new_panels((WIDE if columns == 3 else NARROW, 3.2 * 3 / columns), margins, 3 // columns, columns)
     power, correlation, scatter = np.ravel(axes)
     drawn, mean, quick = (run.color, "-"), (run.color, "--"), (GREY, "-")
@@ -54,10 +54,11 @@ def _panels(run: Run, group: Tree, columns: int) -> Figure:
     _lines(scatter, group, {"scatter_ratio": (run.name, *drawn)})
     for level in (0.8, 1.2):
         level_line(scatter, level)
-    scatter.set(ylabel="scatter of draws / of the simulation", ylim=(0, 2))
+    scatter.set(ylabel="scatter / the simulation's", ylim=(0, 2))
     for ax in (power, correlation, scatter):
         ax.axhline(1, color=BLACK, lw=0.8)
         k_axis(ax, group["k_nyquist"])
+        ax.set_xlabel("k  [h/Mpc]")
     return fig
 
 
