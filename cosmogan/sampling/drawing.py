@@ -88,7 +88,7 @@ def _fill(file: h5py.File, generator: Released, shard: _Shard, batch_size: int, 
     file["seed"][:], file["index"][:] = latents.seed, latents.index
     for first in range(0, len(latents.index), batch_size):
         batch = torch.from_numpy(latents.latent[first : first + batch_size])
-        file["density"][first : first + len(batch)] = generator.volumes(batch, shard.values).cpu().numpy()
+        file["density"][first : first + len(batch)] = generator(batch, shard.values).cpu().numpy()
         progress.advance(len(batch))
 
 

@@ -199,7 +199,7 @@ class CandidateScorer:
         if self.settings.calibrate:  # before the fit, which is then to the very weights that are released
             released.rounded(self._network)
         settings = {**self._describe(candidate), "latent_scale": latent_scale}
-        return released.Released(settings, self._network.to(self.device), self.device, calibration)
+        return released.Released(settings, self._network, calibration).to(self.device)
 
     def _describe(self, candidate: Candidate) -> dict[str, Any]:
         """Return the settings of a candidate: what it draws and how it was made."""
