@@ -19,6 +19,8 @@ TESTED_WITH = [
     'pynbody; python_version >= "3.11"',
     # Its interpreter runs the kernels for GPUs on a CPU; torch's CUDA builds bring it.
     'triton; platform_system == "Linux"',
+    # What the other extras bring.
+    "xarray",
 ]
 
 
@@ -139,6 +141,8 @@ setup(
         "mpi": ["mpich"],
         # Independent codes that the tests compare with. They rarely build with plain pip: `make reference` does it.
         "reference": ["nbodykit==0.3.16", "Pylians==0.12"],
+        # Results of statistics as datasets, `to_dataset()`.
+        "xarray": ["xarray"],
         # The documentation site: `make docs`.
         "docs": ["sphinx", "myst-parser", "numpydoc", "furo"],
         "test": ["pytest", "pytest-timeout", "pytest-xdist", "ruff", "mypy", "types-PyYAML", *BUILT_WITH, *TESTED_WITH],
