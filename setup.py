@@ -20,6 +20,7 @@ TESTED_WITH = [
     # Its interpreter runs the kernels for GPUs on a CPU; torch's CUDA builds bring it.
     'triton; platform_system == "Linux"',
     # What the other extras bring.
+    "huggingface_hub",
     "xarray",
 ]
 
@@ -141,6 +142,8 @@ setup(
         "mpi": ["mpich"],
         # Independent codes that the tests compare with. They rarely build with plain pip: `make reference` does it.
         "reference": ["nbodykit==0.3.16", "Pylians==0.12"],
+        # Generators on the Hugging Face Hub, `hf:organisation/name`.
+        "hf": ["huggingface_hub"],
         # Results of statistics as datasets, `to_dataset()`.
         "xarray": ["xarray"],
         # The documentation site: `make docs`.
