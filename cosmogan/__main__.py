@@ -29,6 +29,7 @@ PAGE = {
     },
     "use a generator": {
         "sample": "draw volumes; --pretrained takes one that comes with the package",
+        "publish": "write what Hugging Face and Zenodo take: weights, report, model card",
     },
     "judge it": {
         "validate": "measure generated volumes, or anyone's, against held-out simulations",
