@@ -22,6 +22,7 @@ TESTED_WITH = [
     'triton; platform_system == "Linux"',
     # What the other extras bring.
     "huggingface_hub",
+    "sbi",
     "xarray",
     *WORKFLOWS,
 ]
@@ -148,6 +149,8 @@ setup(
         "hf": ["huggingface_hub"],
         # Results of statistics as datasets, `to_dataset()`.
         "xarray": ["xarray"],
+        # What examples/inference.py takes.
+        "inference": ["sbi"],
         # The engines of the examples.
         "workflows": WORKFLOWS,
         # The documentation site: `make docs`.
