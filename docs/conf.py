@@ -8,7 +8,7 @@ from cosmogan import __version__
 
 # The pages in the order of the site's sidebar; README.md, its front page, stands before them.
 NAVIGATION = {
-    "Start": ("docs/tutorial", "docs/data", "docs/clusters", "docs/troubleshooting"),
+    "Start": ("docs/tutorial", "docs/data", "docs/clusters", "docs/workflows", "docs/troubleshooting"),
     "The stages": ("docs/simulations", "docs/training", "docs/selection", "docs/sampling", "docs/validation"),
     "More": (
         "docs/gallery",

@@ -47,7 +47,7 @@ def test_links_lead_to_files_and_headings_that_exist(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_files_of_the_repository_that_a_page_names_exist(page):
-    folders = "cosmogan|hpc|configs|slurm|scripts|benchmarks|tests|docs"
+    folders = "cosmogan|hpc|configs|slurm|scripts|benchmarks|examples|tests|docs"
     named = re.findall(rf"(?<![\w/.~-])((?:{folders})/[\w./-]+\.(?:py|c|sh|md|yaml|env|json))\b", page.read_text())
     assert not [path for path in named if not (ROOT / path).exists()]
 

@@ -1,7 +1,7 @@
 """Every stage of a chain: stopped, the same command goes on; done, it says so; no two work in one folder."""
 
 import pytest
-import yaml
+import tiny_experiment
 
 from cosmogan import config
 from cosmogan.reporting import drawing
@@ -22,25 +22,8 @@ OTHER = {
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    """The smallest experiment that all stages take: three boxes, eight subvolumes each."""
-    folder = tmp_path_factory.mktemp("stages")
-    boxes = {"n_simulations": 3, "box_size": 64.0, "n_particles": 16, "mesh_factor": 1, "redshifts": [0.0]}
-    boxes |= {"n_steps": 3, "transfer": "eisenstein-hu", "device": "cpu"}
-    tree = {
-        "name": "tiny",
-        "output": str(folder / "run"),
-        "held_out": [1, 2],
-        "simulate": boxes,
-        "preprocess": {"n_mesh": 16, "subvolume": 8},
-        "model": {"width": 4, "latent_dimension": 6},
-        "train": {"epochs": 1, "batch_size": 4, "batch_norm_group": 4, "epoch_repeats": 1},
-        "select": {"n_samples": 16, "n_tune": 0},
-        "sample": {"n_samples": 16},
-        "validate": {"n_k": 4},
-    }
-    path = folder / "tiny.yaml"
-    path.write_text(yaml.safe_dump(tree))
-    return path
+    """The smallest experiment."""
+    return tiny_experiment.write(tmp_path_factory.mktemp("stages"))
 
 
 def stage(name, path, *overrides):

@@ -98,7 +98,7 @@ class BoxGenerator:
         return refined[0][tile.cut].cpu().numpy()
 
 
-def load(path: Path | str, device: torch.device | str = "cpu") -> BoxGenerator:
+def load(path: Path | str, device: torch.device | str = "cpu", sha256: str | None = None) -> BoxGenerator:
     """Read a released local generator, to draw boxes.
 
     Raises
@@ -106,4 +106,4 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> BoxGenerator:
     ValueError
         when a file is missing, damaged, or not a local generator's; the message names it.
     """
-    return BoxGenerator(local_generator.load(path, device))
+    return BoxGenerator(local_generator.load(path, device, sha256))

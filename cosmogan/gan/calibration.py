@@ -109,7 +109,7 @@ def order_of(terms: int, names: int) -> int:
 
 def gaussianised(density: Tensor, tables: Tables) -> Tensor:
     """Return the normal scores of cells, float64; those below the first knot are tied, at their mid-rank."""
-    first = tables.generated[0]
+    first = tables.generated[0].detach()
     logarithm = density.double().clamp(min=float(first.exp()) / 2).log()
     tied = torch.special.ndtri(torch.special.ndtr(tables.score[0]) / 2)
     return torch.where(logarithm < first, tied, interpolated(logarithm, tables.generated, tables.score))

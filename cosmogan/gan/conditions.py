@@ -79,18 +79,19 @@ class Conditions:
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
         return np.mean(self.distinct, axis=0), np.std(self.distinct, axis=0)
 
-    def standardised(self, values: np.ndarray) -> torch.Tensor:
+    def standardised(self, values: np.ndarray | torch.Tensor) -> torch.Tensor:
         """Return conditions (n, names) as the networks see them, (n, names) float32."""
-        mean, deviation = self._moments()
-        return torch.from_numpy(((values - mean) / deviation).astype(np.float32))
+        numbers = _float64(values)
+        mean, deviation = (torch.from_numpy(moment).to(numbers.device) for moment in self._moments())
+        return ((numbers - mean) / deviation).float()
 
-    def kappa(self, model: Model, values: np.ndarray) -> float | torch.Tensor:
+    def kappa(self, model: Model, values: np.ndarray | torch.Tensor) -> float | torch.Tensor:
         """Return the scaling's kappa: a number, or (n, 1, 1, 1, 1) where it depends on the redshift."""
         if model.kappa_redshift == 0:
             return model.kappa
-        z = values[:, self.names.index("redshift")]
+        z = _float64(values)[:, self.names.index("redshift")]
         kappa = model.kappa * (1 + z) ** -model.kappa_redshift
-        return torch.from_numpy(kappa.astype(np.float32))[:, None, None, None, None]
+        return kappa.float()[:, None, None, None, None]
 
     def vector(self, condition: dict[str, float]) -> np.ndarray:
         """Return a condition's numbers in order, (1, names).
@@ -122,6 +123,11 @@ class Conditions:
 
 def _is_row(row: object, n: int) -> bool:
     return isinstance(row, list) and len(row) == n and all(isinstance(number, int | float) for number in row)
+
+
+def _float64(values: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """Return numbers as a tensor, which gradients reach where they were one."""
+    return values.double() if isinstance(values, torch.Tensor) else torch.from_numpy(np.array(values, float))
 
 
 class BatchConditions(NamedTuple):

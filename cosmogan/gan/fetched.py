@@ -1,6 +1,7 @@
 """Find released generators by name; fetch those of an address once, into the user's cache."""
 
 import hashlib
+import re
 import tempfile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -11,6 +12,8 @@ from hpc.files import checksum, read_json
 
 SUFFIX = ".safetensors"
 MAX_WEIGHTS, MAX_SETTINGS = 2 * 10**9, 10**7  # bytes that are downloaded
+HUB = "hf:"  # begins an address on the Hugging Face Hub
+REPOSITORY = re.compile(rf"{HUB}([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 
 
 def find(name: str, sha256: str | None = None) -> Path:
@@ -26,15 +29,16 @@ def find(name: str, sha256: str | None = None) -> Path:
     ValueError
         when there is none of that name, or it cannot be downloaded, or is not the one meant.
     """
-    return fetch(name, sha256) if "://" in name else generator_file(name)
+    return fetch(name, sha256) if "://" in name or name.startswith(HUB) else generator_file(name)
 
 
-def fetch(url: str, sha256: str | None = None) -> Path:
+def fetch(address: str, sha256: str | None = None) -> Path:
     """Return a generator's weights in the cache, its settings beside them; download both where they are not there.
 
     Parameters
     ----------
-    url : ``https://….safetensors``; the settings have the same address, with ``.json``
+    address : ``https://….safetensors``, where the settings have the same address with ``.json``; or
+        ``hf:organisation/name@revision``, a repository that holds ``generator.safetensors`` and ``generator.json``
     sha256 : of the weights; None: that which the settings state
 
     Raises
@@ -42,7 +46,12 @@ def fetch(url: str, sha256: str | None = None) -> Path:
     ValueError
         when the address is none of a generator, or a file cannot be had, is cut off, or is not the one meant.
     """
-    parts, sha256 = urlsplit(url), sha256 and sha256.lower()
+    source = _from_hub if address.startswith(HUB) else _from_web
+    return source(address, sha256 and sha256.lower())
+
+
+def _from_web(url: str, sha256: str | None) -> Path:
+    parts = urlsplit(url)
     if parts.scheme not in ("https", "http") or not parts.path.endswith(SUFFIX):
         raise ValueError(f"{url}: expected an address https://….safetensors")
     if parts.scheme == "http" and sha256 is None:
@@ -72,6 +81,34 @@ def _download(url: str, settings_url: str, path: Path, sha256: str | None) -> No
         download(url, weights, MAX_WEIGHTS, stated)
         weights.replace(path)
         settings.replace(path.with_suffix(".json"))
+
+
+def _from_hub(address: str, sha256: str | None) -> Path:
+    match = REPOSITORY.fullmatch(address)
+    if match is None:
+        raise ValueError(f"{address}: expected hf:organisation/name@revision")
+    path = _download_from_hub(address, match[1], match[2], again=False)
+    if not _is_whole(path, sha256):  # damaged in the cache, or not the one meant
+        path = _download_from_hub(address, match[1], match[2], again=True)
+    if not _is_whole(path, sha256):
+        expected = sha256 or _stated(path.with_suffix(".json"))
+        raise ValueError(f"{address}: expected weights of the SHA-256 {expected}, found {checksum(path)}")
+    return path
+
+
+def _download_from_hub(address: str, repository: str, revision: str | None, again: bool) -> Path:
+    """Return the weights in the Hub's own cache, with the settings of the same commit beside them."""
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError:
+        raise ValueError(f"{address}: huggingface_hub is not installed; pip install 'cosmogan[hf]'") from None
+    try:
+        settings = hf_hub_download(repository, "generator.json", revision=revision, force_download=again)
+        commit = Path(settings).parent.name
+        return Path(hf_hub_download(repository, "generator.safetensors", revision=commit, force_download=again))
+    except Exception as error:  # of several libraries, others in each version
+        why = " ".join(str(error.__cause__ or error).split())[:200]
+        raise ValueError(f"{address}: cannot be downloaded: {why}") from None
 
 
 def _new_folder(place: Path) -> tempfile.TemporaryDirectory[str]:

@@ -82,7 +82,7 @@ def is_local(path: Path | str) -> bool:
     return "input" in released.read_settings(path)
 
 
-def load(path: Path | str, device: torch.device | str = "cpu") -> LocalGenerator:
+def load(path: Path | str, device: torch.device | str = "cpu", sha256: str | None = None) -> LocalGenerator:
     """Read a released local generator.
 
     Raises
@@ -90,7 +90,7 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> LocalGenerator
     ValueError
         when a file is missing, damaged, or not a local generator's; the message names it.
     """
-    settings = released.read_settings(path)
+    settings = released.read_settings(path, sha256=sha256)
     if "input" not in settings:
         raise ValueError(f"{path}: expected a local generator, which draws boxes; found one that draws subvolumes")
     network = local.Generator(released.model_of(settings), input_of(settings))

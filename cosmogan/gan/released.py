@@ -1,9 +1,8 @@
 """Read and write released generators: weights as safetensors, settings as JSON beside them."""
 
 import contextlib
-import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,10 @@ NEEDED = ("kappa", "prior", "degrees_of_freedom", "latent_dimension", "subvolume
 LARGEST_SCALE = 10.0  # latents that much wider than in training have nothing to do with it
 
 
-class Released:
-    """A generator in eval mode, its latent prior, its calibration and the geometry of what it draws.
+class Released(nn.Module):
+    """A generator, a module from latents to densities, with its latent prior and the geometry of what it draws.
+
+    It stays in eval mode, and its weights take no gradients until ``requires_grad_()`` says so.
 
     Attributes
     ----------
@@ -39,33 +40,37 @@ class Released:
     model : scaling, networks and latent prior
     conditions : what a conditional generator was trained on; None for another
     latent_scale : multiplies the latents
+    network : the generator's own layers
     calibration : the layers after the network; None: there are none
-    max_density : cells are made no denser, in units of the mean; only older files have it
-    oriented : whether volumes are turned into all orientations of the cube alike, each as its latents say
-    network, device : the generator itself, and where it is
     """
 
+    calibration: Calibration | None
+
     def __init__(
-        self,
-        settings: dict[str, Any],
-        network: nn.Sequential,
-        device: torch.device,
-        calibration: Calibration | None = None,
+        self, settings: dict[str, Any], network: nn.Sequential, calibration: Calibration | None = None
     ) -> None:
+        super().__init__()
         self.settings, self.geometry = settings, settings["geometry"]
         self.latent_scale = float(settings["latent_scale"])
-        self._densest = settings.get("max_density")  # None: unbounded
+        self._densest = settings.get("max_density")  # only older files have it
         self._oriented = settings.get("oriented", False)
         self.model = model_of(settings)
         self.conditions = Conditions.read(settings.get("conditions")) if self.model.condition else None
-        self.network, self.device = network.eval(), device
-        self.calibration = None if calibration is None else calibration.to(device)
+        self.network, self.calibration = network, calibration
+        self.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "Released":
+        """Stay in eval mode, also as a part of a module that is trained: no sample depends on its batch."""
+        return super().train(False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the generator is; ``generator.to(device)`` moves it."""
+        return next(self.network.parameters()).device
 
     def as_trained(self) -> "Released":
         """Return this generator as it came from training: latent scale 1, not calibrated, densities not bounded."""
-        trained = copy.copy(self)
-        trained.latent_scale, trained.calibration, trained._densest = 1.0, None, None
-        return trained
+        return Released(self.settings | {"latent_scale": 1.0, "max_density": None}, self.network)
 
     def latents(self, seed: int, index: np.ndarray, stream: int = latent.SAMPLE) -> torch.Tensor:
         """Return the latents of numbered samples as the network takes them, (n, latent_dimension) float32.
@@ -80,40 +85,52 @@ class Released:
         drawn = [latent.draw(self.model, seed, stream, int(run[0]), len(run)) for run in runs if len(run)]
         return self.latent_scale * torch.cat([torch.empty(0, self.model.latent_dimension), *drawn])
 
-    def volumes(self, latents: torch.Tensor, values: np.ndarray | None = None) -> torch.Tensor:
-        """Draw the subvolumes of latents, (n, m, m, m) on the device, without gradients; see `density`."""
-        with torch.inference_mode():
-            return self.density(latents, values)
-
-    def density(self, latents: torch.Tensor, values: np.ndarray | None = None) -> torch.Tensor:
-        """Draw the subvolumes of latents, (n, m, m, m) on the device; gradients reach the latents.
+    def forward(self, latents: torch.Tensor, conditions: torch.Tensor | np.ndarray | None = None) -> torch.Tensor:
+        """Return the densities of latents, (n, m, m, m); gradients reach latents and conditions.
 
         Parameters
         ----------
         latents : (n, latent_dimension)
-        values : (n, names) or (1, names), each sample's condition; None for an unconditional generator
+        conditions : (n, names) or (1, names), each sample's numbers in the order of ``self.conditions.names``; None
+            for an unconditional generator
+
+        Raises
+        ------
+        ValueError
+            when one of them has another shape.
         """
-        inputs = latents
+        self._check(latents, conditions)
+        weight = next(self.network.parameters())  # where all goes, and in which precision
+        inputs, standardised = latents.to(weight), torch.empty(1, 0)
         kappa: float | torch.Tensor = self.model.kappa
-        conditions = torch.empty(1, 0)  # standardised
-        if self.conditions is not None and values is not None:
-            conditions = self.conditions.standardised(values)
-            inputs = torch.cat((latents, conditions.expand(len(latents), -1)), dim=1)
-            kappa = self.conditions.kappa(self.model, values)
-            kappa = kappa.to(self.device)[:, 0] if isinstance(kappa, torch.Tensor) else kappa
+        if self.conditions is not None and conditions is not None:
+            standardised = self.conditions.standardised(conditions).to(weight)
+            inputs = torch.cat((inputs, standardised.expand(len(inputs), -1)), dim=1)
+            kappa = self.conditions.kappa(self.model, conditions)
+            kappa = kappa.to(weight)[:, 0] if isinstance(kappa, torch.Tensor) else kappa
         with in_float32():
-            scaled = self.network(inputs.to(self.device)[:, :, None, None, None])
+            scaled = self.network(inputs[:, :, None, None, None])
         density = scaling.unscale(scaled[:, 0], kappa)
         density = density if self._densest is None else density.clamp(max=self._densest)
-        density = density if self.calibration is None else _calibrated(self.calibration, density, conditions)
+        density = density if self.calibration is None else _calibrated(self.calibration, density, standardised)
         return each_oriented(density, latent.orientations(latents)) if self._oriented else density
 
-    def draw(self, seed: int, first: int, n: int, values: np.ndarray | None = None) -> torch.Tensor:
-        """Draw samples number ``first`` to ``first + n - 1`` of a seed, (n, m, m, m) on the device; see `volumes`."""
-        return self.volumes(self.latents(seed, np.arange(first, first + n)), values)
+    def _check(self, latents: torch.Tensor, conditions: torch.Tensor | np.ndarray | None) -> None:
+        """Raise a ValueError when latents or conditions have another shape than those that this generator takes."""
+        if latents.ndim != 2 or latents.shape[1] != self.model.latent_dimension:
+            raise ValueError(f"latents: expected (n, {self.model.latent_dimension}), found {tuple(latents.shape)}")
+        n, names = len(latents), () if self.conditions is None else self.conditions.names
+        shape = None if conditions is None else tuple(conditions.shape)
+        if shape not in ([(n, len(names)), (1, len(names))] if names else [None]):
+            expected = f"({n}, {len(names)}), numbers of {', '.join(names)}" if names else "none"
+            raise ValueError(f"conditions: expected {expected}, found {shape or 'none'}")
 
-    def condition_values(self, condition: dict[str, float]) -> np.ndarray | None:
-        """Return a condition's numbers as `volumes` takes them, and warn where they leave the trained range.
+    def draw(self, seed: int, first: int, n: int, conditions: np.ndarray | None = None) -> torch.Tensor:
+        """Draw samples number ``first`` to ``first + n - 1`` of a seed, (n, m, m, m) on the device; see `forward`."""
+        return self(self.latents(seed, np.arange(first, first + n)), conditions)
+
+    def _condition_values(self, condition: dict[str, float]) -> np.ndarray | None:
+        """Return a condition's numbers as `forward` takes them, and warn where they leave the trained range.
 
         Raises
         ------
@@ -127,32 +144,47 @@ class Released:
             return None
         values = self.conditions.vector(condition)
         for line in self.conditions.outside(values):
-            warnings.warn(line, stacklevel=3)
+            warnings.warn(line, stacklevel=4)
         return values
 
-    def sample(self, n: int, seed: int = 1, first: int = 0, batch_size: int = 64, **condition: float) -> np.ndarray:
-        """Draw subvolumes; number i of a seed is the same whatever else is drawn with it.
+    def batches(
+        self, n: int, seed: int = 1, first: int = 0, batch_size: int = 64, **condition: float
+    ) -> Iterator[np.ndarray]:
+        """Return an iterator over batches of subvolumes, (batch_size, m, m, m) float32, the last one smaller.
+
+        Number i of a seed is the same whatever else is drawn with it.
 
         Parameters
         ----------
-        n : how many
+        n : how many subvolumes together
         seed : of the latents
         first : number of the first
         batch_size : drawn at a time
         condition : of a conditional generator, as ``redshift=0.5``
+        """
+        return self._batches(n, seed, first, batch_size, condition)
+
+    def sample(self, n: int, seed: int = 1, first: int = 0, batch_size: int = 64, **condition: float) -> np.ndarray:
+        """Draw the subvolumes of `batches` into one array.
 
         Returns
         -------
         (n, m, m, m) float32, density in units of the mean
         """
+        batches = self._batches(n, seed, first, batch_size, condition)
+        out = np.empty((n, *(self.geometry["subvolume"],) * 3), np.float32)
+        for start, batch in zip(range(0, n, batch_size), batches, strict=True):
+            out[start : start + len(batch)] = batch
+        return out
+
+    def _batches(
+        self, n: int, seed: int, first: int, batch_size: int, condition: dict[str, float]
+    ) -> Iterator[np.ndarray]:
         if n < 0 or batch_size < 1:
             raise ValueError(f"sample: expected n of 0 or more and a batch_size of 1 or more, found {n}, {batch_size}")
-        values = self.condition_values(condition)
-        out = np.empty((n, *(self.geometry["subvolume"],) * 3), np.float32)
-        for start in range(0, n, batch_size):
-            size = min(batch_size, n - start)
-            out[start : start + size] = self.draw(seed, first + start, size, values).cpu().numpy()
-        return out
+        values, end = self._condition_values(condition), first + n
+        starts = range(first, end, batch_size)
+        return (self.draw(seed, at, min(batch_size, end - at), values).numpy(force=True) for at in starts)
 
 
 def _calibrated(calibration: Calibration, density: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
@@ -224,7 +256,7 @@ def write(
     write_json(settings_path, {"format": kind, **settings, "sha256": checksum(path)})
 
 
-def read_settings(path: Path | str, kind: str = GENERATOR) -> dict[str, Any]:
+def read_settings(path: Path | str, kind: str = GENERATOR, sha256: str | None = None) -> dict[str, Any]:
     """Return the settings of a released network.
 
     Raises
@@ -245,6 +277,8 @@ def read_settings(path: Path | str, kind: str = GENERATOR) -> dict[str, Any]:
         raise ValueError(
             f"{path}: damaged, or not the weights that {settings_path.name} belongs to (sha256 differs); select again"
         )
+    if sha256 is not None and sha256.lower() != settings["sha256"]:
+        raise ValueError(f"{path}: expected weights of the SHA-256 {sha256}, found {settings['sha256']}")
     return settings
 
 
@@ -262,15 +296,13 @@ def load(path: Path | str, device: torch.device | str = "cpu", sha256: str | Non
     ValueError
         when a file is missing, damaged, not a generator's, or not the one meant; the message names it.
     """
-    settings, settings_path = read_settings(path), Path(path).with_suffix(".json")
+    settings, settings_path = read_settings(path, sha256=sha256), Path(path).with_suffix(".json")
     if "input" in settings:
         raise ValueError(f"{path}: a local generator, which draws boxes: load it by cosmogan.load_generator")
-    if sha256 is not None and sha256.lower() != settings["sha256"]:
-        raise ValueError(f"{path}: expected weights of the SHA-256 {sha256}, found {settings['sha256']}")
     try:
         stated = _stated(settings)
         network = networks.generator(model_of(settings), stated.subvolume, group=1)
-        generator = Released(settings, network.to(device), torch.device(device))
+        generator = Released(settings, network)
     except ValueError as error:
         raise ValueError(f"{settings_path}: damaged: {error}; run `select` again") from None
     side = settings["model"]["subvolume"]
@@ -283,8 +315,8 @@ def load(path: Path | str, device: torch.device | str = "cpu", sha256: str | Non
     if tensors:
         conditions = generator.conditions
         values = torch.empty(1, 0) if conditions is None else conditions.standardised(np.array(conditions.distinct))
-        generator.calibration = read_calibration(tensors, values, path).to(device)
-    return generator
+        generator.calibration = read_calibration(tensors, values, path)
+    return generator.to(device)
 
 
 @dataclass(frozen=True)

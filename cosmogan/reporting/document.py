@@ -155,14 +155,15 @@ def _goal(row: Row) -> str:
 
 
 def _value(row: Row) -> str:
-    return _with_error(row.distance.value, row.distance.error, row.unit)
+    return with_error(row.distance.value, row.distance.error, row.unit)
 
 
 def _floor(row: Row) -> str:
-    return _with_error(row.distance.floor, row.distance.floor_error, row.unit)
+    return with_error(row.distance.floor, row.distance.floor_error, row.unit)
 
 
-def _with_error(number: float, scatter: float, unit: str) -> str:
+def with_error(number: float, scatter: float, unit: str) -> str:
+    """Return a value and its error, where it has one, with their unit."""
     scatter = 0.0 if scatter < ROUNDING * abs(number) else scatter
     value, error = (criteria.words(each, unit) for each in (number, scatter))
     if error == "—":

@@ -52,7 +52,7 @@ def refine(learner: Learner, batches: Iterable[torch.Tensor], generator: Release
     learner.network.eval()
     kappa, number = generator.model.kappa, 0
     for real in batches:
-        fake = generator.volumes(generator.latents(seed, np.arange(number, number + len(real)), latent.JUDGED))
+        fake = generator(generator.latents(seed, np.arange(number, number + len(real)), latent.JUDGED))
         number += len(real)
         both = torch.cat([scaling.scale(real, kappa), scaling.scale(fake, kappa)[:, None]])
         learner.backward(losses.discriminator_loss(*learner(both.to(learner.parameters[0].dtype)).chunk(2)))

@@ -93,7 +93,7 @@ def _fill(file: h5py.File, generator: Generator, shard: _Shard, batch_size: int,
         rows = latents.rows(slice(first, first + batch_size))
         local = isinstance(generator, LocalSamples)
         batch = generator.latents(int(rows.seed[0]), rows.index) if local else torch.from_numpy(rows.latent)
-        file["density"][first : first + len(batch)] = generator.volumes(batch, shard.values).cpu().numpy()
+        file["density"][first : first + len(batch)] = generator(batch, shard.values).cpu().numpy()
         progress.advance(len(batch))
 
 

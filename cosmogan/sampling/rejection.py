@@ -133,7 +133,7 @@ def _logits(
     """Return the logits of samples, and the norms of their latents as the generator takes them, (2, n) float64."""
     latents = generator.latents(seed, index, stream)
     with torch.inference_mode(), released.in_float32():
-        logits = acceptance.logits_of(network, generator.volumes(latents), generator.model.kappa)
+        logits = acceptance.logits_of(network, generator(latents), generator.model.kappa)
     return np.stack([logits.double().cpu().numpy(), latents.double().norm(dim=1).numpy()])
 
 

@@ -213,7 +213,7 @@ class CandidateScorer:
         if isinstance(network, local.Generator):
             rows = np.random.default_rng(SEED).permutation(setup.training_rows(self.experiment, self.folder))
             return LocalSamples(LocalGenerator(settings, network, self.device, calibration), self._quick, rows)
-        return released.Released(settings, network, self.device, calibration)
+        return released.Released(settings, network, calibration).to(self.device)
 
     def _describe(self, candidate: Candidate) -> dict[str, Any]:
         """Return the settings of a candidate: what it draws and how it was made."""

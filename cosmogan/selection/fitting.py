@@ -221,7 +221,7 @@ def _with_last(knots: np.ndarray, last: float) -> np.ndarray:
 
 
 def _sample(generator: Generator, numbers: np.ndarray, values: np.ndarray | None) -> Tensor:
-    return generator.volumes(generator.latents(SEED, numbers, latent.FIT), values)
+    return generator(generator.latents(SEED, numbers, latent.FIT), values)
 
 
 def _logarithm(density: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from torch import Tensor
 from cosmogan.statistics import fourier
 from cosmogan.statistics.fields import Density, batch, pieces
 from cosmogan.statistics.fourier import NONE, Correction
-from cosmogan.statistics.result import Result, axes, band
+from cosmogan.statistics.result import Result, axes, band, quantity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,13 +65,20 @@ class Triangles:
 class Bispectrum(Result):
     """B and Q of each sample of a batch, for one pair of sides."""
 
-    k1: float  #: [h/Mpc]
-    k2: float  #: [h/Mpc]
-    theta: np.ndarray  #: (nt,) [rad]
-    k3: np.ndarray  #: (nt,) [h/Mpc]
-    n_triangles: np.ndarray  #: (nt,) ordered triples of modes of the full sphere
-    bispectrum: np.ndarray  #: (b, nt) float64 [(Mpc/h)⁶]
-    reduced: np.ndarray  #: (b, nt) float64
+    #: [h/Mpc]
+    k1: float = field(metadata=quantity(units="h/Mpc"))
+    #: [h/Mpc]
+    k2: float = field(metadata=quantity(units="h/Mpc"))
+    #: (nt,) [rad]
+    theta: np.ndarray = field(metadata=quantity("theta", units="rad"))
+    #: (nt,) [h/Mpc]
+    k3: np.ndarray = field(metadata=quantity("theta", units="h/Mpc"))
+    #: (nt,) ordered triples of modes of the full sphere
+    n_triangles: np.ndarray = field(metadata=quantity("theta"))
+    #: (b, nt) float64 [(Mpc/h)⁶]
+    bispectrum: np.ndarray = field(metadata=quantity("sample", "theta", units="(Mpc/h)^6"))
+    #: (b, nt) float64
+    reduced: np.ndarray = field(metadata=quantity("sample", "theta"))
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the reduced bispectrum's median and its 16 to 84 % against the angle; return the axes."""

@@ -19,7 +19,7 @@ nothing: these numbers hold what one-point statistics do not. A Gaussian field h
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from cosmogan.statistics.fields import Density, batch, pieces
-from cosmogan.statistics.result import Result, axes, band
+from cosmogan.statistics.result import Result, axes, band, quantity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,9 +40,12 @@ ORDERS = (1, 2, 3)
 class Minkowski(Result):
     """Minkowski functionals of each sample of a batch, a volume each."""
 
-    nu: np.ndarray  #: (nv,) threshold that leaves the same fraction of a Gaussian field above it
-    filling: np.ndarray  #: (nv,) that fraction
-    functionals: np.ndarray  #: (b, 3, nv) float64: v1, v2, v3 [(Mpc/h)⁻¹, ⁻², ⁻³]
+    #: (nv,) threshold that leaves the same fraction of a Gaussian field above it
+    nu: np.ndarray = field(metadata=quantity("nu"))
+    #: (nv,) that fraction
+    filling: np.ndarray = field(metadata=quantity("nu"))
+    #: (b, 3, nv) float64: v1, v2, v3 [(Mpc/h)⁻¹, ⁻², ⁻³]
+    functionals: np.ndarray = field(metadata=quantity("sample", "functional", "nu", units="(h/Mpc)^(1, 2, 3)"))
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the samples' median Euler number and its 16 to 84 %; return the axes."""

@@ -7,7 +7,7 @@ that every generated volume is compared with every training volume, in all 48 or
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cosmogan.statistics.fields import Density, batch, pieces
-from cosmogan.statistics.result import Result, axes
+from cosmogan.statistics.result import Result, axes, quantity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,9 +32,12 @@ SAME = 1 - 1e-6  # the similarity of a volume to itself, but for rounding
 class Neighbours(Result):
     """The nearest of some volumes to each of others."""
 
-    similarity: np.ndarray  #: (n,) correlation coefficient of the coarse fields, 1 for a copy
-    row: np.ndarray  #: (n,) int64, which one it is
-    symmetry: np.ndarray  #: (n,) int64, in which of the 48 orientations; 0: as it is
+    #: (n,) correlation coefficient of the coarse fields, 1 for a copy
+    similarity: np.ndarray = field(metadata=quantity("sample"))
+    #: (n,) int64, which one it is
+    row: np.ndarray = field(metadata=quantity("sample"))
+    #: (n,) int64, in which of the 48 orientations; 0: as it is
+    symmetry: np.ndarray = field(metadata=quantity("sample"))
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the distribution of the similarities; return the axes."""

@@ -1,6 +1,6 @@
 """Compute one-point statistics: the PDF of the density of a voxel, the mean density, and counts of peaks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cosmogan.statistics.fields import Density, batch, pieces, rising
-from cosmogan.statistics.result import Result, axes, band
+from cosmogan.statistics.result import Result, axes, band, quantity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 class VoxelPDF(Result):
     """The fraction of each sample's voxels in each bin."""
 
-    edges: np.ndarray  #: (nbins + 1,) in the units of the field
-    fraction: np.ndarray  #: (b, nbins) float64
+    #: (nbins + 1,) in the units of the field
+    edges: np.ndarray = field(metadata=quantity("edge", units=None))
+    #: (b, nbins) float64
+    fraction: np.ndarray = field(metadata=quantity("sample", "bin"))
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the samples' median fraction a bin and its 16 to 84 %; return the axes."""
@@ -33,8 +35,10 @@ class VoxelPDF(Result):
 class PeakCounts(Result):
     """The counts of local maxima of each sample, by their density."""
 
-    edges: np.ndarray  #: (nbins + 1,) in units of the mean density
-    count: np.ndarray  #: (b, nbins) float64: peaks a subvolume
+    #: (nbins + 1,) in units of the mean density
+    edges: np.ndarray = field(metadata=quantity("edge"))
+    #: (b, nbins) float64: peaks a subvolume
+    count: np.ndarray = field(metadata=quantity("sample", "bin"))
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the samples' median counts and their 16 to 84 %; return the axes."""

@@ -1,6 +1,6 @@
 """Compute power spectra and cross power spectra of batches of subvolumes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor
 from cosmogan.statistics import fourier
 from cosmogan.statistics.fields import Density, batch, pieces, rising
 from cosmogan.statistics.fourier import NONE, Correction
-from cosmogan.statistics.result import Result, axes, band
+from cosmogan.statistics.result import Result, axes, band, quantity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,12 +20,18 @@ if TYPE_CHECKING:
 class PowerSpectrum(Result):
     """P(k) of each sample of a batch, with its bins."""
 
-    k: np.ndarray  #: (nk,) mean |k| of a bin's modes [h/Mpc]
-    k_edges: np.ndarray  #: (nk + 1,) lower edges are inclusive [h/Mpc]
-    k_nyquist: float  #: [h/Mpc]
-    n_modes: np.ndarray  #: (nk,) modes of the full sphere, conjugates counted too
-    corner_fraction: np.ndarray  #: (nk,) of them, the fraction above Nyquist, in corners of Fourier space
-    power: np.ndarray  #: (b, nk) float64 [(Mpc/h)³]
+    #: (nk,) mean |k| of a bin's modes [h/Mpc]
+    k: np.ndarray = field(metadata=quantity("k", units="h/Mpc"))
+    #: (nk + 1,) lower edges are inclusive [h/Mpc]
+    k_edges: np.ndarray = field(metadata=quantity("k_edge", units="h/Mpc"))
+    #: [h/Mpc]
+    k_nyquist: float = field(metadata=quantity(units="h/Mpc"))
+    #: (nk,) modes of the full sphere, conjugates counted too
+    n_modes: np.ndarray = field(metadata=quantity("k"))
+    #: (nk,) of them, the fraction above Nyquist, in corners of Fourier space
+    corner_fraction: np.ndarray = field(metadata=quantity("k"))
+    #: (b, nk) float64 [(Mpc/h)³]
+    power: np.ndarray = field(metadata=quantity("sample", "k", units="(Mpc/h)^3"))
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the samples' median and their 16 to 84 %, and mark Nyquist; return the axes."""

@@ -9,9 +9,15 @@ import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from xarray import Dataset
 
 T = TypeVar("T", bound="Result")
 PERCENTILES = (16, 50, 84)
+
+
+def quantity(*dims: str, units: str | None = "1") -> dict[str, Any]:
+    """Return the metadata of a result's field: its dimensions, and its units; None where they are the user's own."""
+    return {"dims": dims, "attrs": {} if units is None else {"units": units}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +59,26 @@ class Result:
             if sorted(file) != sorted(names):
                 raise ValueError(f"{path}: expected a {cls.__name__} with {', '.join(names)}, found {', '.join(file)}")
             return cls(**{name: value if value.ndim else value.item() for name, value in file.items()})
+
+    def to_dataset(self) -> "Dataset":
+        """Return all fields as an xarray dataset: variables where they have a value per sample, and else coordinates.
+
+        Raises
+        ------
+        ValueError
+            when xarray is not installed.
+        """
+        try:
+            from xarray import Dataset
+        except ImportError:
+            raise ValueError("to_dataset: xarray is not installed; pip install 'cosmogan[xarray]'") from None
+        fields = {
+            field.name: (field.metadata["dims"], getattr(self, field.name), field.metadata["attrs"])
+            for field in dataclasses.fields(self)
+        }
+        variables = {name: field for name, field in fields.items() if "sample" in field[0]}
+        coordinates = {name: field for name, field in fields.items() if name not in variables}
+        return Dataset(variables, coordinates, {"statistic": type(self).__name__})
 
     def _items(self) -> Iterator[tuple[str, Any]]:
         return ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))

@@ -45,10 +45,10 @@ class LocalSamples:
         noise = self.generator.noise(seed, numbers, local.cell_numbers(corners, side, n_mesh), stream)
         return torch.cat((field[:, None], noise), dim=1)
 
-    def volumes(self, latents: torch.Tensor, values: Any = None) -> torch.Tensor:
+    def __call__(self, latents: torch.Tensor, values: Any = None) -> torch.Tensor:
         """Return the densities (n, m, m, m) of what `latents` returned, on the device."""
         return self.generator.refine(latents[:, 0], latents[:, 1:])
 
     def draw(self, seed: int, first: int, n: int, values: Any = None) -> torch.Tensor:
         """Draw samples number ``first`` to ``first + n - 1`` of a seed, (n, m, m, m) on the device."""
-        return self.volumes(self.latents(seed, np.arange(first, first + n)))
+        return self(self.latents(seed, np.arange(first, first + n)))

@@ -179,4 +179,4 @@ class AsTrained:
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Draw samples by their numbers, (rows, m, m, m) float32."""
-        return self._generator.volumes(self._generator.latents(self._seed, np.asarray(rows))).cpu().numpy()
+        return self._generator(self._generator.latents(self._seed, np.asarray(rows))).cpu().numpy()

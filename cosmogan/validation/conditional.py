@@ -142,7 +142,7 @@ def _sequence(experiment: Experiment) -> Tree:
     spectra, steps, slabs, before = [], [], [], None
     with Progress("validate: sequence", N_STEPS, "redshifts") as progress:
         for condition in values:
-            density = generator.volumes(latents, condition[None])
+            density = generator(latents, condition[None])
             scaled = scaling.scale(density, experiment.model.kappa)
             if before is not None:
                 steps.append(float(((scaled - before) ** 2).mean(dtype=torch.float64).sqrt()))

@@ -1,6 +1,8 @@
 """A generator by its address: downloaded once, checked, and refused in one line when it is not what was meant."""
 
+import re
 import shutil
+import sys
 import threading
 import urllib.error
 from functools import partial
@@ -10,6 +12,7 @@ from urllib.request import Request
 
 import numpy as np
 import pytest
+from conftest import run
 
 import cosmogan
 from cosmogan.config import GENERATORS
@@ -34,6 +37,19 @@ class Handler(SimpleHTTPRequestHandler):
     def copyfile(self, source, outputfile):
         cut = self.path.endswith("cut.safetensors")
         outputfile.write(source.read(1_000_000 if cut else -1))
+
+
+COMMIT = "c0" * 20
+
+
+class HubHandler(Handler):
+    """Says which commit a file is of, and its checksum as its tag."""
+
+    def end_headers(self):
+        self.send_header("X-Repo-Commit", COMMIT)
+        path = Path(self.translate_path(self.path))
+        self.send_header("ETag", f'"{checksum(path) if path.is_file() else 0}"')
+        super().end_headers()
 
 
 @pytest.fixture
@@ -123,6 +139,61 @@ def test_weights_larger_than_any_generators_are_not_downloaded(served, tmp_path,
     with pytest.raises(ValueError, match=f"expected at most 1000000 bytes, found {found} or more; see that"):
         cosmogan.load_generator(f"{address}/web.safetensors{query}", sha256=SHA256)
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """A server that answers as the Hugging Face Hub does, with org/web at the tag v1; the folder of its files, and a
+    function that runs a line of Python in a process that takes it for the Hub."""
+    folder = tmp_path / "hub/org/web/resolve" / COMMIT
+    folder.mkdir(parents=True)
+    (folder.parent / "v1").symlink_to(folder)
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(WEIGHTS.with_suffix(suffix), folder / f"generator{suffix}")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(HubHandler, directory=tmp_path / "hub"))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    environment = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(tmp_path), "no_proxy": "*"}
+
+    def python(line):
+        return run([sys.executable, "-c", f"from cosmogan.gan import fetched; {line}"], **environment)
+
+    yield folder, python
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_generator_on_the_hub_is_downloaded_once_and_checked(hub):
+    folder, python = hub
+    fetch = f"print(fetched.fetch('hf:org/web@v1', '{SHA256}'))"
+    done = python(fetch)
+    assert done.returncode == 0, done.stderr
+    path = Path(done.stdout.strip())
+    np.testing.assert_array_equal(released.load(path).sample(2, seed=1), cosmogan.load_generator().sample(2, seed=1))
+    path.resolve().write_bytes(b"damaged")
+    assert python(fetch).stdout == done.stdout and checksum(path) == SHA256  # downloaded again
+    (folder / "generator.safetensors").unlink()
+    assert python(fetch).stdout == done.stdout  # from the cache
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("hf:org", "hf:org: expected hf:organisation/name@revision"),
+        ("hf:org/web@v2", "hf:org/web@v2: cannot be downloaded: .*404"),
+        ("hf:org/web@v1", f"hf:org/web@v1: expected weights of the SHA-256 1+, found {SHA256}"),
+    ],
+)
+def test_what_is_not_on_the_hub_or_not_the_one_meant_is_one_line(hub, address, message):
+    done = hub[1](f"fetched.fetch({address!r}, {'1' * 64!r})")
+    assert re.search(f"^ValueError: {message}.*$", done.stderr.strip().splitlines()[-1]), done.stderr
+
+
+def test_without_the_library_of_the_hub_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(
+        ValueError, match=r"^hf:org/web: huggingface_hub is not installed; pip install 'cosmogan\[hf\]'$"
+    ):
+        cosmogan.load_generator("hf:org/web")
 
 
 @pytest.mark.parametrize(

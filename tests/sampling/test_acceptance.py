@@ -39,7 +39,7 @@ def test_the_discriminator_learns_and_nothing_else_does():
     for seed, network in enumerate(networks_):
         networks.initialise(network, seed, output=0.0)
     settings = {"model": {"kappa": 4.0, "width": 4, "latent_dimension": 6}, "geometry": {"subvolume": 16}}
-    generator = released.Released({**settings, "latent_scale": 1.0}, networks_[0], torch.device("cpu"))
+    generator = released.Released({**settings, "latent_scale": 1.0}, networks_[0])
     before = {name: value.clone() for name, value in networks_[0].state_dict().items()}
     statistics = [buffer.clone() for buffer in networks_[1].buffers()]
     made = learner.Learner(networks_[1], 1e-2, (0.5, 0.999), None)

@@ -134,8 +134,8 @@ def test_a_conditional_generator_is_calibrated_by_its_conditions(tmp_path):
             assert np.log(drawn + 1e-3).std() == pytest.approx(np.log(real + 1e-3).std(), rel=0.2)
     values = np.array([[0.0], [3.0], [0.0]])
     latents = generator.latents(1, np.arange(3))
-    together = generator.volumes(latents, values)
-    np.testing.assert_allclose(together[1:2], generator.volumes(latents[1:2], values[1:2]), rtol=1e-5)
+    together = generator(latents, values)
+    np.testing.assert_allclose(together[1:2], generator(latents[1:2], values[1:2]), rtol=1e-5)
 
 
 def test_shards_of_another_kind_are_refused(folder):

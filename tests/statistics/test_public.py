@@ -74,6 +74,27 @@ def test_no_two_wavenumbers_below_a_spectrum_overlap():
     matplotlib.pyplot.close("all")
 
 
+def test_results_are_datasets_with_dimensions_and_units(results):
+    for result in results.values():
+        dataset = result.to_dataset()
+        fields = {field.name for field in dataclasses.fields(result)}
+        assert set(dataset.variables) == fields and dataset.attrs["statistic"] == type(result).__name__
+        assert all("sample" in variable.dims for variable in dataset.data_vars.values())
+        assert dataset.sizes["sample"] == 3
+        for name in fields:
+            np.testing.assert_array_equal(dataset[name], getattr(result, name))
+    spectrum = results["power"].to_dataset()
+    assert spectrum.power.dims == ("sample", "k") and spectrum.power.units == "(Mpc/h)^3"
+    assert spectrum.k.units == "h/Mpc" and spectrum.k_nyquist.item() == results["power"].k_nyquist
+    assert (spectrum.power.sel(k=1.0, method="nearest") == results["power"].power[:, 7]).all()
+
+
+def test_without_xarray_a_dataset_is_one_line(results, monkeypatch):
+    monkeypatch.setitem(sys.modules, "xarray", None)
+    with pytest.raises(ValueError, match=r"^to_dataset: xarray is not installed; pip install 'cosmogan\[xarray\]'$"):
+        results["power"].to_dataset()
+
+
 @pytest.mark.parametrize("dtype", [">f4", "<f8", "i4", "f2"])
 def test_arrays_of_any_real_type_and_layout_are_taken(dtype):
     density = np.random.default_rng(1).poisson(3, (8, 8, 8)).astype(dtype)
