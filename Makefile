@@ -9,11 +9,13 @@ ifeq ($(origin PYTHON),command line)
   INSTALLED :=
   REFERENCE :=
   DOCS :=
+  EXTRAS :=
 else
   PYTHON := $(VENV)/bin/python
   INSTALLED := $(VENV)/.installed
   REFERENCE := $(VENV)/.reference
   DOCS := $(VENV)/.docs
+  EXTRAS := $(VENV)/.extras
   # mpirun is found here, by the commands and by the tests.
   export PATH := $(abspath $(VENV))/bin:$(PATH)
 endif
@@ -37,7 +39,7 @@ demo-box: $(INSTALLED)  ## the same for a generator of boxes of any size: config
 reproduce: $(INSTALLED)  ## the paper from nothing: REPRODUCE_SCALE=smoke (default), quarter or full; docs/reproduction.md
 	PYTHON=$(PYTHON) scripts/reproduce.sh
 
-test: $(INSTALLED)  ## run the tests, four files at once (ARGS="-m 'not slow'": options for pytest)
+test: $(INSTALLED) $(EXTRAS)  ## run the tests, four files at once (ARGS="-m 'not slow'": options for pytest)
 	$(PYTHON) -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(INSTALLED)  ## check the style with ruff and the types with mypy
@@ -65,6 +67,10 @@ $(VENV)/.installed: setup.py pyproject.toml scripts/install.sh $(wildcard cosmog
 
 $(VENV)/.reference: scripts/install_reference.sh | $(VENV)/.installed
 	scripts/install_reference.sh $(VENV)
+	@touch $@
+
+$(VENV)/.extras: setup.py | $(VENV)/.installed
+	$(VENV)/bin/python -m pip install -qq --editable '.[hf,xarray,inference,workflows]'
 	@touch $@
 
 $(VENV)/.docs: setup.py | $(VENV)/.installed

