@@ -56,10 +56,10 @@ def test_noise_is_students_t():
 
 
 def test_an_untrained_generator_gives_its_input():
-    density = 20 * torch.rand(2, 14, 14, 14) ** 4
-    inputs = local.network_input(density, torch.randn(2, 2, 14, 14, 14))
+    density = 20 * torch.rand(2, 16, 16, 16) ** 4
+    inputs = local.network_input(density, torch.randn(2, 2, 16, 16, 16))
     drawn = unscale(made()(inputs)[:, 0], MODEL.kappa)
-    inner = density[:, 3:-3, 3:-3, 3:-3] + local.FLOOR
+    inner = density[:, 4:-4, 4:-4, 4:-4] + local.FLOOR
     assert drawn.shape == (2, 8, 8, 8)
     torch.testing.assert_close(drawn, inner, rtol=1e-4, atol=0)
 
@@ -67,7 +67,7 @@ def test_an_untrained_generator_gives_its_input():
 def test_a_cell_sees_its_halo_and_nothing_beyond():
     network, x = made(), torch.randn(1, 3, 15, 15, 15, requires_grad=True)
     torch.nn.init.normal_(network[-1].weight)
-    network(x)[0, 0, 4, 4, 4].backward()  # of 9³ cells that of the input's cell (7, 7, 7)
+    network(x)[0, 0, 3, 3, 3].backward()  # of 7³ cells that of the input's cell (7, 7, 7)
     seen = x.grad.abs().sum((0, 1)) > 0
     halo, cells = local.halo(INPUT), np.arange(15)
     near = abs(cells - 7) <= halo
