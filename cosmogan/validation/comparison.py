@@ -159,10 +159,13 @@ def of_experiment(experiment: Experiment) -> Comparison:
             f"{np.unique(simulated.simulations).tolist()}, found {held_out}"
         )
     trained_on = experiment.trained_on(simulated.simulations.tolist())
+    nbody, drawn = of_rows(simulated, simulated.rows_of(held_out)), independent(generated)
+    if experiment.input.is_used:  # the first draw of each: others of the same input are alike
+        drawn = drawn.picked(slice(len(nbody)))
     return Comparison(
         experiment.name,
-        of_rows(simulated, simulated.rows_of(held_out)),
-        independent(generated),
+        nbody,
+        drawn,
         of_rows(simulated, simulated.rows_of(trained_on)) if trained_on else None,
         experiment.validate,
         subvolumes.kappa_at(experiment.model, simulated.geometry.redshift),
