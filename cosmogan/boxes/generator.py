@@ -93,7 +93,7 @@ class BoxGenerator:
         pairs = zip(tile.corner, tile.shape, strict=True)
         x, y, z = (np.arange(first - halo, first + cells + halo) % n for first, cells in pairs)
         cells = (x[:, None, None] * n + y[:, None]) * n + z
-        around = torch.from_numpy(np.ascontiguousarray(field[x][:, y][:, :, z]))
+        around = torch.from_numpy(field[np.ix_(x, y, z)])
         refined = self.local.refine(around[None], self.local.noise(seed, [number], cells[None]))
         return refined[0][tile.cut].cpu().numpy()
 

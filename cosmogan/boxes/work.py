@@ -17,7 +17,7 @@ from cosmogan.boxes.geometry import TILE, BoxGeometry, Range
 from cosmogan.boxes.plan import BoxStage
 from hpc import hdf5, memory, mpi
 from hpc.distributed import Processes
-from hpc.files import whole_file
+from hpc.files import NO_ROOM, no_room, whole_file
 from hpc.log import Progress, clock, say
 from hpc.receipts import provenance
 from hpc.settings import to_tree
@@ -111,8 +111,14 @@ def _simulate(stage: BoxStage, generator: BoxGenerator, box: BoxGeometry) -> Non
     with Progress("box: quick simulation", simulated.simulate.n_steps, "steps") as progress:
         field = quick.density(simulated, wanted.number, box.n_mesh, generator.local.device, progress)
     torch.set_num_threads(own)
-    with whole_file(_field_path(stage)) as temporary, open(temporary, "wb") as file:
-        np.save(file, field)
+    path = _field_path(stage)
+    try:
+        with whole_file(path) as temporary, open(temporary, "wb") as file:
+            np.save(file, field)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise no_room(error, path, f"while writing {field.nbytes / 1e6:.3g} MB") from None
 
 
 def _write_column(

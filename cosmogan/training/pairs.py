@@ -66,7 +66,7 @@ class Boxes:
         cubes = []
         cells = torch.from_numpy((corners[:, :, None] + np.arange(side)) % self.n_mesh)
         for simulation, (x, y, z) in zip(simulations.tolist(), cells, strict=True):
-            cubes.append(self.box(simulation)[x][:, y][:, :, z])
+            cubes.append(self.box(simulation)[x[:, None, None], y[:, None], z])
         return torch.stack(cubes)
 
 
@@ -94,15 +94,19 @@ class PairedSet:
     def batches(self, seed: int, first: int, stride: int, part: Share) -> Iterator[Batch]:
         """Yield this process's part of batch after batch; the next is cut meanwhile. Arguments as `TrainingSet`'s."""
         first += part.offset
-        coming = self._reader.submit(self.fakes, seed, first, part.size)
+        coming = self._reader.submit(self._samples, seed, first, part.size)
         while True:
             batch = coming.result()
             first += stride
-            coming = self._reader.submit(self.fakes, seed, first, part.size)
+            coming = self._reader.submit(self._samples, seed, first, part.size)
             yield batch
 
     def fakes(self, seed: int, first: int, n: int) -> Batch:
-        """Return samples number ``first`` on: fakes have the input of the real sample in their place."""
+        """Return what consecutive fakes are drawn for: the real samples in their place."""
+        return self._samples(seed, first, n)
+
+    def _samples(self, seed: int, first: int, n: int) -> Batch:
+        """Return samples number ``first`` on, each in an orientation of its own, with the input around them."""
         simulations, corners = self.places(seed, first, n)
         turns, side, halo = symmetries(seed, first, n), self._side, self._halo
         cubes = (
@@ -114,7 +118,7 @@ class PairedSet:
 
     def previews(self, n: int) -> Batch:
         """Return what the samples of a preview are drawn for."""
-        return self.fakes(0, 0, n)
+        return self._samples(0, 0, n)
 
     def places(self, seed: int, first: int, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the simulations and first cells of samples, (n,) and (n, 3)."""
