@@ -13,6 +13,7 @@ from conftest import ROOT, environment, run, until
 from trained import generators
 
 from cosmogan import shards
+from cosmogan.boxes import geometry
 from cosmogan.shards import statistics_file
 from cosmogan.training.pairs import Boxes
 
@@ -51,8 +52,9 @@ def chain(tmp_path_factory):
     """A chain that ran to its end; its folder and what it said."""
     folder = tmp_path_factory.mktemp("box")
     (folder / "box.yaml").write_text(yaml.safe_dump(TREE))
-    done = run([sys.executable, "-m", "cosmogan.run", "box.yaml"], cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
+    for command in ("simulate", "train", "run"):  # each within the time limit of one command
+        done = run([sys.executable, "-m", f"cosmogan.{command}", "box.yaml"], cwd=folder)
+        assert done.returncode == 0, done.stdout + done.stderr
     return folder, done.stdout
 
 
@@ -134,6 +136,15 @@ def test_python_draws_the_same(chain, box):
 
     generator = cosmogan.load_generator(chain[0] / "run/generator/generator.safetensors")
     np.testing.assert_array_equal(generator.box(n_mesh=72, seed=7, region=(64, 0, 0, 8, 72, 72)), box[64:])
+
+
+def test_other_tiles_give_the_same_but_for_rounding(chain, box, monkeypatch):
+    import cosmogan
+
+    monkeypatch.setattr(geometry, "TILE", 24)
+    generator = cosmogan.load_generator(chain[0] / "run/generator/generator.safetensors")
+    other = generator.box(n_mesh=72, seed=7, region=(40, 20, 0, 30, 30, 30))
+    np.testing.assert_allclose(other, box[40:70, 20:50, :30], rtol=1e-5, atol=1e-6)
 
 
 def test_sampled_subvolumes_are_parts_of_their_box(chain):
