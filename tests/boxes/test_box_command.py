@@ -52,7 +52,7 @@ def chain(tmp_path_factory):
     """A chain that ran to its end; its folder and what it said."""
     folder = tmp_path_factory.mktemp("box")
     (folder / "box.yaml").write_text(yaml.safe_dump(TREE))
-    for command in ("simulate", "train", "run"):  # each within the time limit of one command
+    for command in ("preprocess", "train", "run"):  # each within the time limit of one command
         done = run([sys.executable, "-m", f"cosmogan.{command}", "box.yaml"], cwd=folder)
         assert done.returncode == 0, done.stdout + done.stderr
     return folder, done.stdout
