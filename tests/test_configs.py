@@ -11,7 +11,7 @@ from hpc import settings
 from hpc.cluster.machines import load_cluster
 
 FOLDER = config.configs_folder()
-OTHER = {"demo", "demo-cosmology", "demo-redshift", "feder2020", "feder2020-redshift", "web-32", "web-64"}
+OTHER = {"demo", "demo-box", "demo-cosmology", "demo-redshift", "feder2020", "feder2020-redshift", "web-32", "web-64"}
 REPRODUCE = {f"reproduce-{scale}" for scale in ("smoke", "quarter", "full")}
 DIFFERENCES = {
     "feder2020-gaussian": {"model.prior: student_t -> gaussian"},

@@ -101,13 +101,13 @@ class Released(nn.Module):
         """
         self._check(latents, conditions)
         weight = next(self.network.parameters())  # where all goes, and in which precision
-        inputs, standardised = latents.to(weight), torch.empty(1, 0)
+        inputs, standardised = latents.to(weight.device, weight.dtype), torch.empty(1, 0)
         kappa: float | torch.Tensor = self.model.kappa
         if self.conditions is not None and conditions is not None:
-            standardised = self.conditions.standardised(conditions).to(weight)
+            standardised = self.conditions.standardised(conditions).to(weight.device, weight.dtype)
             inputs = torch.cat((inputs, standardised.expand(len(inputs), -1)), dim=1)
             kappa = self.conditions.kappa(self.model, conditions)
-            kappa = kappa.to(weight)[:, 0] if isinstance(kappa, torch.Tensor) else kappa
+            kappa = kappa.to(weight.device, weight.dtype)[:, 0] if isinstance(kappa, torch.Tensor) else kappa
         with in_float32():
             scaled = self.network(inputs[:, :, None, None, None])
         density = scaling.unscale(scaled[:, 0], kappa)

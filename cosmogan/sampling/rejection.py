@@ -132,7 +132,7 @@ def _logits(
 ) -> np.ndarray:
     """Return the logits of samples, and the norms of their latents as the generator takes them, (2, n) float64."""
     latents = generator.latents(seed, index, stream)
-    with torch.inference_mode(), released.in_float32():
+    with torch.no_grad(), released.in_float32():
         logits = acceptance.logits_of(network, generator(latents), generator.model.kappa)
     return np.stack([logits.double().cpu().numpy(), latents.double().norm(dim=1).numpy()])
 

@@ -70,7 +70,7 @@ def test_a_chain_ends_with_a_report_of_whole_boxes(chain):
     assert "Whole boxes beside their simulations" in page and "A slab of a box" in page
     assert "mapped quick run" in page and tree["n_mapped_input"] == 64
     mapped, real = (tree["pdf_unscaled"][label]["mean"] for label in ("mapped_input", "nbody"))
-    np.testing.assert_allclose(mapped[real > 1e-3], real[real > 1e-3], rtol=0.3)  # of another box
+    np.testing.assert_allclose(mapped[real > 3e-3], real[real > 3e-3], rtol=0.4)  # of another box
 
 
 def test_a_chain_that_is_done_says_so(chain):
