@@ -38,11 +38,6 @@ def load_generator(
         when there is none of that name, or a file is missing, damaged, or not a generator's, or cannot be downloaded,
         or is not the one meant; the message names it.
     """
-    from cosmogan.gan import fetched, local_generator, released  # loads torch, which preprocessing does without
+    from cosmogan.boxes import loading  # loads torch, which preprocessing does without
 
-    path = fetched.find(str(name), sha256)
-    if local_generator.is_local(path):
-        from cosmogan.boxes import generator  # loads the simulator
-
-        return generator.load(path, device, sha256)
-    return released.load(path, device, sha256)
+    return loading.load(name, device, sha256)

@@ -5,6 +5,7 @@ rank stands in, so every command runs without MPI installed.
 """
 
 import contextlib
+import importlib
 import signal
 import sys
 import time
@@ -180,9 +181,7 @@ def _mpi4py() -> ModuleType:
 
 def _started() -> ModuleType:
     """Import the MPI library, which starts MPI unless mpi4py's settings say otherwise."""
-    from mpi4py import MPI
-
-    return MPI
+    return importlib.import_module("mpi4py.MPI")
 
 
 def world(memory: str | None = None) -> Comm:
