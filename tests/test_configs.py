@@ -109,3 +109,9 @@ def test_a_machine_with_gpus_has_a_process_for_each(name, tasks):
     stages = load_cluster(name).stages
     assert {stages[stage].tasks for stage in ("train", "select", "sample", "validate")} == {tasks}
     assert stages["simulate"].tasks == 1 and list(stages) == list(load_cluster("local").stages)
+
+
+@pytest.mark.parametrize("name", sorted({*OTHER, *REPRODUCE, *DIFFERENCES}))
+def test_the_processes_of_this_machine_share_the_batches(name):
+    train, processes = load(name).train, load_cluster("local").stages["train"].tasks
+    assert train.batch_size % (train.batch_norm_group * processes) == 0
