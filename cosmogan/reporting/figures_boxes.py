@@ -92,5 +92,6 @@ def _images(images: np.ndarray, size: float, columns: int) -> Figure:
     for ax, image, name in zip(np.ravel(axes), images, SLABS, strict=True):
         show_slab(ax, image, norm, size)
         ax.set_title(name)
+        ax.tick_params(labelleft=ax.get_subplotspec().is_first_col())
         ax.set_xlabel("Mpc/h")
     return fig
